@@ -1,0 +1,45 @@
+"""See what is inside a PyTorch model, and what each part of it sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .feature_extraction import (
+        LeafModuleAwareTracer,
+        NodePathTracer,
+        create_feature_extractor,
+        get_graph_node_names,
+    )
+
+__version__ = "0.1.0"
+
+# Where each public name lives. Nothing is imported before it is asked for, so that
+# `import fxexplore` is free and the layout worker starts without torch.
+_HOMES = {
+    "LeafModuleAwareTracer": "feature_extraction",
+    "NodePathTracer": "feature_extraction",
+    "create_feature_extractor": "feature_extraction",
+    "get_graph_node_names": "feature_extraction",
+    "_is_subseq": "feature_extraction",
+    "_warn_graph_differences": "feature_extraction",
+}
+
+__all__ = [
+    "LeafModuleAwareTracer",
+    "NodePathTracer",
+    "create_feature_extractor",
+    "get_graph_node_names",
+]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,50 @@
+"""Functions that the generated forwards of extractors call.
+
+torch.jit.script compiles them too: it takes an argument without annotation for a tensor,
+and leaves out the ``else`` of a test that a tensor always passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def snapshot(value):
+    """Copy the tensors in ``value``, because a later operation overwrites them."""
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    else:
+        return _map_tensors(torch.clone, value)
+
+
+def without_gradient(value):
+    """Detach the tensors in ``value``, which forward computes under ``no_grad``."""
+    if isinstance(value, torch.Tensor):
+        return value.detach()
+    else:
+        return _map_tensors(torch.detach, value)
+
+
+def _map_tensors(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return function(value)
+    if isinstance(value, tuple):
+        items = [_map_tensors(function, item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    if isinstance(value, list):
+        return [_map_tensors(function, item) for item in value]
+    if isinstance(value, dict):
+        return {key: _map_tensors(function, item) for key, item in value.items()}
+    return value
+
+
+def require_unchanged(value: Any, traced: Any, message: str) -> None:
+    """Raise ``ValueError(message)`` if an argument is not what it was while tracing."""
+    if torch.jit.is_scripting():
+        return
+    same = value is traced or (type(value) is type(traced) and value == traced)
+    if not same:
+        raise ValueError(message)

@@ -1,0 +1,213 @@
+"""Cut a traced graph down to what some of its values need."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import fx, nn
+
+from .effects import Effects, effects
+from .runtime import require_unchanged, snapshot, without_gradient
+from .tracers import Built, NodePathTracer
+
+
+@dataclasses.dataclass(frozen=True)
+class Observation:
+    """A wanted value, as it is at one moment of the run.
+
+    Attributes:
+        key: the key under which the value is returned.
+        value: a node, or nodes in a nesting of tuples, lists, dicts and ``Built`` objects.
+        after: the node after which the value is looked at.
+        order: breaks ties between values that are looked at after the same node.
+    """
+
+    key: str
+    value: Any
+    after: fx.Node
+    order: int
+
+
+def sliced(
+    tracer: NodePathTracer, observations: list[Observation], modules: Mapping[str, nn.Module]
+) -> fx.Graph:
+    """Build the graph that computes just the observed values.
+
+    Nothing after the last observation is kept, nor anything that no observation needs.
+    An operation that writes in place is kept if a value it writes is read afterwards;
+    an observed value that is overwritten afterwards is copied first, and so is a
+    constant of the graph, which has to be the same at the next call.
+
+    Args:
+        tracer: the tracer that made the graph.
+        observations: what the graph is to return.
+        modules: the modules of the model, by path.
+
+    Returns:
+        A graph that returns a dict from key to value, in order of execution.
+    """
+    return _Slice(tracer, observations, modules).graph()
+
+
+class _Slice:
+    def __init__(
+        self,
+        tracer: NodePathTracer,
+        observations: list[Observation],
+        modules: Mapping[str, nn.Module],
+    ) -> None:
+        self._tracer = tracer
+        position = {node: i for i, node in enumerate(tracer.graph.nodes)}
+        self._observations = sorted(observations, key=lambda o: (position[o.after], o.order))
+        last = position[self._observations[-1].after]
+        self._nodes = [
+            node for node in position if node.op == "placeholder" or position[node] <= last
+        ]
+        self._effects = {node: effects(node, modules) for node in self._nodes}
+        self._memory = _SharedMemory(self._nodes, self._effects)
+        self._observed_after: dict[fx.Node, list[Observation]] = {}
+        for observation in self._observations:
+            self._observed_after.setdefault(observation.after, []).append(observation)
+
+    def graph(self) -> fx.Graph:
+        kept = self._kept()
+        writes_to_come = self._last_writes(kept)
+        graph = fx.Graph()
+        copies: dict[fx.Node, fx.Node] = {}
+        constants: dict[str, fx.Node] = {}
+        results: dict[str, Any] = {}
+        checked = False
+        for position, node in enumerate(self._nodes):
+            if node in kept:
+                if node.op != "placeholder" and not checked:
+                    self._check_fixed_arguments(graph, copies)
+                    checked = True
+                copies[node] = self._copy(graph, node, copies, writes_to_come, constants)
+            for observation in self._observed_after.get(node, ()):
+                overwritten = any(
+                    writes_to_come.get(self._memory.of(read), -1) > position
+                    for read in nodes_in(observation.value)
+                )
+                value = as_argument(graph, observation.value, copies)
+                results[observation.key] = (
+                    graph.call_function(snapshot, (value,)) if overwritten else value
+                )
+        if not checked:
+            self._check_fixed_arguments(graph, copies)
+        graph.output(results)
+        return graph
+
+    def _kept(self) -> set[fx.Node]:
+        kept = {node for node in self._nodes if node.op == "placeholder"}
+        read: set[fx.Node] = set()
+        state = {self._memory.of(n) for n in self._nodes if self._is_state(n)}
+        for node in reversed(self._nodes):
+            for observation in self._observed_after.get(node, ()):
+                for value in nodes_in(observation.value):
+                    kept.add(value)
+                    read.add(self._memory.of(value))
+            written = {self._memory.of(n) for n in self._effects[node].writes}
+            changes_state = node.op != "call_module" and not written.isdisjoint(state)
+            if node in kept or changes_state or not written.isdisjoint(read):
+                kept.add(node)
+                kept.update(node.all_input_nodes)
+                read.update(self._memory.of(n) for n in node.all_input_nodes)
+        return kept
+
+    def _is_state(self, node: fx.Node) -> bool:
+        """Whether a node reads a tensor that lives on from one call to the next."""
+        return node.op == "get_attr" and node.target not in self._tracer.constants
+
+    def _last_writes(self, kept: set[fx.Node]) -> dict[fx.Node, int]:
+        last: dict[fx.Node, int] = {}
+        for position, node in enumerate(self._nodes):
+            if node in kept:
+                last.update((self._memory.of(n), position) for n in self._effects[node].writes)
+        return last
+
+    def _copy(
+        self,
+        graph: fx.Graph,
+        node: fx.Node,
+        copies: dict[fx.Node, fx.Node],
+        writes: dict[fx.Node, int],
+        constants: dict[str, fx.Node],
+    ) -> fx.Node:
+        if node.op == "get_attr" and node.target in self._tracer.constants:
+            name = str(node.target)
+            if name not in constants:
+                copy = graph.node_copy(node)
+                is_written = self._memory.of(node) in writes
+                constants[name] = graph.call_function(snapshot, (copy,)) if is_written else copy
+            return constants[name]
+        copy = graph.node_copy(node, copies.__getitem__)
+        if node.meta.get("no_grad"):
+            copy = graph.call_function(without_gradient, (copy,))
+        return copy
+
+    def _check_fixed_arguments(self, graph: fx.Graph, copies: dict[fx.Node, fx.Node]) -> None:
+        for node in self._nodes:
+            name = str(node.target)
+            if node.op == "placeholder" and name in self._tracer.fixed_arguments:
+                traced = self._tracer.fixed_arguments[name]
+                message = (
+                    f"argument '{name}' was not an input when the model was traced: it kept the "
+                    f"value {traced!r}. To give another value, trace with "
+                    f"concrete_args={{'{name}': torch.fx.PH}} (a tensor), or with the value itself."
+                )
+                graph.call_function(require_unchanged, (copies[node], traced, message))
+
+
+class _SharedMemory:
+    """Groups of nodes whose values may share memory (union-find)."""
+
+    def __init__(self, nodes: list[fx.Node], effects_of: Mapping[fx.Node, Effects]) -> None:
+        self._parent = {node: node for node in nodes}
+        attributes: dict[str, fx.Node] = {}
+        for node in nodes:
+            for other in effects_of[node].shares:
+                self._join(node, other)
+            if node.op == "get_attr":
+                self._join(node, attributes.setdefault(str(node.target), node))
+
+    def of(self, node: fx.Node) -> fx.Node:
+        """The representative of the group that ``node`` is in."""
+        root = node
+        while self._parent[root] is not root:
+            root = self._parent[root]
+        while self._parent[node] is not root:
+            self._parent[node], node = root, self._parent[node]
+        return root
+
+    def _join(self, left: fx.Node, right: fx.Node) -> None:
+        self._parent[self.of(left)] = self.of(right)
+
+
+def nodes_in(value: Any) -> Iterator[fx.Node]:
+    """Every node in a nesting of tuples, lists, dicts and ``Built`` objects."""
+    if isinstance(value, fx.Node):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from nodes_in(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from nodes_in(item)
+    elif isinstance(value, Built):
+        yield from nodes_in(value.fields)
+
+
+def as_argument(graph: fx.Graph, value: Any, copies: Mapping[fx.Node, fx.Node]) -> Any:
+    """Write what a module returned as an argument of a node of ``graph``."""
+    if isinstance(value, fx.Node):
+        return copies[value]
+    if isinstance(value, (tuple, list)):
+        return type(value)(as_argument(graph, item, copies) for item in value)
+    if isinstance(value, dict):
+        return {key: as_argument(graph, item, copies) for key, item in value.items()}
+    if isinstance(value, Built):
+        fields = as_argument(graph, value.fields, copies)
+        return graph.call_function(value.cls, (), fields)
+    return value
