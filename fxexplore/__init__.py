@@ -11,6 +11,9 @@ if TYPE_CHECKING:
         create_feature_extractor,
         get_graph_node_names,
     )
+    from .model_graph import ModelGraph, open_model
+    from .notebook.explorer import Explorer, explore
+    from .views.feature_maps import plot_feature_maps
 
 __version__ = "0.1.0"
 
@@ -23,13 +26,23 @@ _HOMES = {
     "get_graph_node_names": "feature_extraction",
     "_is_subseq": "feature_extraction",
     "_warn_graph_differences": "feature_extraction",
+    "ModelGraph": "model_graph",
+    "open_model": "model_graph",
+    "plot_feature_maps": "views.feature_maps",
+    "Explorer": "notebook.explorer",
+    "explore": "notebook.explorer",
 }
 
 __all__ = [
+    "Explorer",
     "LeafModuleAwareTracer",
+    "ModelGraph",
     "NodePathTracer",
     "create_feature_extractor",
+    "explore",
     "get_graph_node_names",
+    "open_model",
+    "plot_feature_maps",
 ]
 
 
@@ -39,6 +52,19 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Register ``%fxnodes``: what ``%load_ext fxexplore`` calls."""
+    from .notebook.magic import FxMagics
+
+    shell.register_magics(FxMagics)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Take ``%fxnodes`` away again: what ``%unload_ext fxexplore`` calls."""
+    shell.magics_manager.magics["line"].pop("fxnodes", None)
+    shell.magics_manager.registry.pop("FxMagics", None)
 
 
 def __dir__() -> list[str]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from types import BuiltinFunctionType, MethodDescriptorType
+from types import BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
+
+from .runtime import AppliedFunction
 
 # Composite operations whose schema says nothing of it, but whose result may be (a view
 # of) an argument.
@@ -31,10 +33,13 @@ _FRESH_OPERATORS = {
     "pow", "rshift", "sub", "truediv", "truth", "xor",
 }  # fmt: skip
 
-_IN_PLACE_OPERATORS = {
-    "iadd", "iand", "iconcat", "ifloordiv", "ilshift", "imatmul", "imod", "imul", "ior", "ipow",
-    "irshift", "isub", "itruediv", "ixor", "setitem",
+# What x += y and its like call.
+AUGMENTED_OPERATORS = {
+    "iadd", "iand", "ifloordiv", "ilshift", "imatmul", "imod", "imul", "ior", "ipow", "irshift",
+    "isub", "itruediv", "ixor",
 }  # fmt: skip
+
+_IN_PLACE_OPERATORS = AUGMENTED_OPERATORS | {"iconcat", "setitem"}
 
 # Files of torch.nn.modules whose classes compute a new value, unless they are in-place.
 _FRESH_MODULES = {
@@ -126,13 +131,30 @@ def _position_of_inplace(function: Callable[..., Any]) -> int | None:
     return names.index("inplace") if "inplace" in names else None
 
 
+@functools.lru_cache(maxsize=4096)
+def draws_random_numbers(function: Callable[..., Any]) -> bool:
+    """Whether torch marks the operation as one that reads its random state.
+
+    Args:
+        function: a function of torch or a method of tensors.
+    """
+    name = _name(function)
+    packet = getattr(torch.ops.aten, name, None) if name.isidentifier() else None
+    if packet is None:
+        return False
+    return any(
+        torch.Tag.nondeterministic_seeded in getattr(packet, overload).tags
+        for overload in packet.overloads()
+    )
+
+
 def _is_known(function: Callable[..., Any]) -> bool:
     """Whether a function is known to write no argument that its call does not say."""
     if isinstance(function, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
         return False
-    if isinstance(getattr(function, "__self__", None), type(torch.autograd.Function)):
+    if isinstance(function, AppliedFunction):
         return False
-    if isinstance(function, (BuiltinFunctionType, MethodDescriptorType)):
+    if isinstance(function, (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)):
         return True
     home = getattr(function, "__module__", None) or ""
     return home.split(".")[0] in ("torch", "_operator") or home.startswith("torchvision.ops")
@@ -179,7 +201,8 @@ def _module_effects(module: nn.Module) -> tuple[bool, bool]:
         fresh = home in _FRESH_MODULES and not isinstance(module, nn.Identity)
         return in_place, in_place or not fresh
     if home.startswith("torchvision.ops"):
-        return False, True
+        in_place = bool(getattr(module, "inplace", False))  # DropBlock has it
+        return in_place, True
     return True, True
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
+import keyword
 import math
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -168,7 +170,8 @@ class GraphFeatureExtractor(fx.GraphModule):
 
     def recompile(self) -> Any:
         """Generate the forward of the present graph anew, as is needed after editing it."""
-        python_code = super().recompile()
+        with _spelled_for_code(self._graph):
+            python_code = super().recompile()
         self.__dict__.setdefault("_generated", {})[self._graph] = (self._code, type(self).forward)
         return python_code
 
@@ -214,6 +217,36 @@ class GraphFeatureExtractor(fx.GraphModule):
         return twin
 
 
+@contextmanager
+def _spelled_for_code(graph: fx.Graph) -> Iterator[None]:
+    """Spell the paths in a graph so that fx can put any of them into Python source.
+
+    fx writes ``self.name`` where a name is an identifier and ``getattr(self, "name")``
+    elsewhere, without a thought for keywords, quotes or backslashes.
+    """
+    changed = []
+    for node in graph.nodes:
+        if node.op in ("get_attr", "call_module"):
+            spelled = ".".join(map(_spelled, node.target.split(".")))
+            if spelled != node.target:
+                changed.append((node, node.target))
+                node.target = spelled
+    try:
+        yield
+    finally:
+        for node, target in changed:
+            node.target = target
+
+
+def _spelled(name: str) -> str:
+    if name.isascii() and name.isidentifier() and not keyword.iskeyword(name):
+        return name
+    if name.isascii() and name.isalnum() and not name.isidentifier():
+        return name  # the numbers of nn.Sequential
+    # One escape at least, so that it is no identifier; what follows is plain ASCII.
+    return "".join(f"\\U{ord(letter):08x}" for letter in name)
+
+
 def _empty_extractor(class_name: str) -> GraphFeatureExtractor:
     empty = fx.Graph()
     return GraphFeatureExtractor(nn.Module(), empty, empty, class_name)
@@ -237,14 +270,14 @@ def _share(
         if shared_whole and path.startswith(shared_whole):
             continue
         if path and path in wanted:
-            _container(target, path, source.training)[0].add_module(path.rpartition(".")[2], module)
+            _container(target, path, source)[0].add_module(path.rpartition(".")[2], module)
             shared_whole = path + "."
             continue
         for name, value in _tensors_and_attributes(module):
             full = f"{path}.{name}" if path else name
             if full not in wanted:
                 continue
-            owner, field = _container(target, full, module.training)
+            owner, field = _container(target, full, source)
             if isinstance(value, nn.Parameter):
                 owner.register_parameter(field, value)
             elif name in module._buffers:
@@ -268,14 +301,16 @@ def _tensors_and_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
     yield from vars(module).items()
 
 
-def _container(target: nn.Module, path: str, training: bool) -> tuple[nn.Module, str]:
+def _container(target: nn.Module, path: str, source: nn.Module) -> tuple[nn.Module, str]:
     """The module of ``target`` that is to hold ``path``, and the last part of the path."""
     *parents, field = path.split(".")
+    counterpart: nn.Module | None = source
     for name in parents:
+        counterpart = counterpart and counterpart._modules.get(name)
         child = target._modules.get(name)
         if child is None:
             child = nn.Module()
-            child.training = training
+            child.training = (counterpart or source).training
             target.add_module(name, child)
         target = child
     return target, field
@@ -355,18 +390,38 @@ def _tracers_of_graph(graph: fx.Graph) -> tuple[NodePathTracer, NodePathTracer]:
 
 def _traced_in_both_modes(
     model: nn.Module,
-    tracer_kwargs: dict[str, Any] | None,
+    tracer_kwargs: Mapping[str, Any] | None,
     concrete_args: dict[str, Any] | None,
 ) -> tuple[NodePathTracer, NodePathTracer]:
-    kwargs = default_tracer_kwargs(tracer_kwargs)
-    tracers = []
-    for training in (True, False):
-        tracer = NodePathTracer(**kwargs)
-        with one_trace_at_a_time, untouched(model):
-            switch_mode(model, training)
-            tracer.trace(model, concrete_args=concrete_args)
-        tracers.append(tracer)
-    return tracers[0], tracers[1]
+    return (
+        traced(model, True, tracer_kwargs, concrete_args),
+        traced(model, False, tracer_kwargs, concrete_args),
+    )
+
+
+def traced(
+    model: nn.Module,
+    training: bool,
+    tracer_kwargs: Mapping[str, Any] | None = None,
+    concrete_args: dict[str, Any] | None = None,
+) -> NodePathTracer:
+    """Trace a model in train or in eval mode and return the tracer.
+
+    Args:
+        model: the model to trace; it is left as it is.
+        training: True for train mode, False for eval mode.
+        tracer_kwargs: as for :func:`create_feature_extractor`.
+        concrete_args: likewise.
+
+    Raises:
+        TypeError: if an argument is of the wrong kind.
+        torch.fx.proxy.TraceError: if the model cannot be traced symbolically.
+    """
+    tracer = NodePathTracer(**default_tracer_kwargs(tracer_kwargs))
+    with one_trace_at_a_time, untouched(_checked_model(model)):
+        switch_mode(model, training)
+        tracer.trace(model, concrete_args=concrete_args)
+    return tracer
 
 
 def default_tracer_kwargs(tracer_kwargs: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -454,6 +509,13 @@ def _unknown(
 ) -> str:
     """Say why ``spec`` cannot be returned, and what is near it."""
     known = [*nodes, *tracer.module_returns]
+    leaf = _enclosing_leaf(spec, tracer) if spec not in other.node_to_qualname.values() else None
+    if leaf is not None:
+        path, hidden_by = leaf
+        return (
+            f"'{spec}' is inside the leaf module '{path}' ({type(hidden_by).__name__}), which is "
+            f"one node. {_how_to_open(hidden_by)}"
+        )
     if module is not None and spec:
         inside = [name for name in known if name.startswith(spec + ".")]
         problem = f"'{spec}' is a {type(module).__name__} that forward never calls in {mode} mode"
@@ -470,6 +532,27 @@ def _unknown(
         )
     hint = f" Did you mean: {', '.join(dict.fromkeys(near))}?" if near else ""
     return f"{problem}.{hint} get_graph_node_names(model) lists all names."
+
+
+def _enclosing_leaf(spec: str, tracer: NodePathTracer) -> tuple[str, nn.Module] | None:
+    """The leaf module that hides what ``spec`` names, with its path."""
+    path, module = "", tracer.root
+    for name in spec.split("."):
+        child = module._modules.get(name)
+        if child is None:
+            return None
+        if path and tracer.is_leaf_module(module, path):
+            return path, module
+        path, module = f"{path}.{name}" if path else name, child
+    return None
+
+
+def _how_to_open(leaf: nn.Module) -> str:
+    if any(cls.__module__.startswith("torchvision.ops") for cls in type(leaf).__mro__):
+        return "tracer_kwargs={'default_leaf_modules': False} opens it."
+    if type(leaf).__module__.startswith(("torch.nn", "torch.ao.nn")):
+        return "The modules of torch.nn always are; ask for its own output instead."
+    return f"Take {type(leaf).__name__} out of leaf_modules to open it."
 
 
 def _is_subseq(x: Iterable[Any], y: Iterable[Any]) -> bool:

@@ -68,14 +68,27 @@ def _restore(
         if type(value) in _COPIERS and value and id(value) not in filled:
             value.clear()
     for container, content in containers:
-        if not _same(container, content):
+        if isinstance(container, dict):
+            _restore_dict(container, content)
+        elif not _same(container, content):
             container.clear()
             container.extend(content) if isinstance(container, list) else container.update(content)
     if not _same(now, attributes):
-        now.clear()
-        now.update(attributes)
+        _restore_dict(now, attributes)
         # A feature extractor chooses its graph when its flag is set.
         module.training = attributes["training"]
+
+
+def _restore_dict(container: dict[Any, Any], content: dict[Any, Any]) -> None:
+    """Put back what changed, and only that: another thread may be running the model."""
+    for key in [key for key in container if key not in content]:
+        del container[key]
+    for key, value in content.items():
+        if key not in container or container[key] is not value:
+            container[key] = value
+    if list(container) != list(content):
+        container.clear()
+        container.update(content)
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -6,10 +6,32 @@ and leaves out the ``else`` of a test that a tensor always passes.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import torch
+
+
+class AppliedFunction:
+    """``apply`` of an ``autograd.Function``, in a form that graphs can hold and pickle.
+
+    Args:
+        function: the subclass of ``torch.autograd.Function``.
+    """
+
+    __name__ = "apply"
+
+    def __init__(self, function: type[torch.autograd.Function]) -> None:
+        self.function = function
+
+    def __call__(self, *args, **kwargs):
+        return self.function.apply(*args, **kwargs)
+
+
+def augmented(name: str, value, other):
+    """Run ``value += other`` or its like, whatever ``value`` is, and return the result."""
+    return getattr(operator, name)(value, other)
 
 
 def snapshot(value):

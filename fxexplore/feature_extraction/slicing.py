@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import fx, nn
 
-from .effects import Effects, effects
-from .runtime import require_unchanged, snapshot, without_gradient
+from .effects import AUGMENTED_OPERATORS, Effects, effects, written_argument
+from .runtime import augmented, require_unchanged, snapshot, without_gradient
 from .tracers import Built, NodePathTracer
 
 
@@ -60,6 +60,7 @@ class _Slice:
     ) -> None:
         self._tracer = tracer
         position = {node: i for i, node in enumerate(tracer.graph.nodes)}
+        self._position = position
         self._observations = sorted(observations, key=lambda o: (position[o.after], o.order))
         last = position[self._observations[-1].after]
         self._nodes = [
@@ -142,10 +143,42 @@ class _Slice:
                 is_written = self._memory.of(node) in writes
                 constants[name] = graph.call_function(snapshot, (copy,)) if is_written else copy
             return constants[name]
-        copy = graph.node_copy(node, copies.__getitem__)
         if node.meta.get("no_grad"):
-            copy = graph.call_function(without_gradient, (copy,))
-        return copy
+            return self._copy_without_gradient(graph, node, copies)
+        if self._is_augmented(node) and self._is_read_later(node.args[0], node):
+            # fx would write `x += y; result = x`, which makes a number in `x` another one.
+            args = fx.node.map_arg(node.args, copies.__getitem__)
+            return graph.call_function(augmented, (node.target.__name__, *args))
+        return graph.node_copy(node, copies.__getitem__)
+
+    def _copy_without_gradient(
+        self, graph: fx.Graph, node: fx.Node, copies: dict[fx.Node, fx.Node]
+    ) -> fx.Node:
+        written = written_argument(node.target, node.args, node.kwargs)
+        if node.op == "call_module" or not isinstance(written, fx.Node):
+            copy = graph.node_copy(node, copies.__getitem__)
+            return graph.call_function(without_gradient, (copy,))
+        # Written through a detached alias: the value keeps the gradient it had.
+        alias = graph.call_function(without_gradient, (copies[written],))
+        graph.node_copy(node, lambda n: alias if n is written else copies[n])
+        return copies[written]
+
+    def _is_augmented(self, node: fx.Node) -> bool:
+        return (
+            node.op == "call_function"
+            and getattr(node.target, "__module__", None) == "_operator"
+            and node.target.__name__ in AUGMENTED_OPERATORS
+        )
+
+    def _is_read_later(self, value: Any, node: fx.Node) -> bool:
+        """Whether the variable that holds ``value`` is used after ``node``."""
+        if not isinstance(value, fx.Node):
+            return False
+        position = self._position
+        return any(position.get(user, -1) > position[node] for user in value.users) or any(
+            position[o.after] >= position[node] and value in nodes_in(o.value)
+            for o in self._observations
+        )
 
     def _check_fixed_arguments(self, graph: fx.Graph, copies: dict[fx.Node, fx.Node]) -> None:
         for node in self._nodes:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
+import linecache
 import math
+import operator
 import os
 import sys
 import threading
@@ -19,9 +22,10 @@ from torch import fx, nn
 from torch.fx.proxy import TraceError
 from torch.overrides import TorchFunctionMode
 
-from .effects import written_argument
+from .effects import AUGMENTED_OPERATORS, draws_random_numbers, written_argument
 from .harmless import untouched
-from .naming import NodeNamer, operation_name
+from .naming import NodeNamer, augmented_assignment, operation_name
+from .runtime import AppliedFunction
 
 # torch.fx patches nn.Module for the whole process while it traces.
 one_trace_at_a_time = threading.RLock()
@@ -113,6 +117,10 @@ class LeafModuleAwareTracer(fx.Tracer):
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
         return super().trace(root, concrete_args)
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Stand a proxy in for a value; it knows ``+=`` and ``x[i] = y``."""
+        return _Proxy(node, self)
+
     @property
     def _is_elsewhere(self) -> bool:
         """Whether another thread than the tracing one asks: it must see plain torch."""
@@ -147,8 +155,8 @@ class LeafModuleAwareTracer(fx.Tracer):
         state = [name for name, _ in (*m.named_parameters(), *m.named_buffers())]
         if state:
             raise TraceError(
-                f"{_location()} calls a {type(m).__name__} that is not a registered submodule, so "
-                f"its {', '.join(state[:3])} would belong to no model. Assign the module to an "
+                f"a {type(m).__name__} is called that is not a registered submodule, so its "
+                f"{', '.join(state[:3])} would belong to no model. Assign the module to an "
                 f"attribute in __init__; for a list of modules use torch.nn.ModuleList."
             )
         return forward(*args, **kwargs)
@@ -231,6 +239,7 @@ class NodePathTracer(LeafModuleAwareTracer):
         self.module_returns: dict[str, ModuleReturn] = {}
         self.fixed_arguments: dict[str, Any] = {}
         self.constants: dict[str, Any] = {}
+        self._failed_in = ""
 
     def trace(
         self,
@@ -248,13 +257,21 @@ class NodePathTracer(LeafModuleAwareTracer):
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
         self._autocast = _autocast_state()
         before = set(vars(root))
+        buffers = dict(root.named_buffers(remove_duplicate=False))
         # A no_grad block inside forward shows only if gradients are on to begin with.
         with (
             torch.enable_grad(),
+            _errors_in_words(self, root),
             _RealTensorsInForward(self, root),
             _custom_functions_kept(self),
         ):
             graph = super()._trace_module(root, concrete_args)
+        for name, buffer in root.named_buffers(remove_duplicate=False):
+            if buffers.get(name) is not buffer:
+                raise TraceError(
+                    f"forward puts a new tensor in the place of buffer '{name}', which a symbolic "
+                    f"trace would lose. Write into the buffer instead: self.{name}.copy_(...)"
+                )
         # fx hangs tensors that forward made on the root, which is the caller's.
         read = {node.target for node in graph.nodes if node.op == "get_attr"}
         self.constants = {k: v for k, v in vars(root).items() if k not in before and k in read}
@@ -275,6 +292,9 @@ class NodePathTracer(LeafModuleAwareTracer):
         self.current_module_qualname = path
         try:
             output = super().call_module(m, forward, args, kwargs)
+        except Exception:
+            self._failed_in = self._failed_in or path
+            raise
         finally:
             self.current_module_qualname = caller
         if not self.is_leaf_module(m, path):
@@ -304,14 +324,14 @@ class NodePathTracer(LeafModuleAwareTracer):
                 self.current_module_qualname, operation_name(kind, target)
             )
         self.node_to_qualname[node] = node.meta["qualified_name"] = qualname
+        node.meta["module"] = self.current_module_qualname
         if kind in ("call_function", "call_method"):
             node.meta["source"] = _source_line()
         if not torch.is_grad_enabled():
             node.meta["no_grad"] = True
         if _autocast_state() != self._autocast:
             raise TraceError(
-                f"{_location()} runs '{qualname}' under autocast, which a symbolic trace would "
-                f"lose. Make the module a leaf with tracer_kwargs={{'leaf_modules': [...]}}."
+                f"'{qualname}' runs under autocast, which a symbolic trace would lose."
             )
         return proxy
 
@@ -337,19 +357,25 @@ class NodePathTracer(LeafModuleAwareTracer):
             # forward(self, *inputs): fx stands one proxy in for the whole tuple.
             return super().create_args_for_root(root_fn, is_module, None)
         annotations = _annotations(root_fn)
-        positional: list[Any] = [self.root] if is_module else []
-        keyword: dict[str, Any] = {}
-        for parameter in named:
-            value = self._argument(
-                parameter,
-                is_input[parameter.name],
-                concrete.get(parameter.name, parameter.default),
-                annotations.get(parameter.name),
+        # Python wants arguments without a default first; of the positional ones, whose
+        # order the caller relies on, only those at the end can then have one.
+        required = [p for p in named if is_input[p.name] and p.default is p.empty]
+        in_order = [p for p in named if p.kind is not p.KEYWORD_ONLY]
+        last = max((i for i, p in enumerate(in_order) if p in required), default=-1)
+        first = in_order[: last + 1] + [p for p in required if p not in in_order]
+        values = {
+            p.name: self._argument(
+                p,
+                is_input[p.name],
+                concrete.get(p.name, p.default),
+                annotations.get(p.name),
+                optional=p not in first,
             )
-            if parameter.kind is parameter.KEYWORD_ONLY:
-                keyword[parameter.name] = value
-            else:
-                positional.append(value)
+            for p in first + [p for p in named if p not in first]
+        }
+        positional: list[Any] = [self.root] if is_module else []
+        positional += [values[p.name] for p in in_order]
+        keyword = {p.name: values[p.name] for p in named if p not in in_order}
 
         def call_root() -> Any:
             return root_fn(*positional, **keyword)
@@ -357,34 +383,66 @@ class NodePathTracer(LeafModuleAwareTracer):
         return call_root, []
 
     def _argument(
-        self, parameter: inspect.Parameter, is_input: bool, value: Any, annotation: Any
+        self,
+        parameter: inspect.Parameter,
+        is_input: bool,
+        value: Any,
+        annotation: Any,
+        optional: bool,
     ) -> Any:
         if is_input:
-            default = () if parameter.default is parameter.empty else (parameter.default,)
+            default = (parameter.default,) if optional else ()
             return self.create_proxy(
                 "placeholder", parameter.name, default, {}, type_expr=annotation
             )
         self.fixed_arguments[parameter.name] = value
         # Kept in the signature, so that handing it over can be answered in words.
-        if value is None or isinstance(value, (bool, int, float, str)):
-            self.create_node("placeholder", parameter.name, (value,), {}, type_expr=annotation)
+        written = value if _is_plain(value) else None
+        default = (written,) if optional else ()
+        self.create_node("placeholder", parameter.name, default, {}, type_expr=annotation)
         return value
+
+
+class _Proxy(fx.Proxy):
+    """A proxy that records augmented assignments as what they are: writes in place.
+
+    Without them Python falls back on ``x = x + y``, and whoever else holds ``x`` would
+    see the old value.
+    """
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
+
+
+def _augmented(name: str) -> Callable[[fx.Proxy, Any], fx.Proxy]:
+    function = getattr(operator, name)
+
+    def assign(self: fx.Proxy, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    return assign
+
+
+for _name in sorted(AUGMENTED_OPERATORS):
+    setattr(_Proxy, f"__{_name}__", _augmented(_name))
 
 
 class _RealTensorsInForward(TorchFunctionMode):
     """Turns what forward does to real tensors, unseen by proxies, into nodes.
 
-    Random numbers drawn in forward would otherwise be frozen into the graph, and a
-    buffer that forward updates in place would be changed by the trace itself.
+    What forward computes from the model's own tensors has to follow them when they
+    change; random numbers would otherwise be frozen into the graph; and a buffer that
+    forward updates in place would be changed by the trace itself. Other tensors that
+    forward makes are constants, and stay real.
     """
 
     def __init__(self, tracer: NodePathTracer, root: nn.Module) -> None:
         super().__init__()
         self._tracer = tracer
-        self._state = {id(t): name for name, t in _state_tensors(root)}
-        self._storages = {
-            key: name for name, t in _state_tensors(root) if (key := _storage_address(t))
-        }
+        tensors = list(_state_tensors(root))
+        # The graph keeps these up to date, not the trace. Held, so that no id is reused.
+        self._followed = {id(tensor): (name, tensor) for name, tensor in tensors}
+        self._storages = {key: name for name, t in tensors if (key := _storage_address(t))}
 
     def __torch_function__(
         self,
@@ -394,32 +452,99 @@ class _RealTensorsInForward(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _RANDOM_FACTORIES:
-            return self._tracer.create_proxy("call_function", func, args, kwargs)
-        written = written_argument(func, args, kwargs)
-        if isinstance(written, torch.Tensor):
-            if id(written) in self._state:
-                self._record_write(func, args, kwargs)
-                return written
-            name = self._storages.get(_storage_address(written))
-            if name is not None:
-                raise TraceError(
-                    f"{_location()} writes into a part of '{name}' in place, which a symbolic "
-                    f"trace cannot follow."
-                )
-        return func(*args, **kwargs)
+        values = _tensors_and_proxies((args, kwargs))
+        real = [value for value in values if isinstance(value, torch.Tensor)]
+        if real:
+            written = written_argument(func, args, kwargs)
+            if isinstance(written, torch.Tensor):
+                return self._write(func, args, kwargs, written, with_proxy=len(real) < len(values))
+        if len(real) < len(values):
+            return func(*args, **kwargs)  # the proxy records it
+        if draws_random_numbers(func):
+            return self._record(func, args, kwargs)
+        result = func(*args, **kwargs)
+        if any(id(t) in self._followed for t in real) and _tensors_and_proxies(result):
+            return result if _is_unchanged(result, real) else self._record(func, args, kwargs)
+        return result
 
-    def _record_write(self, func: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    def _write(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        written: torch.Tensor,
+        with_proxy: bool,
+    ) -> Any:
+        if id(written) in self._followed:
+            self._record(func, args, kwargs)
+            return written
+        address = _storage_address(written)
+        name = self._storages.get(address)
+        if name is not None or self._is_captured(address):
+            what = f"a part of '{name}'" if name else "a constant"
+            raise TraceError(f"in-place writes into {what} cannot be followed symbolically.")
+        unregistered = isinstance(written, nn.Parameter)  # a module is made in forward
+        if not with_proxy and (unregistered or not draws_random_numbers(func)):
+            return func(*args, **kwargs)
+        # From here on only the graph knows what is in this tensor.
+        self._followed[id(written)] = ("constant", written)
+        if address:
+            self._storages[address] = "constant"
+        self._record(func, args, kwargs)
+        return written
+
+    def _is_captured(self, address: int) -> bool:
+        """Whether the graph already holds a constant in this memory."""
+        held = self._tracer.tensor_attrs
+        return any(
+            isinstance(value, torch.Tensor) and _storage_address(value) == address
+            for value in held
+            if address
+        )
+
+    def _record(self, func: Callable[..., Any], args: Any, kwargs: Any) -> fx.Proxy:
+        operation = augmented_assignment(_model_frame())
+        if operation is not None and _is_in_place_method(func):
+            return self._tracer.create_proxy(
+                "call_function", getattr(operator, operation), args, kwargs
+            )
         if torch.overrides.is_tensor_method_or_property(func):
-            self._tracer.create_proxy("call_method", func.__name__, args, kwargs)
-        else:
-            self._tracer.create_proxy("call_function", func, args, kwargs)
+            name = func.__name__
+            if name == "__get__":
+                return self._tracer.create_proxy(
+                    "call_function", getattr, (args[0], _property_name(func)), {}
+                )
+            return self._tracer.create_proxy("call_method", name, args, kwargs)
+        return self._tracer.create_proxy("call_function", func, args, kwargs)
 
 
-_RANDOM_FACTORIES = {torch.rand, torch.randn, torch.randint, torch.randperm, torch.normal}
+def _is_in_place_method(func: Callable[..., Any]) -> bool:
+    name: str = getattr(func, "__name__", "")
+    return name.endswith("_") and torch.overrides.is_tensor_method_or_property(func)
+
+
+def _property_name(getter: Any) -> str:
+    return str(getter.__self__.__name__)
+
+
+def _is_unchanged(result: Any, arguments: list[torch.Tensor]) -> bool:
+    """Whether a function handed its argument back, as ``contiguous()`` may."""
+    return any(result is tensor for tensor in arguments)
+
+
+def _tensors_and_proxies(value: Any) -> list[Any]:
+    found: list[Any] = []
+
+    def look(item: Any) -> None:
+        if isinstance(item, (torch.Tensor, fx.Proxy)):
+            found.append(item)
+
+    fx.node.map_aggregate(value, look)
+    return found
 
 
 def _state_tensors(root: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from root.named_parameters()
     yield from root.named_buffers()
     for path, module in root.named_modules():
         for name, value in vars(module).items():
@@ -438,23 +563,69 @@ def _storage_address(tensor: torch.Tensor) -> int:
 @contextmanager
 def _custom_functions_kept(tracer: NodePathTracer) -> Iterator[None]:
     """Record ``autograd.Function.apply`` as one node, so that its own backward is kept."""
-    original = torch.autograd.Function.__dict__.get("apply")
-    apply = torch.autograd.Function.apply
+    own = torch.autograd.Function.__dict__.get("apply")
+    descriptor = inspect.getattr_static(torch.autograd.Function, "apply")
 
-    def recorded(cls: type, *args: Any, **kwargs: Any) -> Any:
-        plain = apply.__func__.__get__(cls)
+    def recorded(cls: Any, *args: Any, **kwargs: Any) -> Any:
         if threading.get_ident() == tracer._thread and _holds_proxy((args, kwargs)):
-            return tracer.create_proxy("call_function", plain, args, kwargs)
-        return plain(*args, **kwargs)
+            return tracer.create_proxy("call_function", AppliedFunction(cls), args, kwargs)
+        return descriptor.__get__(None, cls)(*args, **kwargs)
 
     torch.autograd.Function.apply = classmethod(recorded)
     try:
         yield
     finally:
-        if original is None:
+        if own is None:
             del torch.autograd.Function.apply
         else:
-            torch.autograd.Function.apply = original
+            torch.autograd.Function.apply = own
+
+
+@contextmanager
+def _errors_in_words(tracer: NodePathTracer, root: nn.Module) -> Iterator[None]:
+    """Say where in the model it was that a proxy could not stand in for a value."""
+    try:
+        yield
+    except Exception as error:
+        words = ("Proxy", "not a member of this module")
+        if not isinstance(error, TraceError) and not any(word in str(error) for word in words):
+            raise  # the model's own
+        path = tracer._failed_in
+        module = f"'{path}'" if path else "the top module"
+        place = _line_in_model(error) or "forward"
+        raise TraceError(
+            f"{type(root).__name__} cannot be traced symbolically: {place}, in {module} "
+            f"({type(root.get_submodule(path)).__name__ if path else type(root).__name__}): "
+            f"{_in_words(error)} Or make the module that does this a leaf with "
+            f"tracer_kwargs={{'leaf_modules': [...]}}."
+        ) from error
+
+
+def _in_words(error: Exception) -> str:
+    text = str(error)
+    if "control flow" in text and isinstance(error, TraceError) and "iterated" not in text:
+        return "control flow depends on a value that is known only at run time."
+    if "cannot be iterated" in text:
+        return "a loop or * runs over a value whose length is known only at run time."
+    if isinstance(error, TraceError):
+        return text
+    if isinstance(error, NameError):
+        return "a parameter is used that is not registered, and would belong to no model."
+    return f"a number is needed that is known only at run time ({text})."
+
+
+def _line_in_model(error: Exception) -> str | None:
+    traceback = error.__traceback__
+    found = None
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if not code.co_filename.startswith(_LIBRARY_FOLDERS):
+            found = (code.co_filename, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    if found is None:
+        return None
+    line = linecache.getline(*found).strip()
+    return f"{os.path.basename(found[0])}:{found[1]}" + (f" `{line}`" if line else "")
 
 
 def _holds_proxy(value: Any) -> bool:
@@ -514,6 +685,13 @@ def _concrete_by_name(
     return concrete
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether generated code can spell the value as the default of an argument."""
+    if isinstance(value, (tuple, list)):
+        return type(value) in (tuple, list) and all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str, torch.dtype, torch.device)
+
+
 def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(inspect.unwrap(function))
@@ -537,11 +715,6 @@ def _model_frame() -> FrameType | None:
 def _source_line() -> tuple[str, int] | None:
     frame = _model_frame()
     return (frame.f_code.co_filename, frame.f_lineno) if frame else None
-
-
-def _location() -> str:
-    source = _source_line()
-    return f"{os.path.basename(source[0])}:{source[1]}" if source else "forward"
 
 
 def _checked(

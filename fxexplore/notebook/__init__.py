@@ -1,0 +1,1 @@
+"""The explorer: ipywidgets and two anywidgets on top of the views."""
