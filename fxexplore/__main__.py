@@ -20,7 +20,13 @@ def main(arguments: list[str]) -> int:
     Returns:
         The exit code of JupyterLab.
     """
-    command = [sys.executable, "-m", "jupyterlab", str(_notebook()), *_flags(), *arguments]
+    notebook = _notebook()
+    # The address that is printed leads to the notebook too, for who opens it by hand.
+    place = [
+        f"--ServerApp.root_dir={notebook.parent}",
+        f"--LabApp.default_url=/lab/tree/{notebook.name}",
+    ]
+    command = [sys.executable, "-m", "jupyterlab", *place, *_flags(), *arguments]
     return subprocess.run(command, check=False).returncode  # noqa: S603  # the user's own words
 
 

@@ -178,7 +178,7 @@ class GraphFeatureExtractor(fx.GraphModule):
     def _choose_graph(self) -> None:
         graph = self.train_graph if self.training else self.eval_graph
         self._graph = graph
-        self._code, type(self).forward = self._generated[graph]
+        self._code, type(self).forward = self.__dict__["_generated"][graph]
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -197,7 +197,7 @@ class GraphFeatureExtractor(fx.GraphModule):
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         train, evaluation = state.pop("train_graph"), state.pop("eval_graph")
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         eval_graph = graph_from_data(evaluation)
         self._adopt(eval_graph if train == evaluation else graph_from_data(train), eval_graph)
 
@@ -285,9 +285,11 @@ def _share(
                 owner.register_buffer(field, value, persistent=persistent)
             else:
                 setattr(owner, field, value)
+    _add_constants(target, {k: v for k, v in constants.items() if k in wanted})
+
+
+def _add_constants(target: nn.Module, constants: Mapping[str, Any]) -> None:
     for name, value in constants.items():
-        if name not in wanted:
-            continue
         if isinstance(value, torch.Tensor):
             # A buffer, so that it goes along to another device.
             target.register_buffer(name, value, persistent=False)
@@ -337,7 +339,8 @@ def _keys_by_mode(
     if return_nodes is not None:
         keys = _keys("return_nodes", return_nodes)
         return keys, keys
-    assert train_return_nodes is not None and eval_return_nodes is not None  # for mypy
+    assert train_return_nodes is not None  # for mypy
+    assert eval_return_nodes is not None
     return (
         _keys("train_return_nodes", train_return_nodes),
         _keys("eval_return_nodes", eval_return_nodes),
@@ -346,9 +349,12 @@ def _keys_by_mode(
 
 def _keys(argument: str, nodes: ReturnNodes) -> dict[str, str]:
     if isinstance(nodes, (str, bytes)):
-        raise ValueError(f"{argument} is the string {nodes!r}; write [{nodes!r}]")
+        # torchvision raises ValueError for all that is wrong with a request.
+        raise ValueError(f"{argument} is the string {nodes!r}; write [{nodes!r}]")  # noqa: TRY004
     if not isinstance(nodes, Iterable):
-        raise ValueError(f"{argument} is {nodes!r}; give a list of names, or a dict to keys")
+        raise ValueError(  # noqa: TRY004
+            f"{argument} is {nodes!r}; give a list of names, or a dict from names to keys"
+        )
     pairs = nodes.items() if isinstance(nodes, Mapping) else ((node, node) for node in nodes)
     keys = {str(node): str(key) for node, key in pairs}
     if not keys:
@@ -440,7 +446,7 @@ def default_tracer_kwargs(tracer_kwargs: Mapping[str, Any] | None = None) -> dic
     """
     kwargs = dict(tracer_kwargs or {})
     with_leaves = kwargs.pop("default_leaf_modules", True)
-    known = {p for p in inspect.signature(LeafModuleAwareTracer).parameters}
+    known = set(inspect.signature(LeafModuleAwareTracer).parameters)
     for name in kwargs:
         if name not in known:
             raise TypeError(
@@ -455,8 +461,11 @@ def default_tracer_kwargs(tracer_kwargs: Mapping[str, Any] | None = None) -> dic
         if with_leaves:
             leaves = [v for v in vars(ops).values() if inspect.isclass(v)]
             leaves = [cls for cls in leaves if issubclass(cls, nn.Module)]
-    kwargs["autowrap_modules"] = (*kwargs.get("autowrap_modules", ()), *autowrap)
-    kwargs["leaf_modules"] = (*kwargs.get("leaf_modules", ()), *leaves)
+    for name, defaults in (("autowrap_modules", autowrap), ("leaf_modules", leaves)):
+        own = kwargs.get(name, ())
+        # What is no collection is left to the tracer, which says so.
+        if isinstance(own, Iterable) and not isinstance(own, str):
+            kwargs[name] = (*own, *defaults)
     return kwargs
 
 
@@ -582,8 +591,9 @@ def _warn_graph_differences(train_tracer: NodePathTracer, eval_tracer: NodePathT
         relation = "NOTE: the nodes of train mode are a subsequence of those of eval mode"
     else:
         relation = "The nodes of train mode differ from those of eval mode"
+    shown = 3
     examples = [
-        f"only in {mode} mode: {', '.join(alone[:3])}{', ...' if len(alone) > 3 else ''}"
+        f"only in {mode} mode: {', '.join(alone[:shown])}{', ...' if alone[shown:] else ''}"
         for mode, alone in (
             ("train", [name for name in train_nodes if name not in set(eval_nodes)]),
             ("eval", [name for name in eval_nodes if name not in set(train_nodes)]),

@@ -6,7 +6,8 @@ import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from operator import is_, itemgetter
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -23,14 +24,15 @@ def untouched(model: nn.Module) -> Iterator[None]:
     Args:
         model: the module whose state is kept.
     """
-    before = [(module, *_shallow_state(module)) for module in model.modules()]
-    trainable = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    before = [_Attributes.of(module) for module in model.modules()]
+    parameters = [p for saved in before for p in saved.module._parameters.values()]
+    trainable = [(p, p.requires_grad) for p in parameters if p is not None]
     with _random_state_kept():
         try:
             yield
         finally:
-            for module, attributes, containers in before:
-                _restore(module, attributes, containers)
+            for saved in before:
+                saved.put_back()
             for parameter, requires_grad in trainable:
                 if parameter.requires_grad != requires_grad:
                     parameter.requires_grad_(requires_grad)
@@ -50,33 +52,52 @@ def switch_mode(model: nn.Module, training: bool) -> None:
         model.train(training)
 
 
-def _shallow_state(module: nn.Module) -> tuple[dict[str, Any], list[tuple[Any, Any]]]:
-    attributes = vars(module).copy()
-    containers = [(v, v.copy()) for v in attributes.values() if type(v) in _COPIERS and v]
-    return attributes, containers
+class _Attributes(NamedTuple):
+    """The attributes of a module as they were, and what was in those that are containers."""
+
+    module: nn.Module
+    values: dict[str, Any]
+    filled: list[tuple[Any, Any]]
+    empty: list[Any]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> _Attributes:
+        values = vars(module).copy()
+        containers = list(_module_containers(values))
+        for name in values.keys() - _MODULE_ATTRIBUTES:
+            if values[name].__class__ in _COPIERS:
+                containers.append(values[name])
+        if not any(containers):
+            return cls(module, values, [], containers)
+        filled = [(v, v.copy()) for v in containers if v]
+        return cls(module, values, filled, [v for v in containers if not v])
+
+    def put_back(self) -> None:
+        if any(self.empty):
+            for container in self.empty:
+                container.clear()
+        for container, content in self.filled:
+            if _same(container, content):
+                continue
+            if isinstance(container, dict):
+                _restore_dict(container, content)
+                continue
+            container.clear()
+            container.extend(content) if isinstance(container, list) else container.update(content)
+        now = vars(self.module)
+        if not _same(now, self.values):
+            _restore_dict(now, self.values)
+            # A feature extractor chooses its graph when its flag is set.
+            self.module.training = self.values["training"]
 
 
 _COPIERS = {dict, list, set, type(nn.Module()._forward_hooks)}
 
-
-def _restore(
-    module: nn.Module, attributes: dict[str, Any], containers: list[tuple[Any, Any]]
-) -> None:
-    now = vars(module)
-    filled = {id(container) for container, _ in containers}
-    for value in attributes.values():
-        if type(value) in _COPIERS and value and id(value) not in filled:
-            value.clear()
-    for container, content in containers:
-        if isinstance(container, dict):
-            _restore_dict(container, content)
-        elif not _same(container, content):
-            container.clear()
-            container.extend(content) if isinstance(container, list) else container.update(content)
-    if not _same(now, attributes):
-        _restore_dict(now, attributes)
-        # A feature extractor chooses its graph when its flag is set.
-        module.training = attributes["training"]
+# What every module has is fetched in one go: this runs for each module of each trace.
+_MODULE_ATTRIBUTES = vars(nn.Module()).keys()
+_module_containers = itemgetter(
+    *(name for name, value in vars(nn.Module()).items() if type(value) in _COPIERS)
+)
 
 
 def _restore_dict(container: dict[Any, Any], content: dict[Any, Any]) -> None:
@@ -95,12 +116,11 @@ def _same(left: Any, right: Any) -> bool:
     """Whether two containers hold the very same objects (``==`` would compare tensors)."""
     if len(left) != len(right):
         return False
-    if isinstance(left, dict):
-        pairs = zip(left.items(), right.items(), strict=True)
-        return all(k == other_k and v is other_v for (k, v), (other_k, other_v) in pairs)
     if isinstance(left, set):
         return {id(item) for item in left} == {id(item) for item in right}
-    return all(item is other for item, other in zip(left, right, strict=True))
+    if isinstance(left, dict):
+        return list(left) == list(right) and all(map(is_, left.values(), right.values()))
+    return all(map(is_, left, right))
 
 
 @contextmanager
@@ -109,7 +129,8 @@ def _random_state_kept() -> Iterator[None]:
     numpy = sys.modules.get("numpy")
     numpy_state = numpy.random.get_state() if numpy else None
     # fork_rng would initialise CUDA; states are only read where it already runs.
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    has_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if has_cuda else []
     with torch.random.fork_rng(devices=devices):
         try:
             yield

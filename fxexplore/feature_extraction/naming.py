@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import functools
 import re
 from collections.abc import Callable, Iterable
 from types import FrameType
@@ -101,12 +102,17 @@ def operation_name(op: str, target: Callable[..., Any] | str) -> str:
         name = getattr(target, "__name__", None) or type(target).__name__
     if op == "placeholder":
         return name.lstrip("*")
-    if name.startswith("__") and name.endswith("__") and len(name) > 4:
+    if name.startswith("__") and name.endswith("__") and len(name) > len("____"):
         name = name[2:-2]
     if getattr(target, "__module__", None) == "_operator" and name in _AUGMENTED:
         name = _AUGMENTED[name]
     if op == "get_attr":
         return _NOT_IN_AN_IDENTIFIER.sub("_", name)
+    return _snake_case(name)
+
+
+@functools.lru_cache(maxsize=4096)
+def _snake_case(name: str) -> str:
     return _CAMEL_HUMP.sub(r"_\1", _NOT_IN_AN_IDENTIFIER.sub("_", name)).lower()
 
 

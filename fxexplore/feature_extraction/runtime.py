@@ -26,6 +26,7 @@ class AppliedFunction:
         self.function = function
 
     def __call__(self, *args, **kwargs):
+        """Apply the function."""
         return self.function.apply(*args, **kwargs)
 
 
@@ -65,7 +66,7 @@ def _map_tensors(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -
 
 def require_unchanged(value: Any, traced: Any, message: str) -> None:
     """Raise ``ValueError(message)`` if an argument is not what it was while tracing."""
-    if torch.jit.is_scripting():
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
         return
     same = value is traced or (type(value) is type(traced) and value == traced)
     if not same:

@@ -148,7 +148,7 @@ class _Slice:
         if self._is_augmented(node) and self._is_read_later(node.args[0], node):
             # fx would write `x += y; result = x`, which makes a number in `x` another one.
             args = fx.node.map_arg(node.args, copies.__getitem__)
-            return graph.call_function(augmented, (node.target.__name__, *args))
+            return graph.call_function(augmented, (_name(node), *args))
         return graph.node_copy(node, copies.__getitem__)
 
     def _copy_without_gradient(
@@ -167,7 +167,7 @@ class _Slice:
         return (
             node.op == "call_function"
             and getattr(node.target, "__module__", None) == "_operator"
-            and node.target.__name__ in AUGMENTED_OPERATORS
+            and _name(node) in AUGMENTED_OPERATORS
         )
 
     def _is_read_later(self, value: Any, node: fx.Node) -> bool:
@@ -191,6 +191,10 @@ class _Slice:
                     f"concrete_args={{'{name}': torch.fx.PH}} (a tensor), or with the value itself."
                 )
                 graph.call_function(require_unchanged, (copies[node], traced, message))
+
+
+def _name(node: fx.Node) -> str:
+    return str(getattr(node.target, "__name__", node.target))
 
 
 class _SharedMemory:

@@ -21,11 +21,14 @@ import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from .effects import AUGMENTED_OPERATORS, draws_random_numbers, written_argument
 from .harmless import untouched
 from .naming import NodeNamer, augmented_assignment, operation_name
 from .runtime import AppliedFunction
+
+_INPUT = fx.PH  # type: ignore[attr-defined]  # documented, but exported by name alone
 
 # torch.fx patches nn.Module for the whole process while it traces.
 one_trace_at_a_time = threading.RLock()
@@ -86,6 +89,8 @@ class LeafModuleAwareTracer(fx.Tracer):
         )
         self._thread = threading.get_ident()
         self._parameter_paths: dict[int, str] = {}
+        self._all_paths: list[tuple[str, nn.Module]] = []
+        self._failed_in = ""  # the path of the innermost module that raised
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether ``m`` becomes one node: one of ``leaf_modules``, or torch.nn's own."""
@@ -110,12 +115,30 @@ class LeafModuleAwareTracer(fx.Tracer):
             self._thread = threading.get_ident()
             if not isinstance(root, nn.Module):
                 return super().trace(root, concrete_args)
-            self._parameter_paths = {id(p): path for path, p in root.named_parameters()}
+            self._all_paths = list(all_paths(root))
             with untouched(root):
                 return self._trace_module(root, concrete_args)
 
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
-        return super().trace(root, concrete_args)
+        self._failed_in = ""
+        state = list(_state_tensors(self._all_paths))
+        self._parameter_paths = {id(t): n for n, t, _ in state if isinstance(t, nn.Parameter)}
+        with (
+            # A no_grad block inside forward shows only if gradients are on to begin with.
+            torch.enable_grad(),
+            _errors_in_words(self, root),
+            _RealTensorsInForward(self, state),
+            _custom_functions_kept(self),
+        ):
+            graph = super().trace(root, concrete_args)
+        for name, tensor, owner in state:
+            buffer = owner._buffers.get(name.rpartition(".")[2], tensor)
+            if buffer is not tensor:
+                raise TraceError(
+                    f"forward puts a new tensor in the place of buffer '{name}', which a symbolic "
+                    f"trace would lose. Write into the buffer instead: self.{name}.copy_(...)"
+                )
+        return graph
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Stand a proxy in for a value; it knows ``+=`` and ``x[i] = y``."""
@@ -208,7 +231,8 @@ class NodePathTracer(LeafModuleAwareTracer):
     ``torchvision.models.feature_extraction.NodePathTracer``.
 
     Attributes:
-        node_to_qualname: each ``fx.Node`` with its name, in order of execution.
+        node_to_qualname: each ``fx.Node`` with its name, in order of execution; what is
+            computed from buffers and constants alone has none.
         current_module_qualname: path of the module whose forward runs at the moment.
         module_returns: for each path of a module that was traced into, what it
             returned at its last call.
@@ -230,16 +254,17 @@ class NodePathTracer(LeafModuleAwareTracer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._reset(())
+        self._reset()
 
-    def _reset(self, module_paths: Iterable[str]) -> None:
-        self._namer = NodeNamer(module_paths)
+    def _reset(self) -> None:
+        self._namer = NodeNamer(())
         self.current_module_qualname = ""
         self.node_to_qualname: dict[fx.Node, str] = {}
         self.module_returns: dict[str, ModuleReturn] = {}
         self.fixed_arguments: dict[str, Any] = {}
         self.constants: dict[str, Any] = {}
-        self._failed_in = ""
+        self._autocast = _autocast_state()
+        self._fed: set[str] = set()
 
     def trace(
         self,
@@ -247,31 +272,16 @@ class NodePathTracer(LeafModuleAwareTracer):
         concrete_args: dict[str, Any] | None = None,
     ) -> fx.Graph:
         """Trace ``root``, filling ``node_to_qualname``; see :class:`LeafModuleAwareTracer`."""
-        paths = () if not isinstance(root, nn.Module) else (name for name, _ in all_paths(root))
-        self._reset(paths)
+        self._reset()
         graph = super().trace(root, concrete_args)
         # What a graph needs to serve as the argument of create_feature_extractor.
         graph._fxexplore_tracer = self  # type: ignore[attr-defined]
         return graph
 
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
-        self._autocast = _autocast_state()
+        self._namer = NodeNamer(path for path, _ in self._all_paths)
         before = set(vars(root))
-        buffers = dict(root.named_buffers(remove_duplicate=False))
-        # A no_grad block inside forward shows only if gradients are on to begin with.
-        with (
-            torch.enable_grad(),
-            _errors_in_words(self, root),
-            _RealTensorsInForward(self, root),
-            _custom_functions_kept(self),
-        ):
-            graph = super()._trace_module(root, concrete_args)
-        for name, buffer in root.named_buffers(remove_duplicate=False):
-            if buffers.get(name) is not buffer:
-                raise TraceError(
-                    f"forward puts a new tensor in the place of buffer '{name}', which a symbolic "
-                    f"trace would lose. Write into the buffer instead: self.{name}.copy_(...)"
-                )
+        graph = super()._trace_module(root, concrete_args)
         # fx hangs tensors that forward made on the root, which is the caller's.
         read = {node.target for node in graph.nodes if node.op == "get_attr"}
         self.constants = {k: v for k, v in vars(root).items() if k not in before and k in read}
@@ -288,16 +298,18 @@ class NodePathTracer(LeafModuleAwareTracer):
         path = None if self._is_elsewhere else self._paths.get(m)
         if path is None:
             return super().call_module(m, forward, args, kwargs)
+        # What the class between here and fx would check has been checked.
+        call_module = super(LeafModuleAwareTracer, self).call_module
         caller = self.current_module_qualname
         self.current_module_qualname = path
         try:
-            output = super().call_module(m, forward, args, kwargs)
+            output = call_module(m, forward, args, kwargs)
         except Exception:
             self._failed_in = self._failed_in or path
             raise
         finally:
             self.current_module_qualname = caller
-        if not self.is_leaf_module(m, path):
+        if not _is_call_of(path, output):
             value = _with_nodes(output)
             after = next(iter(reversed(self.graph.nodes)))
             self.module_returns.pop(path, None)
@@ -317,6 +329,13 @@ class NodePathTracer(LeafModuleAwareTracer):
         """Record an operation together with its qualified name and source line."""
         proxy = super().create_proxy(kind, target, args, kwargs, name, type_expr, proxy_factory_fn)
         node = proxy.node
+        node.meta["module"] = self.current_module_qualname
+        if kind.startswith("call_") and not torch.is_grad_enabled():
+            node.meta["no_grad"] = True
+        if kind in ("call_function", "call_method"):
+            if not self._is_feature(node):
+                return proxy
+            node.meta["source"] = _source_line()
         if kind == "call_module":
             qualname = self._namer.module_call(str(target))
         else:
@@ -324,16 +343,21 @@ class NodePathTracer(LeafModuleAwareTracer):
                 self.current_module_qualname, operation_name(kind, target)
             )
         self.node_to_qualname[node] = node.meta["qualified_name"] = qualname
-        node.meta["module"] = self.current_module_qualname
-        if kind in ("call_function", "call_method"):
-            node.meta["source"] = _source_line()
-        if not torch.is_grad_enabled():
-            node.meta["no_grad"] = True
         if _autocast_state() != self._autocast:
             raise TraceError(
                 f"'{qualname}' runs under autocast, which a symbolic trace would lose."
             )
         return proxy
+
+    def _is_feature(self, node: fx.Node) -> bool:
+        """Whether a value is more than computed from buffers and constants alone."""
+        inputs = node.all_input_nodes
+        if inputs and not any(n in self.node_to_qualname or n.target in self._fed for n in inputs):
+            return False
+        written = written_argument(node.target, node.args, node.kwargs)
+        if isinstance(written, fx.Node) and written.op == "get_attr":
+            self._fed.add(str(written.target))  # from now on it holds a feature
+        return True
 
     def create_args_for_root(
         self,
@@ -350,7 +374,7 @@ class NodePathTracer(LeafModuleAwareTracer):
         named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         concrete = _concrete_by_name(named, concrete_args)
         is_input = {
-            p.name: concrete[p.name] is fx.PH if p.name in concrete else p.default is p.empty
+            p.name: concrete[p.name] is _INPUT if p.name in concrete else p.default is p.empty
             for p in named
         }
         if not any(is_input.values()) and len(parameters) > len(named) and not concrete:
@@ -403,6 +427,14 @@ class NodePathTracer(LeafModuleAwareTracer):
         return value
 
 
+def _is_call_of(path: str, output: Any) -> bool:
+    """Whether the module at ``path`` became the one node that it returned."""
+    if type(output) is not _Proxy:
+        return False
+    node = output.node
+    return node.op == "call_module" and node.target == path
+
+
 class _Proxy(fx.Proxy):
     """A proxy that records augmented assignments as what they are: writes in place.
 
@@ -436,13 +468,14 @@ class _RealTensorsInForward(TorchFunctionMode):
     forward makes are constants, and stay real.
     """
 
-    def __init__(self, tracer: NodePathTracer, root: nn.Module) -> None:
+    def __init__(
+        self, tracer: LeafModuleAwareTracer, state: list[tuple[str, torch.Tensor, nn.Module]]
+    ) -> None:
         super().__init__()
         self._tracer = tracer
-        tensors = list(_state_tensors(root))
         # The graph keeps these up to date, not the trace. Held, so that no id is reused.
-        self._followed = {id(tensor): (name, tensor) for name, tensor in tensors}
-        self._storages = {key: name for name, t in tensors if (key := _storage_address(t))}
+        self._followed = {id(tensor): (name, tensor) for name, tensor, _ in state}
+        self._storages = {key: name for name, t, _ in state if (key := _storage_address(t))}
 
     def __torch_function__(
         self,
@@ -452,7 +485,12 @@ class _RealTensorsInForward(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        kinds = set(map(type, args))
+        if not kwargs and _Proxy in kinds and kinds <= _SIMPLE:
+            return func(*args)  # the usual case: the proxy records it
         values = _tensors_and_proxies((args, kwargs))
+        if values and all(type(value) is _Proxy for value in values):
+            return func(*args, **kwargs)  # the proxy records it
         real = [value for value in values if isinstance(value, torch.Tensor)]
         if real:
             written = written_argument(func, args, kwargs)
@@ -534,22 +572,48 @@ def _is_unchanged(result: Any, arguments: list[torch.Tensor]) -> bool:
 
 def _tensors_and_proxies(value: Any) -> list[Any]:
     found: list[Any] = []
-
-    def look(item: Any) -> None:
-        if isinstance(item, (torch.Tensor, fx.Proxy)):
+    to_see = [value]
+    while to_see:  # flat, as this runs for every operation
+        item = to_see.pop()
+        kind = type(item)
+        if kind is _Proxy:
             found.append(item)
-
-    fx.node.map_aggregate(value, look)
+        elif kind is tuple or kind is list:
+            to_see.extend(item)
+        elif kind is dict:
+            to_see.extend(item.values())
+        elif kind is slice:
+            to_see.extend((item.start, item.stop, item.step))
+        elif kind not in _ORDINARY:
+            if isinstance(item, (torch.Tensor, fx.Proxy)):
+                found.append(item)
+            elif isinstance(item, (tuple, list)):
+                to_see.extend(item)
     return found
 
 
-def _state_tensors(root: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from root.named_parameters()
-    yield from root.named_buffers()
-    for path, module in root.named_modules():
-        for name, value in vars(module).items():
-            if isinstance(value, torch.Tensor):
-                yield f"{path}.{name}".lstrip("."), value
+_SIMPLE = {_Proxy, bool, int, float, str, type(None)}
+
+# Types whose values are no tensors: asking torch is slow.
+_ORDINARY = {
+    bool, int, float, str, type(None), dict, set, list, tuple, type(nn.Module()._forward_hooks),
+}  # fmt: skip
+
+
+def _state_tensors(
+    modules: Iterable[tuple[str, nn.Module]],
+) -> Iterator[tuple[str, torch.Tensor, nn.Module]]:
+    """Every tensor that a model holds, with its first path and its module."""
+    seen: set[int] = set()
+    for path, module in modules:
+        attributes = vars(module)
+        for holder in (module._parameters, module._buffers, attributes):
+            for name, value in holder.items():
+                if type(value) in _ORDINARY or id(value) in seen:
+                    continue
+                if isinstance(value, torch.Tensor):
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value, module
 
 
 def _storage_address(tensor: torch.Tensor) -> int:
@@ -561,7 +625,7 @@ def _storage_address(tensor: torch.Tensor) -> int:
 
 
 @contextmanager
-def _custom_functions_kept(tracer: NodePathTracer) -> Iterator[None]:
+def _custom_functions_kept(tracer: LeafModuleAwareTracer) -> Iterator[None]:
     """Record ``autograd.Function.apply`` as one node, so that its own backward is kept."""
     own = torch.autograd.Function.__dict__.get("apply")
     descriptor = inspect.getattr_static(torch.autograd.Function, "apply")
@@ -582,7 +646,7 @@ def _custom_functions_kept(tracer: NodePathTracer) -> Iterator[None]:
 
 
 @contextmanager
-def _errors_in_words(tracer: NodePathTracer, root: nn.Module) -> Iterator[None]:
+def _errors_in_words(tracer: LeafModuleAwareTracer, root: nn.Module) -> Iterator[None]:
     """Say where in the model it was that a proxy could not stand in for a value."""
     try:
         yield
@@ -653,7 +717,7 @@ def _with_nodes(value: Any) -> Any:
 
 def all_paths(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Every path that leads to a submodule of ``root``, a shared module's second path too."""
-    return root.named_modules(remove_duplicate=False)
+    yield from root.named_modules(remove_duplicate=False)
 
 
 def _concrete_by_name(
@@ -675,9 +739,7 @@ def _concrete_by_name(
                 f"concrete_args names '{name}', but the arguments of forward are: "
                 f"{', '.join(names) or 'none'}"
             )
-        placeholders: list[Any] = []
-        fx.node.map_aggregate(value, lambda v, seen=placeholders: seen.append(v))
-        if any(p is fx.PH for p in placeholders) and value is not fx.PH:
+        if value is not _INPUT and any(leaf is _INPUT for leaf in tree_leaves(value)):
             raise TraceError(
                 f"concrete_args['{name}'] nests torch.fx.PH inside a {type(value).__name__}; only "
                 f"a whole argument can be an input"
@@ -707,9 +769,14 @@ def _autocast_state() -> tuple[bool, bool]:
 def _model_frame() -> FrameType | None:
     """The innermost frame that is neither torch's nor ours: the model's own code."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_LIBRARY_FOLDERS):
+    while frame is not None and _is_library(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_library(file: str) -> bool:
+    return file.startswith(_LIBRARY_FOLDERS)
 
 
 def _source_line() -> tuple[str, int] | None:

@@ -31,6 +31,8 @@ class Node:
         calls: how often the leaf module is called in one run.
         source: file and line of the operation in the model's code, if known.
         shape: shape of the output tensor, if known.
+        dtype: dtype of the output tensor, such as ``"float32"``, if known.
+        flops: floating point operations of one call, if known.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Node:
     calls: int = 1
     source: str | None = None
     shape: tuple[int, ...] | None = None
+    dtype: str | None = None
+    flops: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Module:
         parameters: numbers held by it and everything below, shared ones counted once.
         returns: whether forward calls it, so that it has an output to return.
         shape: shape of the tensor that it returns, if known.
+        flops: floating point operations of everything below, if all are known.
     """
 
     path: str
@@ -63,6 +68,7 @@ class Module:
     parameters: int = 0
     returns: bool = True
     shape: tuple[int, ...] | None = None
+    flops: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +127,12 @@ class ModelGraph:
         """The hierarchy as a list; a module stands where its first node runs."""
         return tuple(_rows(self.nodes, {module.path: module for module in self.modules}))
 
+    @property
+    def flops(self) -> int | None:
+        """Floating point operations of one run, if those of all nodes are known."""
+        known = [node.flops for node in self.nodes if node.flops is not None]
+        return sum(known) if known and len(known) == len(self.nodes) else None
+
     @functools.cached_property
     def index(self) -> Mapping[str, int]:
         """The row of every node and module, by qualified name."""
@@ -177,7 +189,8 @@ class ModelGraph:
             raise ValueError(f"not a model graph in format {_FORMAT}, as to_json() writes it")
         data["nodes"] = tuple(_from_dict(Node, node) for node in data["nodes"])
         data["modules"] = tuple(_from_dict(Module, module) for module in data["modules"])
-        return _from_dict(cls, data)
+        graph: ModelGraph = _from_dict(cls, data)
+        return graph
 
     def to_dot(
         self, expanded: Collection[str] | None = None, selected: Collection[str] = ()

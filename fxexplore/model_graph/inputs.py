@@ -75,14 +75,17 @@ def example_inputs_for(model: nn.Module, example_inputs: Any = None) -> ExampleI
             return ExampleInputs(example_inputs[0], dict(example_inputs[1]), given)
         return ExampleInputs(tuple(example_inputs), {}, given)
     raise TypeError(
-        f"example_inputs is a {type(example_inputs).__name__}; give a tensor, a tuple of positional "
-        f"arguments, a dict of keyword arguments, or a pair (tuple, dict)"
+        f"example_inputs is a {type(example_inputs).__name__}; give a tensor, a tuple of "
+        f"positional arguments, a dict of keyword arguments, or a pair (tuple, dict)"
     )
 
 
+# Layers that say what a model takes; convolutions of every dimension among them.
+_LAYERS = (nn.Linear, nn.Bilinear, nn.Embedding, nn.modules.conv._ConvNd, nn.RNNBase)
+
+
 def _photograph_for(model: nn.Module) -> ExampleInputs:
-    weighted = (m for m in model.modules() if next(m.parameters(recurse=False), None) is not None)
-    first = next((m for m in weighted if not hasattr(m, "num_features")), None)
+    first = next((m for m in model.modules() if isinstance(m, _LAYERS)), None)
     channels = first.in_channels if isinstance(first, nn.Conv2d) else None
     if channels not in (1, 3):
         what = "no layer" if first is None else f"{type(first).__name__}({first.extra_repr()})"
@@ -112,8 +115,8 @@ def photograph(size: int = 224) -> torch.Tensor:
     from matplotlib import cbook
     from torchvision.transforms import v2
 
-    with cbook.get_sample_data("grace_hopper.jpg") as file:
-        pixels = torch.from_numpy(matplotlib.image.imread(file, format="jpg").copy())
+    file = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    pixels = torch.from_numpy(matplotlib.image.imread(file).copy())
     prepare = v2.Compose(
         [
             v2.Resize(size, antialias=True),

@@ -14,8 +14,9 @@ from fxexplore.feature_extraction.extractors import traced
 from fxexplore.feature_extraction.naming import operation_name
 from fxexplore.feature_extraction.tracers import NodePathTracer, all_paths
 
-from .annotations import class_and_detail, parameter_count
+from .annotations import Outputs, class_and_detail, outputs_of, parameter_count
 from .graph import ModelGraph, Module, Node
+from .inputs import example_inputs_for
 
 _KINDS = {
     "placeholder": "input",
@@ -28,6 +29,7 @@ _KINDS = {
 
 def open_model(
     model: nn.Module,
+    example_inputs: Any = None,
     *,
     mode: str = "eval",
     tracer_kwargs: Mapping[str, Any] | None = None,
@@ -37,6 +39,9 @@ def open_model(
 
     Args:
         model: the model to open.
+        example_inputs: what shapes are found for: a tensor, a tuple of positional
+            arguments, a dict of keyword arguments, or a pair of both; by default those of
+            :func:`~fxexplore.model_graph.inputs.example_inputs_for`, if there are any.
         mode: ``"eval"`` or ``"train"``: the mode to trace it in.
         tracer_kwargs: as for :func:`fxexplore.create_feature_extractor`.
         concrete_args: likewise.
@@ -59,25 +64,40 @@ def open_model(
     """
     if mode not in ("eval", "train"):
         raise ValueError(f"mode is {mode!r}; write 'eval' or 'train'")
-    return _graph_of(traced(model, mode == "train", tracer_kwargs, concrete_args), mode)
+    tracer = traced(model, mode == "train", tracer_kwargs, concrete_args)
+    return _graph_of(tracer, mode, _outputs(tracer, mode == "train", example_inputs))
 
 
-def _graph_of(tracer: NodePathTracer, mode: str) -> ModelGraph:
+def _outputs(
+    tracer: NodePathTracer, training: bool, example_inputs: Any
+) -> Mapping[fx.Node, Outputs]:
+    try:
+        inputs = example_inputs_for(tracer.root, example_inputs)
+    except ValueError:
+        return {}  # no inputs to be had, so no shapes
+    return outputs_of(tracer, training, inputs.args, inputs.kwargs)
+
+
+def _graph_of(tracer: NodePathTracer, mode: str, outputs: Mapping[fx.Node, Outputs]) -> ModelGraph:
     root = tracer.root
     modules = dict(all_paths(root))
-    nodes = tuple(_nodes(tracer, modules))
+    nodes = tuple(_nodes(tracer, modules, outputs))
     output = next(node for node in tracer.graph.nodes if node.op == "output")
     return ModelGraph(
         model=type(root).__name__,
         nodes=nodes,
-        modules=tuple(_modules(tracer, nodes, modules)),
+        modules=tuple(_modules(tracer, nodes, modules, outputs)),
         outputs=_named_inputs(output, tracer.node_to_qualname),
         parameters=parameter_count(root),
         mode=mode,
     )
 
 
-def _nodes(tracer: NodePathTracer, modules: Mapping[str, nn.Module]) -> list[Node]:
+def _nodes(
+    tracer: NodePathTracer,
+    modules: Mapping[str, nn.Module],
+    outputs: Mapping[fx.Node, Outputs],
+) -> list[Node]:
     calls = Counter(n.target for n in tracer.graph.nodes if n.op == "call_module")
     seen: Counter[Any] = Counter()
     sizes = _sizes(tracer.graph)
@@ -107,6 +127,9 @@ def _nodes(tracer: NodePathTracer, modules: Mapping[str, nn.Module]) -> list[Nod
                 call=call,
                 calls=of,
                 source=_short(fx_node.meta.get("source")),
+                shape=outputs[fx_node].shape if fx_node in outputs else None,
+                dtype=outputs[fx_node].dtype if fx_node in outputs else None,
+                flops=outputs[fx_node].flops if fx_node in outputs else None,
             )
         )
     return nodes
@@ -145,7 +168,10 @@ def _described(node: fx.Node, modules: Mapping[str, nn.Module]) -> str:
 
 
 def _modules(
-    tracer: NodePathTracer, nodes: tuple[Node, ...], modules: Mapping[str, nn.Module]
+    tracer: NodePathTracer,
+    nodes: tuple[Node, ...],
+    modules: Mapping[str, nn.Module],
+    outputs: Mapping[fx.Node, Outputs],
 ) -> list[Module]:
     """The modules that contain nodes, parents before children."""
     paths: dict[str, None] = {}
@@ -156,15 +182,42 @@ def _modules(
             missing.append(path)
             path = _parent_path(path, modules)
         paths.update(dict.fromkeys(reversed(missing)))
+    flops = _sums_of_flops(nodes, modules)
     return [
         Module(
             path=path,
             cls=class_and_detail(modules[path])[0],
             parameters=parameter_count(modules[path]),
             returns=path in tracer.module_returns,
+            shape=_returned_shape(tracer, path, outputs),
+            flops=flops.get(path),
         )
         for path in paths
     ]
+
+
+def _returned_shape(
+    tracer: NodePathTracer, path: str, outputs: Mapping[fx.Node, Outputs]
+) -> tuple[int, ...] | None:
+    returned = tracer.module_returns.get(path)
+    if returned is None or not isinstance(returned.value, fx.Node):
+        return None  # a tuple or a dict has no one shape
+    return outputs[returned.value].shape if returned.value in outputs else None
+
+
+def _sums_of_flops(nodes: tuple[Node, ...], modules: Mapping[str, nn.Module]) -> dict[str, int]:
+    """FLOPs of each module; a module with a node whose FLOPs are unknown has none."""
+    sums: dict[str, int] = {}
+    unknown: set[str] = set()
+    for node in nodes:
+        path = node.parent
+        while path:
+            if node.flops is None:
+                unknown.add(path)
+            else:
+                sums[path] = sums.get(path, 0) + node.flops
+            path = _parent_path(path, modules)
+    return {path: flops for path, flops in sums.items() if path not in unknown}
 
 
 def _parent_path(path: str, modules: Mapping[str, nn.Module]) -> str:

@@ -6,6 +6,7 @@ import base64
 import difflib
 import html
 import io
+import pathlib
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -28,19 +29,7 @@ from .node_graph import NodeGraph
 from .node_tree import NodeTree
 
 _DPI = 200  # sharp on screens with two pixels for one
-_STYLE = """<style>
-.fxx-explorer { border: 1px solid var(--jp-border-color2, #d8dbe2); border-radius: 8px; overflow: hidden; }
-.fxx-explorer .fxx-bar { padding: 4px 12px; background: var(--jp-layout-color2, transparent); }
-.fxx-explorer .widget-html-content { line-height: 1.5; color: var(--jp-ui-font-color1); }
-.fxx-explorer .fxx-quiet { color: var(--jp-ui-font-color2); }
-.fxx-explorer .fxx-chip { border: 1px solid var(--jp-brand-color1, #0b63c9); border-radius: 12px;
-  padding: 1px 9px; margin-right: 6px; white-space: nowrap; display: inline-block; }
-.fxx-explorer .fxx-code { margin: 0; padding: 10px 12px; overflow: auto; user-select: all;
-  font: 12px/1.5 var(--jp-code-font-family, monospace); }
-.fxx-explorer .fxx-error { padding: 8px 12px; border-left: 3px solid var(--jp-error-color1, #c62828); }
-.fxx-explorer .fxx-error pre { overflow: auto; font-size: 11px; }
-.fxx-explorer .fxx-map { max-width: 640px; width: 100%; display: block; }
-</style>"""
+_STYLE = f"<style>{(pathlib.Path(__file__).parent / 'explorer.css').read_text()}</style>"
 
 
 def explore(
@@ -109,7 +98,7 @@ class Explorer(widgets.VBox):
         name: str = "model",
     ) -> None:
         self.model = model
-        self.graph: ModelGraph = open_model(model, tracer_kwargs=tracer_kwargs)
+        self.graph: ModelGraph = open_model(model, example_inputs, tracer_kwargs=tracer_kwargs)
         self.tree = NodeTree(self.graph)
         self.diagram = NodeGraph(self.graph)
         self._name = name
@@ -119,7 +108,7 @@ class Explorer(widgets.VBox):
         self._header = widgets.HTML(_STYLE + self._headline())
         self._run_button = widgets.Button(description="Run", button_style="primary")
         self._run_button.on_click(lambda _: self._guarded(self.run))
-        self._maps = widgets.VBox()
+        self._maps = widgets.VBox(layout=widgets.Layout(max_height="450px", overflow="auto"))
         self._code = widgets.HTML()
         self._footer = widgets.HTML()
         self._error = widgets.HTML()
@@ -213,6 +202,7 @@ class Explorer(widgets.VBox):
     def _headline(self) -> str:
         facts = [
             f"{short_count(self.graph.parameters)} parameters",
+            *([f"{short_count(self.graph.flops)}FLOPs"] if self.graph.flops else []),
             f"{len(self.graph.nodes)} nodes",
             self.graph.backend,
         ]
@@ -245,7 +235,8 @@ class Explorer(widgets.VBox):
         except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
             details = "".join(traceback.format_exception(problem))
             self._error.value = (
-                f'<div class="fxx-error" role="alert"><b>{html.escape(type(problem).__name__)}</b>: '
+                '<div class="fxx-error" role="alert">'
+                f"<b>{html.escape(type(problem).__name__)}</b>: "
                 f"{html.escape(str(problem))}<details><summary>Traceback</summary>"
                 f"<pre>{html.escape(details)}</pre></details></div>"
             )

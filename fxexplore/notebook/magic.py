@@ -44,6 +44,7 @@ class FxMagics(Magics):
         return Explorer(model, inputs, name=expression)
 
     def _value(self, expression: str) -> Any:
+        assert self.shell is not None  # a magic is called by a shell
         try:
             return self.shell.ev(expression)
         except NameError as problem:

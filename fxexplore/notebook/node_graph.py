@@ -10,7 +10,7 @@ import traitlets
 
 from fxexplore.model_graph.graph import ModelGraph
 from fxexplore.views.diagram import opening_fold, to_dot
-from fxexplore.views.layout import LayoutTimeout, to_svg
+from fxexplore.views.layout import LayoutTimeoutError, to_svg
 
 _HERE = pathlib.Path(__file__).parent
 
@@ -64,7 +64,7 @@ class NodeGraph(anywidget.AnyWidget):
     def _draw(self) -> None:
         try:
             svg = to_svg(to_dot(self._graph, self.expanded).source)
-        except (LayoutTimeout, ValueError) as problem:
+        except (LayoutTimeoutError, ValueError) as problem:
             self.message = f"This is the last picture: {problem}." if self.svg else f"{problem}."
             return
         with self.hold_sync():

@@ -26,6 +26,7 @@ class Rows {
     this.notes = model.get("notes");
     this.shapes = model.get("shapes");
     this.counts = model.get("counts");
+    this.flops = model.get("flops");
     this.depth = int32(model.get("depth"));
     this.end = int32(model.get("end"));
     this.flags = int32(model.get("flags"));
@@ -88,7 +89,7 @@ class Tree {
 
     const head = make("div", "fxx-row fxx-head");
     head.setAttribute("aria-hidden", "true");
-    head.append(make("span", "", "node"), make("span", "", "output"), make("span", "", "parameters"));
+    head.append(make("span", "", "node"), make("span", "", "output"), make("span", "", "parameters"), make("span", "", "FLOPs"));
 
     this.list = make("div", "fxx-list");
     this.list.tabIndex = 0;
@@ -233,7 +234,8 @@ class Tree {
     main.append(box, make("span", "fxx-name", rows.labels[i]), make("span", "fxx-note", rows.notes[i]));
     const parameters = make("span", "fxx-number", rows.counts[i]);
     if (rows.share[i]) parameters.style.setProperty("--fxx-share", `${rows.share[i]}%`);
-    row.append(main, make("span", "fxx-number", rows.shapes[i]), parameters);
+    const [shape, flops] = [rows.shapes[i], rows.flops[i]].map((text) => make("span", "fxx-number", text));
+    row.append(main, shape, parameters, flops);
     return row;
   }
 

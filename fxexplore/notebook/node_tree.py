@@ -62,6 +62,9 @@ class NodeTree(anywidget.AnyWidget):
     counts = traitlets.List(traitlets.Unicode()).tag(sync=True)
     """The number of parameters of each row, in three digits."""
 
+    flops = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    """The floating point operations of each row, in three digits; ``""`` if not known."""
+
     depth = traitlets.Bytes().tag(sync=True)
     """How many modules each row is in (int32)."""
 
@@ -87,6 +90,7 @@ def _described(graph: ModelGraph) -> dict[str, Any]:
         "notes": [description(item) for item in items],
         "shapes": ["" if item.shape is None else shape_text(item.shape) for item in items],
         "counts": [short_count(item.parameters) if item.parameters else "" for item in items],
+        "flops": [short_count(item.flops) if item.flops else "" for item in items],
         "depth": _int32(row.depth for row in graph.rows),
         "end": _int32(row.end for row in graph.rows),
         "flags": _int32(_flags(item) for item in items),

@@ -36,6 +36,20 @@ _OTHER_FILLS = {
 }
 
 
+_TEXT = {"fontname": "sans-serif", "fontsize": "11"}
+_GRAPH = _TEXT | {
+    "bgcolor": "transparent", "nodesep": "0.2", "ranksep": "0.28", "pad": "0.1",
+    "fontcolor": "#667", "labeljust": "l", "style": "dashed,rounded", "color": "#b6bac4",
+}  # fmt: skip
+_BOX = _TEXT | {
+    "shape": "box", "style": "filled,rounded", "color": "#667", "height": "0.3",
+    "margin": "0.13,0.05", "penwidth": "0.8",
+}  # fmt: skip
+_EDGE = _TEXT | {
+    "color": "#667", "arrowsize": "0.55", "penwidth": "0.8", "fontsize": "9", "fontcolor": "#667",
+}  # fmt: skip
+
+
 def kind_of(item: Node | Module) -> str:
     """The kind of box that stands for a node or module: ``"convolution"``, ``"folded"``, ...
 
@@ -124,21 +138,7 @@ class _Drawing:
         self._selected = selected
 
     def dot(self) -> graphviz.Digraph:
-        dot = graphviz.Digraph(
-            graph_attr={
-                "bgcolor": "transparent", "nodesep": "0.2", "ranksep": "0.28", "pad": "0.1",
-                "margin": "8", "fontname": "sans-serif", "fontsize": "11", "fontcolor": "#667",
-                "labeljust": "l", "style": "dashed,rounded", "color": "#b6bac4",
-            },
-            node_attr={
-                "shape": "box", "style": "filled,rounded", "color": "#667", "fontname": "sans-serif",
-                "fontsize": "11", "height": "0.3", "margin": "0.13,0.05", "penwidth": "0.8",
-            },
-            edge_attr={
-                "color": "#667", "arrowsize": "0.55", "penwidth": "0.8", "fontname": "sans-serif",
-                "fontsize": "9", "fontcolor": "#667",
-            },
-        )  # fmt: skip
+        dot = graphviz.Digraph(graph_attr=_GRAPH, node_attr=_BOX, edge_attr=_EDGE)
         self._fill(dot, self._graph.children())
         outputs = self._box_of_outputs()
         if outputs:
@@ -155,6 +155,7 @@ class _Drawing:
                     cluster.attr(
                         label=graphviz.escape(f"{self._mark(name)}{self._label(name)}  {item.cls}"),
                         id=self._box(name),
+                        margin="9",
                         **{"class": self._class(name, "unfolded")},
                     )
                     self._fill(cluster, self._graph.children(name))
@@ -177,7 +178,7 @@ class _Drawing:
             style |= {"penwidth": "2.4", "color": "#0b63c9"}
         dot.node(
             self._box(name), "\\n".join(graphviz.escape(line) for line in lines),
-            id=self._box(name), tooltip=graphviz.escape(name), **style,
+            id=self._box(name), **style,
         )  # fmt: skip
 
     def _mark(self, name: str) -> str:

@@ -8,7 +8,7 @@ import sys
 TIME_LIMIT = 5.0
 
 
-class LayoutTimeout(Exception):
+class LayoutTimeoutError(Exception):
     """Graphviz did not finish in time; the message says what to do."""
 
 
@@ -26,11 +26,11 @@ def to_svg(dot_source: str, *, time_limit: float = TIME_LIMIT) -> str:
         An ``<svg>`` element.
 
     Raises:
-        LayoutTimeout: if the layout takes longer than that.
+        LayoutTimeoutError: if the layout takes longer than that.
         ValueError: if Graphviz refuses the graph, with what it says.
     """
     try:
-        worker = subprocess.run(  # noqa: S603  # our own module, with the picture on stdin
+        worker = subprocess.run(
             [sys.executable, "-m", "fxexplore.views.layout_worker"],
             input=dot_source.encode(),
             capture_output=True,
@@ -38,7 +38,7 @@ def to_svg(dot_source: str, *, time_limit: float = TIME_LIMIT) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise LayoutTimeout(
+        raise LayoutTimeoutError(
             f"the picture is too dense to lay out in {time_limit:g} seconds; fold a module"
         ) from None
     if worker.returncode:

@@ -36,7 +36,9 @@ def to_python(
         return "# Tick a node to see the code that extracts it."
     renamed = any(node != key for node, key in return_nodes.items())
     entries = (
-        f"        {_literal(node)}: {_literal(key)},\n" if renamed else f"        {_literal(node)},\n"
+        f"        {_literal(node)}: {_literal(key)},\n"
+        if renamed
+        else f"        {_literal(node)},\n"
         for node, key in return_nodes.items()
     )
     start, end = "{}" if renamed else "[]"

@@ -12,8 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-
-playwright_api = pytest.importorskip("playwright.sync_api")
+from playwright import sync_api
 
 REPOSITORY = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -45,10 +44,10 @@ def find_chromium(playwright) -> str | None:
 
 @pytest.fixture(scope="session")
 def browser():
-    with playwright_api.sync_playwright() as playwright:
+    with sync_api.sync_playwright() as playwright:
         executable = find_chromium(playwright)
         if executable is None:
-            pytest.skip(
+            (pytest.fail if os.environ.get("FXEXPLORE_REQUIRE_BROWSER") else pytest.skip)(
                 "no Chromium found; get one with `apt-get install chromium` or `playwright install "
                 "chromium`, or name one in the environment variable FXEXPLORE_CHROMIUM"
             )
@@ -95,8 +94,8 @@ def server(tmp_path_factory):
         _wait_until_up(address, process, home / "log")
         yield address, work
     finally:
-        process.terminate()
-        process.wait(timeout=20)
+        process.kill()  # its kernels were shut down test by test
+        process.wait()
         log.close()
 
 
@@ -180,11 +179,18 @@ class Lab:
         assert answer["status"] == "ok", answer
         return answer["data"]["text/plain"]
 
+    def wait_for(self, expression: str, value: str) -> None:
+        """Wait until an expression in the kernel has a value: messages take their time."""
+        deadline = time.monotonic() + 30
+        while (seen := self.python(expression)) != value:
+            assert time.monotonic() < deadline, f"{expression} is still {seen}, not {value}"
+
     def set_theme(self, name: str) -> None:
         self.page.evaluate(
             "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})",
             name,
         )
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     def close(self) -> None:
         self.page.evaluate(
@@ -211,7 +217,9 @@ def notebook_of(*cells: str) -> dict:
             }
             for cell in cells
         ],
-        "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
+        },
         "nbformat": 4,
         "nbformat_minor": 4,
     }

@@ -1,0 +1,174 @@
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fxexplore import create_feature_extractor
+from fxexplore.model_graph import Module, open_model
+from fxexplore.model_graph.annotations import class_and_detail, parameter_count
+from fxexplore.model_graph.inputs import example_inputs_for, photograph
+from tests.models import ODD
+
+MODELS = ["resnet18", "mobilenet_v3_small", "googlenet", "swin_t", "vit_b_16"]
+
+
+def built(name):
+    torch.manual_seed(0)
+    extra = {"init_weights": False} if name == "googlenet" else {}
+    return torchvision.models.get_model(name, weights=None, **extra).eval()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shapes_are_those_of_a_real_run(name):
+    model = built(name)
+    x = torch.randn(1, 3, 224, 224)
+    graph = open_model(model, x)
+    wanted = [r.name for r in graph.rows if not isinstance(r.item, Module) or r.item.returns]
+    with torch.no_grad():
+        values = create_feature_extractor(model, wanted, suppress_diff_warning=True)(x)
+    for key, value in values.items():
+        if isinstance(value, torch.Tensor):
+            assert graph[key].shape == tuple(value.shape), key
+        else:
+            assert graph[key].shape is None, key
+        if isinstance(value, torch.Tensor) and not isinstance(graph[key], Module):
+            assert f"torch.{graph[key].dtype}" == str(value.dtype)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "googlenet"])
+def test_flops_are_those_of_torchs_own_counter(name):
+    model = built(name)
+    x = torch.randn(1, 3, 224, 224)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(x)
+    assert open_model(model, x).flops == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parameters_of_the_parts_add_up(name):
+    model = built(name)
+    graph = open_model(model)
+    assert graph.parameters == sum(p.numel() for p in model.parameters())
+    for module in graph.modules:
+        assert module.parameters == parameter_count(model.get_submodule(module.path))
+
+
+def test_a_repeated_call_holds_no_parameters_of_its_own():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.linear(self.linear(x))
+
+    first, second = open_model(Twice()).nodes[1:]
+    assert (first.parameters, first.call, first.calls) == (20, 1, 2)
+    assert (second.parameters, second.call, second.calls) == (0, 2, 2)
+
+
+def test_operations_say_where_they_are_in_the_code():
+    node = open_model(built("resnet18"))["layer1.0.add"]
+    file, line = node.source.split(":")
+    assert file == "resnet.py"
+    source = Path(torchvision.models.resnet.__file__).read_text().splitlines()
+    assert source[int(line) - 1].strip() == "out += identity"
+
+
+def test_operations_on_sizes_are_told_from_tensors():
+    kinds = {node.name: node.kind for node in open_model(built("vit_b_16")).nodes}
+    assert kinds["_assert"] == kinds["floordiv"] == kinds["getitem"] == "size"
+    assert kinds["class_token"] == "parameter"
+    assert kinds["reshape"] == "operation"
+    assert kinds["encoder.layers.encoder_layer_0.getitem"] == "operation"
+
+
+def test_a_big_model_on_the_meta_device_opens_without_memory():
+    with torch.device("meta"):
+        model = torchvision.models.vit_h_14(weights=None)
+    x = torch.empty(1, 3, 224, 224, device="meta")
+    assert open_model(model, x)["heads.head"].shape == (1, 1000)
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_opening_leaves_numbers_and_flags_alone(odd):
+    model = odd.model(training=True)
+    before = {k: (v.clone(), v._version) for k, v in model.state_dict(keep_vars=True).items()}
+    flags = [module.training for module in model.modules()]
+    open_model(model, (odd.args, odd.kwargs) if odd.kwargs else odd.args)
+    assert [module.training for module in model.modules()] == flags
+    for key, value in model.state_dict(keep_vars=True).items():
+        assert torch.equal(value, before[key][0])
+        assert value._version == before[key][1]
+
+
+@pytest.mark.parametrize("mode", ["evaluation", "", None])
+def test_an_unknown_mode_is_refused(mode):
+    with pytest.raises(ValueError, match="'eval' or 'train'"):
+        open_model(nn.ReLU(), mode=mode)
+
+
+def test_a_broken_repr_of_a_strangers_module_is_no_obstacle():
+    class Broken(nn.Conv2d):
+        def extra_repr(self):
+            raise RuntimeError("no")
+
+    assert class_and_detail(Broken(1, 1, 1)) == ("Broken", "")
+    assert open_model(nn.Sequential(Broken(3, 1, 1)))["input"].kind == "input"
+
+
+def test_shapes_stop_where_fake_tensors_cannot_go():
+    class Numpy(nn.Module):
+        def forward(self, x):
+            return torch.from_numpy(x.numpy() + 1)
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 1), Numpy()
+
+        def forward(self, x):
+            return self.second(self.first(x))
+
+    graph = open_model(Model(), tracer_kwargs={"leaf_modules": [Numpy]})
+    assert graph["first"].shape == (1, 4, 224, 224)
+    assert graph["second"].shape is None
+    assert graph.flops is None
+
+
+class TestExampleInputs:
+    def test_the_photograph_is_prepared_as_imagenet_models_expect(self):
+        picture = photograph(64)
+        assert picture.shape == (1, 3, 64, 64)
+        assert -2.2 < picture.min() < -1
+        assert 1 < picture.max() < 2.7
+
+    @pytest.mark.parametrize(
+        ("channels", "expected"), [(1, (1, 1, 224, 224)), (3, (1, 3, 224, 224))]
+    )
+    def test_a_convolution_on_pictures_gets_it(self, channels, expected):
+        assert example_inputs_for(nn.Conv2d(channels, 2, 3)).args[0].shape == expected
+
+    def test_the_models_own_size_is_used(self):
+        model = torchvision.models.VisionTransformer(32, 16, 1, 2, 16, 16)
+        assert example_inputs_for(model).args[0].shape == (1, 3, 32, 32)
+
+    def test_what_the_caller_gives_is_taken(self):
+        x = torch.ones(2)
+        assert example_inputs_for(nn.ReLU(), x).args == (x,)
+        assert example_inputs_for(nn.ReLU(), (x, 3)).args == (x, 3)
+        assert example_inputs_for(nn.ReLU(), {"y": x}).kwargs == {"y": x}
+        both = example_inputs_for(nn.ReLU(), ((x,), {"y": 1}))
+        assert (both.args, both.kwargs) == ((x,), {"y": 1})
+
+    @pytest.mark.parametrize("model", [nn.Linear(2, 3), nn.Conv3d(3, 1, 1), nn.Conv2d(5, 1, 1)])
+    def test_where_it_does_not_fit_the_message_says_what_to_give(self, model):
+        with pytest.raises(ValueError, match=r"example_inputs=torch\.randn"):
+            example_inputs_for(model)
+
+    def test_something_else_is_refused(self):
+        with pytest.raises(TypeError, match="int"):
+            example_inputs_for(nn.ReLU(), 3)

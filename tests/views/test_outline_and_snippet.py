@@ -1,0 +1,92 @@
+from html.parser import HTMLParser
+
+import torch
+import torchvision
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from fxexplore import open_model
+from fxexplore.model_graph import ModelGraph, Node
+from fxexplore.views.outline import to_html, to_text
+from fxexplore.views.snippet import to_python
+
+
+class Outline(HTMLParser):
+    """Collects the elements and the text of a page, and checks that they nest."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.elements, self.words = [], [], ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def test_the_text_has_a_line_per_row_and_says_what_is_folded():
+    graph = open_model(torchvision.models.resnet18(weights=None))
+    assert len(to_text(graph).splitlines()) == len(graph.rows) + 1
+    folded = to_text(graph, expanded=["layer1"]).splitlines()
+    assert "    ▸ 0  BasicBlock  74.0 k" in folded
+    assert "  ▸ layer2  Sequential  526 k" in folded
+
+
+def test_the_page_folds_without_a_script():
+    graph = open_model(torchvision.models.resnet18(weights=None))
+    page = Outline(to_html(graph, expanded=["layer1"], return_nodes={"layer1.0.relu": "a"}))
+    details = [attrs for tag, attrs in page.elements if tag == "details"]
+    assert len(details) == len(graph.modules)
+    assert sum("open" in attrs for attrs in details) == 1
+    assert page.words.count("☑") == 1
+    assert {tag for tag, _ in page.elements} == {"div", "b", "span", "details", "summary"}
+
+
+@given(st.text(min_size=1), st.text())
+def test_the_page_shows_strangers_text_as_text(name, detail):
+    graph = ModelGraph("M", (Node(name, "module", "Linear", detail=detail),), ())
+    assert {tag for tag, _ in Outline(to_html(graph)).elements} == {"div", "b", "span"}
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+
+
+@given(st.dictionaries(names, names, min_size=1, max_size=4))
+def test_the_code_asks_for_just_the_return_nodes(return_nodes):
+    asked = {}
+
+    class Extractor:
+        def eval(self):
+            return self
+
+        def __call__(self, x):
+            return x
+
+    def create_feature_extractor(_, return_nodes):
+        is_dict = isinstance(return_nodes, dict)
+        asked.update(return_nodes if is_dict else {name: name for name in return_nodes})
+        return Extractor()
+
+    code = to_python(return_nodes, inputs="torch.ones(1)")
+    code = code.replace("from fxexplore import create_feature_extractor", "")
+    exec(code, {"create_feature_extractor": create_feature_extractor, "model": None})
+    assert asked == return_nodes
+
+
+def test_the_code_runs_as_pasted():
+    torch.manual_seed(0)
+    scope = {"model": nn.Sequential(nn.Linear(4, 3), nn.ReLU())}
+    exec(to_python({"0": "first"}, inputs="torch.randn(2, 4)"), scope)
+    assert scope["features"]["first"].shape == (2, 3)
+
+
+def test_no_selection_is_no_code():
+    assert to_python({}).startswith("#")
