@@ -123,6 +123,8 @@ class Follower(TorchFunctionMode):
                 stack.enter_context(one_trace_at_a_time)
                 stack.enter_context(self._functions_wrapped())
             stack.enter_context(self._hooked())
+            _followers().append(self)
+            stack.callback(_followers().remove, self)
             stack.enter_context(self)
             return self.model(*args, **kwargs)
 
@@ -318,6 +320,18 @@ class Follower(TorchFunctionMode):
             self.called(Call(name, "get_attr", path, self._path), [], tensor, None, None)
         return name
 
+    def position(self) -> tuple[int, Any]:
+        """Where the run is: how deep in modules, and inside of which leaf."""
+        return len(self._stack), self._inside
+
+    def back_to(self, position: tuple[int, Any]) -> None:
+        """Leave the modules that a run within this run was stopped in."""
+        depth, self._inside = position
+        while len(self._stack) > depth:
+            _, path, _ = self._stack.pop()
+            self._path = self._stack[-1][1]
+            self.left(path, 0, None, failed=True)
+
     # --- for subclasses ----------------------------------------------------------
 
     def before_write(self, written: Any) -> None:
@@ -345,6 +359,31 @@ class Follower(TorchFunctionMode):
 
     def left(self, path: str, count: int, result: Any, failed: bool) -> None:
         """The forward of a module that is no leaf returned, or raised."""
+
+
+class _Active(threading.local):
+    """The followers of the runs that are going on in a thread, the outermost first."""
+
+    def __init__(self) -> None:
+        self.followers: list[Follower] = []
+
+
+_active = _Active()
+
+
+def _followers() -> list[Follower]:
+    return _active.followers
+
+
+@contextlib.contextmanager
+def stopping_allowed() -> Iterator[None]:
+    """Let a run be stopped in the middle, also while another one follows it."""
+    positions = [(follower, follower.position()) for follower in _followers()]
+    try:
+        yield
+    finally:
+        for follower, position in positions:
+            follower.back_to(position)
 
 
 def _call_whole(

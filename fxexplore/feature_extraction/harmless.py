@@ -64,9 +64,10 @@ class _Attributes(NamedTuple):
     def of(cls, module: nn.Module) -> _Attributes:
         values = vars(module).copy()
         containers = list(_module_containers(values))
-        for name in values.keys() - _MODULE_ATTRIBUTES:
-            if values[name].__class__ in _COPIERS:
-                containers.append(values[name])
+        names = list(values)
+        if names[: len(_MODULE_ATTRIBUTES)] == _MODULE_ATTRIBUTES:
+            names = names[len(_MODULE_ATTRIBUTES) :]
+        containers += [values[name] for name in names if values[name].__class__ in _COPIERS]
         if not any(containers):
             return cls(module, values, [], containers)
         filled = [(v, v.copy()) for v in containers if v]
@@ -94,7 +95,7 @@ class _Attributes(NamedTuple):
 _COPIERS = {dict, list, set, type(nn.Module()._forward_hooks)}
 
 # What every module has is fetched in one go: this runs for each module of each trace.
-_MODULE_ATTRIBUTES = vars(nn.Module()).keys()
+_MODULE_ATTRIBUTES = list(vars(nn.Module()))
 _module_containers = itemgetter(
     *(name for name, value in vars(nn.Module()).items() if type(value) in _COPIERS)
 )

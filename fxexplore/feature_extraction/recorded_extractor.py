@@ -14,7 +14,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from .following import Anatomy, Call, Follower, plain_module, tensors_in, uncompiled, version
+from .following import (
+    Anatomy,
+    Call,
+    Follower,
+    plain_module,
+    stopping_allowed,
+    tensors_in,
+    uncompiled,
+    version,
+)
 from .recording import Recording, bound_arguments
 from .runtime import snapshot
 from .tracers import all_paths
@@ -245,7 +254,8 @@ class RecordedFeatureExtractor(nn.Module):
         run = _follow if plan.follows else _hook
         try:
             catch.arguments(self._recorded_model, args, kwargs)
-            run(self._recorded_model, plan, catch, args, kwargs)
+            with stopping_allowed():
+                run(self._recorded_model, plan, catch, args, kwargs)
         except _Enough as enough:
             if enough.catch is not catch:
                 raise
@@ -354,7 +364,7 @@ def _hook(
     handles = []
     try:
         for path, wanted_here in by_path.items():
-            module = model.get_submodule(path)
+            module = _module_at(model, path)
             hook = _returned_hook(catch, wanted_here)
             handles.append(nn.Module.register_forward_hook(module, hook))
         with uncompiled(model):
@@ -362,6 +372,13 @@ def _hook(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _module_at(model: nn.Module, path: str) -> nn.Module:
+    try:
+        return model.get_submodule(path)
+    except AttributeError:  # a child whose own name has a dot in it
+        return dict(model.named_modules())[path]
 
 
 def _returned_hook(catch: _Catch, wanted: list[Wanted]) -> Callable[..., None]:

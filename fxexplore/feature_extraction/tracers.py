@@ -140,6 +140,19 @@ class LeafModuleAwareTracer(fx.Tracer):
                 )
         return graph
 
+    def create_arg(self, a: Any) -> Any:
+        """Turn a value into the argument of a node; the usual kinds without a search."""
+        kind = type(a)
+        if kind is _Proxy and a.tracer is self:
+            return a.node
+        if kind is tuple:
+            return tuple(map(self.create_arg, a))
+        if a is None or kind is int or kind is float or kind is bool or kind is str:
+            return a
+        if kind is dict and not a:
+            return {}
+        return super().create_arg(a)
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Stand a proxy in for a value; it knows ``+=`` and ``x[i] = y``."""
         return _Proxy(node, self)

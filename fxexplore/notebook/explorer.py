@@ -226,7 +226,8 @@ class Explorer(widgets.VBox):
             for name, key in self.return_nodes.items()
         )
         none = '<span class="fxx-quiet">none yet: tick a node in the tree</span>'
-        self._footer.value = f'<div class="fxx-bar"><span class="fxx-quiet">return nodes</span> {chips or none}</div>'
+        label = '<span class="fxx-quiet">return nodes</span>'
+        self._footer.value = f'<div class="fxx-bar">{label} {chips or none}</div>'
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """Run what a click asks for; an error is shown where the click was."""

@@ -73,7 +73,7 @@ def test_naming_is_linear_and_costs_little(kind):
     table = []
     for count, rounds in ((1_000, 15), (4_000, 9), (16_000, 5)):
         table.append((count, *ratio(kind(count), rounds)))
-    print(f"\n{kind.__name__:>10}  bare fx  with names  ratio")  # noqa: T201
+    print(f"\n{kind.__name__:>10}  bare fx  with names  ratio")
     for count, bare, named, relative in table:
-        print(f"{count:>10}  {bare:7.3f}  {named:10.3f}  {relative:5.2f}")  # noqa: T201
+        print(f"{count:>10}  {bare:7.3f}  {named:10.3f}  {relative:5.2f}")
     assert max(row[3] for row in table) <= LIMIT

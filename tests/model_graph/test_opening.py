@@ -156,6 +156,30 @@ class TestExampleInputs:
         model = torchvision.models.VisionTransformer(32, 16, 1, 2, 16, 16)
         assert example_inputs_for(model).args[0].shape == (1, 3, 32, 32)
 
+    @pytest.mark.parametrize(
+        "layer",
+        [
+            nn.Linear(5, 2),
+            nn.Conv1d(2, 3, 3),
+            nn.Conv2d(4, 3, 3),
+            nn.Conv3d(3, 2, 3),
+            nn.Embedding(6, 3),
+            nn.LSTM(4, 3),
+        ],
+        ids=lambda layer: type(layer).__name__,
+    )
+    def test_a_first_layer_runs_on_what_it_says_it_takes(self, layer):
+        torch.manual_seed(3)
+        state = torch.get_rng_state()
+        inputs = example_inputs_for(nn.Sequential(layer))
+        layer(*inputs.args)
+        assert type(layer).__name__ in inputs.source
+        assert torch.equal(torch.get_rng_state(), state)
+
+    def test_inputs_have_the_dtype_of_the_model(self):
+        model = nn.Sequential(nn.Linear(3, 2)).to(torch.float64)
+        assert example_inputs_for(model).args[0].dtype == torch.float64
+
     def test_what_the_caller_gives_is_taken(self):
         x = torch.ones(2)
         assert example_inputs_for(nn.ReLU(), x).args == (x,)
@@ -164,8 +188,10 @@ class TestExampleInputs:
         both = example_inputs_for(nn.ReLU(), ((x,), {"y": 1}))
         assert (both.args, both.kwargs) == ((x,), {"y": 1})
 
-    @pytest.mark.parametrize("model", [nn.Linear(2, 3), nn.Conv3d(3, 1, 1), nn.Conv2d(5, 1, 1)])
-    def test_where_it_does_not_fit_the_message_says_what_to_give(self, model):
+    @pytest.mark.parametrize("model", [nn.ReLU(), nn.Bilinear(2, 3, 4), nn.TransformerDecoder])
+    def test_where_nothing_can_be_inferred_the_message_says_what_to_give(self, model):
+        if isinstance(model, type):
+            model = nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2), 1)
         with pytest.raises(ValueError, match=r"example_inputs=torch\.randn"):
             example_inputs_for(model)
 

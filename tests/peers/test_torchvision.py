@@ -210,6 +210,6 @@ def test_every_module_gives_what_a_forward_hook_sees(name):
 @pytest.mark.parametrize("name", [n for n in symbolic(ALL) if not n.startswith(NAMES_ALONE)])
 def test_every_module_gives_what_a_forward_hook_sees_on_every_model(name):
     compared, wrong = wrong_values(name)
-    print(f"{name}: {compared} module specs")  # noqa: T201
+    print(f"{name}: {compared} module specs")
     assert wrong == []
     gc.collect()

@@ -1,0 +1,119 @@
+"""What recording and recorded extraction cost, as ratios to the plain forward."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from fxexplore.feature_extraction.recorded_extractor import RecordedFeatureExtractor
+from fxexplore.feature_extraction.recording import record
+
+pytestmark = pytest.mark.slow
+
+
+def ratio(measured, plain, rounds=25):
+    """The median of interleaved ratios, in processor-independent terms."""
+    ratios = []
+    with torch.no_grad():
+        for _ in range(3):
+            measured(), plain()
+        for index in range(rounds):
+            # Whoever runs first may find a warmer cache.
+            first, second = (measured, plain) if index % 2 else (plain, measured)
+            start = time.perf_counter()
+            first()
+            middle = time.perf_counter()
+            second()
+            end = time.perf_counter()
+            one, two = middle - start, end - middle
+            ratios.append(one / two if first is measured else two / one)
+    return statistics.median(ratios)
+
+
+@pytest.fixture(scope="module")
+def resnet50():
+    torch.manual_seed(0)
+    return torchvision.models.resnet50(weights=None).eval(), torch.randn(1, 3, 224, 224)
+
+
+def test_recording_resnet50_costs_at_most_1_3_times_its_forward(resnet50):
+    model, image = resnet50
+    cost = ratio(lambda: record(model, (image,)), lambda: model(image))
+    print(f"record resnet50: {cost:.3f} of the forward")
+    assert cost <= 1.3
+
+
+class ManySmallOperations(nn.Module):
+    def forward(self, x):
+        for _ in range(500):
+            x = (x + 1) * 0.5
+            x = torch.relu(x)
+            x = x.view(4, -1).reshape(-1)
+        return x
+
+
+def test_an_operation_costs_at_most_25_microseconds_more():
+    model, x = ManySmallOperations(), torch.randn(16)
+    count = len(record(model, (x,)).nodes)
+    extra = []
+    with torch.no_grad():
+        for _ in range(15):
+            start = time.perf_counter()
+            model(x)
+            middle = time.perf_counter()
+            record(model, (x,))
+            extra.append((time.perf_counter() - middle - (middle - start)) / count * 1e6)
+    print(f"recording: {statistics.median(extra):.1f} microseconds per operation")
+    assert statistics.median(extra) <= 25
+
+
+STAGES = ["layer1", "layer2", "layer3", "layer4"]
+
+
+def test_four_module_outputs_cost_at_most_1_03_times_the_forward(resnet50):
+    model, image = resnet50
+    keys = {stage: stage for stage in STAGES}
+    extractor = RecordedFeatureExtractor(model, {}, keys, None, record(model, (image,)))
+    cost = ratio(lambda: extractor(image), lambda: model(image))
+    print(f"four stages of resnet50: {cost:.3f} of the forward")
+    assert cost <= 1.03
+
+
+def test_an_early_layer_costs_no_more_than_a_hook_that_raises(resnet50):
+    model, image = resnet50
+    recording = record(model, (image,))
+    extractor = RecordedFeatureExtractor(model, {}, {"layer1": "layer1"}, None, recording)
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def stopped():
+        def stop(*_args):
+            raise Stop
+
+        handle = model.layer1.register_forward_hook(stop)
+        try:
+            model(image)
+        except Stop:
+            pass
+        finally:
+            handle.remove()
+
+    cost = ratio(lambda: extractor(image), stopped, rounds=60)
+    print(f"early layer: {cost:.3f} of a hook that raises")
+    assert cost <= 1.03
+
+
+def test_following_operations_of_resnet50_is_cheap(resnet50):
+    model, image = resnet50
+    recording = record(model, (image,))
+    last = "layer4.2.add"
+    extractor = RecordedFeatureExtractor(model, {}, {last: last}, None, recording)
+    cost = ratio(lambda: extractor(image), lambda: model(image))
+    print(f"an operation of resnet50: {cost:.3f} of the forward")
+    assert cost <= 1.15
