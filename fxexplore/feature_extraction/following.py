@@ -22,6 +22,11 @@ from torch.overrides import TorchFunctionMode
 from .naming import NodeNamer, operation_name
 from .tracers import LeafModuleAwareTracer, all_paths, one_trace_at_a_time
 
+# What we look at ourselves is no operation of the model, nor of one around it.
+_Unseen = torch._C.DisableTorchFunction
+
+_APPLY = ("torch.autograd", "Function.apply")
+
 
 class Anatomy(NamedTuple):
     """What following needs to know of a model, as plain data.
@@ -44,7 +49,14 @@ class Anatomy(NamedTuple):
             if path
             and (isinstance(module, torch.jit.ScriptModule) or tracer.is_leaf_module(module, path))
         )
-        return cls(leaves, tuple(_wrapped_functions(model, tracer)))
+        return cls(leaves, (*_wrapped_functions(model, tracer), _APPLY))
+
+    def narrowed(self, model: nn.Module, used: set[tuple[str, str]]) -> Anatomy:
+        """Leave out functions that the model neither called nor sees in its classes' files."""
+        homes = {cls.__module__ for module in model.modules() for cls in type(module).__mro__}
+        homes.discard("builtins")
+        kept = (entry for entry in self.wrapped if entry in used or entry[0] in homes)
+        return Anatomy(self.leaves, tuple(kept))
 
 
 def plain_module(model: nn.Module) -> nn.Module:
@@ -102,6 +114,7 @@ class Follower(TorchFunctionMode):
         super().__init__()
         self.model = model
         self._wrapped = anatomy.wrapped
+        self.used: set[tuple[str, str]] = set()
         self._paths = {module: path for path, module in model.named_modules() if path}
         self._leaves = {m for m, path in self._paths.items() if path in anatomy.leaves}
         self._namer = NodeNamer(path for path, _ in all_paths(model))
@@ -145,10 +158,12 @@ class Follower(TorchFunctionMode):
             facts = _FACTS[func] = FunctionFacts(func)
         written = facts.written(args, kwargs) if facts.may_write else None
         if written is not None:
-            self.before_write(written)
+            with _Unseen():
+                self.before_write(written)
         if self._inside is not None:
             return func(*args, **kwargs)
-        inputs = self.read(args, kwargs)
+        with _Unseen():
+            inputs = self.read(args, kwargs)
         result = func(*args, **kwargs)
         if type(result) in _NO_TENSORS and written is None and not facts.is_traced:
             return result
@@ -157,7 +172,8 @@ class Follower(TorchFunctionMode):
         if facts.operator is not None and frame is not None and _is_operator(frame):
             base, op, target = facts.operator
         call = Call(self._namer.operation(self._path, base), op, target, self._path)
-        return self._finish(call, inputs, result, written, frame)
+        with _Unseen():
+            return self._finish(call, inputs, result, written, frame)
 
     def _finish(
         self, call: Call, inputs: Any, result: Any, written: Any, frame: FrameType | None
@@ -197,7 +213,7 @@ class Follower(TorchFunctionMode):
         own_apply = torch.autograd.Function.__dict__.get("apply")
 
         def announced(cls: type, *args: Any, **kwargs: Any) -> Any:
-            return self._whole(apply.__get__(None, cls), args, kwargs)
+            return self._whole(apply.__get__(None, cls), args, kwargs, _APPLY)
 
         try:
             for module, name in self._wrapped:
@@ -205,27 +221,32 @@ class Follower(TorchFunctionMode):
                 function = namespace.get(name)
                 if function is not None:
                     patches.append((namespace, name, function))
-                    namespace[name] = functools.wraps(function)(
-                        functools.partial(_call_whole, self, function)
-                    )
-            torch.autograd.Function.apply = classmethod(announced)
+                    namespace[name] = _announcing(self, function, (module, name))
+            if _APPLY in self._wrapped:
+                torch.autograd.Function.apply = classmethod(announced)
             yield
         finally:
             for namespace, name, function in reversed(patches):
                 namespace[name] = function
-            if own_apply is None:
-                del torch.autograd.Function.apply
-            else:
-                torch.autograd.Function.apply = own_apply
+            if _APPLY in self._wrapped:
+                if own_apply is None:
+                    del torch.autograd.Function.apply
+                else:
+                    torch.autograd.Function.apply = own_apply
 
     def _whole(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        entry: tuple[str, str],
     ) -> Any:
         """Run a function as one node."""
         elsewhere = threading.get_ident() != self._thread or self._inside is not None
         if elsewhere or not any(True for _ in tensors_in((args, kwargs))):
             return function(*args, **kwargs)
-        with torch._C.DisableTorchFunction():
+        self.used.add(entry)
+        with _Unseen():
             inputs = self.read(args, kwargs)
             versions = self.versions((args, kwargs))
         self._inside = function
@@ -233,7 +254,7 @@ class Follower(TorchFunctionMode):
             result = function(*args, **kwargs)
         finally:
             self._inside = None
-        with torch._C.DisableTorchFunction():
+        with _Unseen():
             base = operation_name("call_function", function)
             name = self._namer.operation(self._path, base)
             call = Call(name, "call_function", function, self._path)
@@ -266,7 +287,7 @@ class Follower(TorchFunctionMode):
         if self._inside is not None or threading.get_ident() != self._thread:
             return
         error = sys.exc_info()[1]
-        with torch._C.DisableTorchFunction():
+        with _Unseen():
             if module in self._leaves:
                 self._inside = module
                 self._error_before = error
@@ -280,7 +301,7 @@ class Follower(TorchFunctionMode):
     def _after_module(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
         if threading.get_ident() != self._thread or self._inside not in (None, module):
             return None
-        with torch._C.DisableTorchFunction():  # what is looked at here is no operation
+        with _Unseen():
             return self._after_own_module(module, args, kwargs, result)
 
     def _after_own_module(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
@@ -361,6 +382,60 @@ class Follower(TorchFunctionMode):
         """The forward of a module that is no leaf returned, or raised."""
 
 
+class _Gate:
+    """Lets recordings run alone, and extractors beside one another.
+
+    A recording puts hooks back as they were, those of an extractor in another thread too.
+    Nobody waits for ever: a model may itself wait for other threads.
+    """
+
+    _PATIENCE = 60.0
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running: dict[int, int] = {}
+        self._alone: int | None = None
+
+    @contextlib.contextmanager
+    def beside_others(self) -> Iterator[None]:
+        """Enter as one of many."""
+        me = threading.get_ident()
+        with self._changed:
+            if me not in self._running:
+                self._changed.wait_for(lambda: self._alone in (None, me), self._PATIENCE)
+            self._running[me] = self._running.get(me, 0) + 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running[me] -= 1
+                if not self._running[me]:
+                    del self._running[me]
+                    self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Enter when everybody else is out; a run within a run does not wait."""
+        me = threading.get_ident()
+        with self._changed:
+            is_within = me in self._running or self._alone == me
+            if not is_within:
+                self._changed.wait_for(
+                    lambda: self._alone is None and not self._running, self._PATIENCE
+                )
+                self._alone = me
+        try:
+            yield
+        finally:
+            if not is_within:
+                with self._changed:
+                    self._alone = None
+                    self._changed.notify_all()
+
+
+gate = _Gate()
+
+
 class _Active(threading.local):
     """The followers of the runs that are going on in a thread, the outermost first."""
 
@@ -380,16 +455,21 @@ def stopping_allowed() -> Iterator[None]:
     """Let a run be stopped in the middle, also while another one follows it."""
     positions = [(follower, follower.position()) for follower in _followers()]
     try:
-        yield
+        with gate.beside_others():
+            yield
     finally:
         for follower, position in positions:
             follower.back_to(position)
 
 
-def _call_whole(
-    follower: Follower, function: Callable[..., Any], /, *args: Any, **kwargs: Any
-) -> Any:
-    return follower._whole(function, args, kwargs)
+def _announcing(
+    follower: Follower, function: Callable[..., Any], entry: tuple[str, str]
+) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def announcing(*args: Any, **kwargs: Any) -> Any:
+        return follower._whole(function, args, kwargs, entry)
+
+    return announcing
 
 
 # --- what functions do ---------------------------------------------------------------
@@ -409,6 +489,8 @@ _DUNDERS = {
     "__rand__": "and_", "__ror__": "or_", "__rxor__": "xor", "__rlshift__": "lshift",
     "__rrshift__": "rshift", "__get__": "getattr",
 }  # fmt: skip
+
+_ATTRIBUTE_OPERATORS = {"__get__": getattr, "__set__": setattr}
 
 _WRITING_DUNDERS = {
     "__setitem__", "__iand__", "__ior__", "__ixor__", "__ilshift__", "__irshift__", "__set__",
@@ -444,6 +526,8 @@ class FunctionFacts:
         self.base = _DUNDERS.get(name) or operation_name("call_function", func)
         self.op = "call_method" if is_method and not name.startswith("__") else "call_function"
         self.target: Any = name if self.op == "call_method" else func
+        if is_method and self.op == "call_function":
+            self.target = _ATTRIBUTE_OPERATORS.get(name) or getattr(operator, self.base, func)
         self.operator: tuple[str, str, Any] | None = None
         if name in _OPERATORS and is_method:
             target = _OPERATORS[name]

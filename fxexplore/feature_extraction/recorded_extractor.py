@@ -376,9 +376,10 @@ def _hook(
 
 def _module_at(model: nn.Module, path: str) -> nn.Module:
     try:
-        return model.get_submodule(path)
+        module: nn.Module = model.get_submodule(path)
     except AttributeError:  # a child whose own name has a dot in it
-        return dict(model.named_modules())[path]
+        module = dict(model.named_modules())[path]
+    return module
 
 
 def _returned_hook(catch: _Catch, wanted: list[Wanted]) -> Callable[..., None]:

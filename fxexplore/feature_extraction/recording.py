@@ -19,6 +19,7 @@ from .following import (
     Anatomy,
     Call,
     Follower,
+    gate,
     model_frame,
     plain_module,
     state_tensors,
@@ -163,8 +164,9 @@ def record(
     model = plain_module(model)
     kwargs = dict(kwargs or {})
     tracer = LeafModuleAwareTracer(**default_tracer_kwargs(tracer_kwargs))
-    with one_trace_at_a_time, untouched(model), torch.no_grad():
-        recorder = _Recorder(model, Anatomy.of(model, tracer), args, kwargs)
+    with gate.alone(), one_trace_at_a_time, untouched(model), torch.no_grad():
+        with torch._C.DisableTorchFunction():
+            recorder = _Recorder(model, Anatomy.of(model, tracer), args, kwargs)
         with recorder.numbers_kept():
             return recorder.recording(args, kwargs)
 
@@ -248,13 +250,18 @@ class _Recorder(Follower):
     def recording(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording:
         """Run the model and tell what it did."""
         arguments: dict[str, str] = {}
-        for key, (value, required) in bound_arguments(self.model, args, kwargs).items():
-            if required or any(True for _ in tensors_in(value)):
-                name = self._namer.operation("", operation_name("placeholder", key))
-                arguments[name] = key
-                self.called(Call(name, "placeholder", key, ""), _Inputs(), value, None, None)
+        with torch._C.DisableTorchFunction():
+            for key, (value, required) in bound_arguments(self.model, args, kwargs).items():
+                if required or any(True for _ in tensors_in(value)):
+                    name = self._namer.operation("", operation_name("placeholder", key))
+                    arguments[name] = key
+                    self.called(Call(name, "placeholder", key, ""), _Inputs(), value, None, None)
         self._entered.append(tuple(arguments))
         output = self.run(args, kwargs)
+        with torch._C.DisableTorchFunction():
+            return self._recorded(output, arguments)
+
+    def _recorded(self, output: Any, arguments: dict[str, str]) -> Recording:
         feeding = tuple(self.read((output,), {}).names)
         return Recording(
             nodes={row[0].name: self._node(*row) for row in self._rows},
@@ -264,7 +271,7 @@ class _Recorder(Follower):
             arguments=arguments,
             repeated=frozenset(self._repeated),
             parameters=frozenset(path for path, _ in self.model.named_parameters()),
-            anatomy=self._anatomy,
+            anatomy=self._anatomy.narrowed(self.model, self.used),
         )
 
     def _node(
@@ -297,6 +304,8 @@ class _Recorder(Follower):
         return RecordedReturn(output, nodes, order, calls, self._overwritten(memory, order))
 
     def _overwritten(self, memory: tuple[int, ...], order: int) -> int | None:
+        if not self._writes:
+            return None
         later = []
         for piece in memory:
             orders = [at for at, _ in self._writes.get(piece, ())]
@@ -460,8 +469,7 @@ class _Recorder(Follower):
 
     def _save(self, tensor: torch.Tensor) -> None:
         if id(tensor) not in self._saved and not tensor.is_meta:
-            with torch._C.DisableTorchFunction():
-                self._saved[id(tensor)] = (tensor, tensor.detach().clone())
+            self._saved[id(tensor)] = (tensor, tensor.detach().clone())
 
     @contextmanager
     def numbers_kept(self) -> Iterator[None]:
@@ -469,11 +477,13 @@ class _Recorder(Follower):
         try:
             yield
         finally:
-            for tensor, saved in self._saved.values():
-                # A write that changes nothing would still count as one for autograd.
-                if tensor.shape != saved.shape or not torch.equal(tensor, saved):
-                    tensor.data = tensor.data.resize_(saved.shape)
-                    tensor.data.copy_(saved)
+            with torch._C.DisableTorchFunction():
+                for tensor, saved in self._saved.values():
+                    if tensor.shape != saved.shape or tensor.dtype != saved.dtype:
+                        tensor.data = saved
+                    # A write that changes nothing would still count as one for autograd.
+                    elif not torch.equal(tensor, saved):
+                        tensor.data.copy_(saved)
 
 
 def described(value: Any) -> Any:

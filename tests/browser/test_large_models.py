@@ -1,0 +1,62 @@
+"""Models of a thousand and more nodes stay usable."""
+
+import pytest
+
+from .conftest import notebook_of
+
+NODES = {"resnet50": 170, "maxvit_t": 1500}
+
+
+@pytest.fixture(params=NODES)
+def explorer(lab, request):
+    lab.open(
+        notebook_of(
+            "import torchvision\n"
+            "from fxexplore import explore\n"
+            f"explorer = explore(torchvision.models.{request.param}(weights=None))\n"
+            "explorer"
+        )
+    )
+    lab.run_all()
+    explorer = lab.page.locator(".fxx-explorer")
+    explorer.locator("[role=treeitem]").first.wait_for()
+    assert int(lab.python("len(explorer.graph.nodes)")) > NODES[request.param]
+    explorer.scroll_into_view_if_needed()
+    return explorer
+
+
+def test_every_row_is_reached_by_scrolling(lab, explorer, screenshots, request):
+    page = lab.page
+    # Unfolded in the tree alone: what the diagram makes of it is another test's business.
+    lab.python("explorer.diagram.unobserve_all('expanded')")
+    explorer.get_by_role("button", name="Fold or unfold every module").click()  # folds
+    explorer.get_by_role("button", name="Fold or unfold every module").click()  # unfolds
+    rows = int(lab.python("len(explorer.graph.rows)"))
+    page.wait_for_function(
+        "n => document.querySelector('.fxx-space').style.height === `${22 * n}px`", arg=rows
+    )
+    seen = page.evaluate(
+        """async () => {
+            const list = document.querySelector('.fxx-list');
+            const names = new Set();
+            const frame = () => new Promise(requestAnimationFrame);
+            for (let top = 0; top < list.scrollHeight; top += list.clientHeight) {
+                list.scrollTop = top;
+                await frame(); await frame();
+                for (const row of list.querySelectorAll('[data-name]')) names.add(row.dataset.name);
+            }
+            return [...names];
+        }"""
+    )
+    assert len(seen) == rows
+    page.screenshot(path=screenshots / f"{request.node.callspec.id}-scrolled.png")
+
+
+def test_only_the_rows_in_sight_are_in_the_page(explorer):
+    assert explorer.locator("[role=treeitem]").count() < 60
+
+
+def test_a_search_finds_a_node_deep_inside(lab, explorer):
+    last = lab.python("explorer.graph.nodes[-2].name").strip("'")
+    explorer.locator(".fxx-search").fill(last)
+    explorer.locator(f'[role=treeitem][data-name="{last}"]').wait_for()
