@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         get_graph_node_names,
     )
     from .model_graph import ModelGraph, open_model
+    from .model_graph.inputs import example_inputs_for
     from .notebook.explorer import Explorer, explore
     from .views.feature_maps import plot_feature_maps
 
@@ -28,6 +29,7 @@ _HOMES = {
     "_warn_graph_differences": "feature_extraction",
     "ModelGraph": "model_graph",
     "open_model": "model_graph",
+    "example_inputs_for": "model_graph.inputs",
     "plot_feature_maps": "views.feature_maps",
     "Explorer": "notebook.explorer",
     "explore": "notebook.explorer",
@@ -39,6 +41,7 @@ __all__ = [
     "ModelGraph",
     "NodePathTracer",
     "create_feature_extractor",
+    "example_inputs_for",
     "explore",
     "get_graph_node_names",
     "open_model",

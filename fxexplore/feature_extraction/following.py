@@ -11,7 +11,7 @@ import operator
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, cast
 
@@ -358,7 +358,7 @@ class Follower(TorchFunctionMode):
     def before_write(self, written: Any) -> None:
         """Operation is about to overwrite tensors; called inside leaf modules as well."""
 
-    def versions(self, _value: Any) -> list[tuple[torch.Tensor, int]]:
+    def versions(self, value: Any) -> list[tuple[torch.Tensor, int]]:  # noqa: ARG002 - a default
         """Note the versions of the tensors in a value, to find out who writes them."""
         return []
 
@@ -370,12 +370,12 @@ class Follower(TorchFunctionMode):
                 self._state_read(tensor)
 
     def called(
-        self, call: Call, _inputs: Any, result: Any, written: Any, _frame: FrameType | None
+        self, call: Call, inputs: Any, result: Any, written: Any, frame: FrameType | None
     ) -> Any:
         """Take note of the result of an operation or a leaf module; return it."""
         raise NotImplementedError
 
-    def entered(self, _path: str, args: Any, kwargs: Any) -> None:
+    def entered(self, path: str, args: Any, kwargs: Any) -> None:
         """The forward of a module that is no leaf begins."""
 
     def left(self, path: str, count: int, result: Any, failed: bool) -> None:
@@ -597,27 +597,32 @@ def _wrapped_functions(
 
 # --- values --------------------------------------------------------------------------
 
-_SCALARS = _NO_TENSORS | {torch.Size, complex, bytes, slice, torch.layout, type(Ellipsis)}
+_SCALARS = _NO_TENSORS | {torch.Size, complex, bytes, torch.layout, type(Ellipsis)}
 
 
-def tensors_in(value: Any, depth: int = 6) -> Iterator[torch.Tensor]:
+def tensors_in(value: Any, depth: int = 12) -> Iterator[torch.Tensor]:
     """Every tensor in a nesting of containers, dataclasses and other plain objects."""
-    kind = type(value)
     if isinstance(value, torch.Tensor):
         yield value
-    elif kind in _SCALARS:
-        if kind is slice:
-            yield from tensors_in((value.start, value.stop, value.step), depth)
-    elif isinstance(value, (tuple, list, set, frozenset)):
-        for item in value:
+    elif depth > 0 and type(value) not in _SCALARS:  # deeper, a container holds itself
+        items, cost = _items(value)
+        for item in items:
             if type(item) not in _NO_TENSORS:
-                yield from tensors_in(item, depth - 1)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item, depth - 1)
-    elif depth > 0 and not isinstance(value, (nn.Module, type)) and not callable(value):
-        # Dataclasses, torchvision's ImageList, transformers' caches.
-        yield from tensors_in(list(getattr(value, "__dict__", {}).values()), depth - 2)
+                yield from tensors_in(item, depth - cost)
+
+
+def _items(value: Any) -> tuple[Iterable[Any], int]:
+    """What a value holds, and how fast to tire of looking into it."""
+    if isinstance(value, (tuple, list, set, frozenset)):
+        return value, 1
+    if isinstance(value, Mapping):
+        return list(value.values()), 1
+    if isinstance(value, slice):
+        return (value.start, value.stop, value.step), 1
+    if isinstance(value, (nn.Module, type)) or callable(value):
+        return (), 1
+    # Dataclasses, torchvision's ImageList, transformers' caches.
+    return list(getattr(value, "__dict__", {}).values()), 4
 
 
 def state_tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor, bool]]:

@@ -25,7 +25,6 @@ from .following import (
     version,
 )
 from .recording import Recording, bound_arguments
-from .runtime import snapshot
 from .tracers import all_paths
 
 
@@ -317,10 +316,9 @@ class _Catch:
 
     def _take(self, wanted: Wanted, value: Any, done: bool) -> None:
         key = wanted.key
-        value = _kept(value)
-        if key in self._copied:
-            value = snapshot(value)  # type: ignore[no-untyped-call]
-        else:
+        is_copied = key in self._copied
+        value = _kept(value, is_copied)
+        if not is_copied:
             self._versions = [row for row in self._versions if row[0] != key]
             self._versions += [(key, t, version(t)) for t in tensors_in(value)]
         self._values.pop(key, None)
@@ -420,7 +418,12 @@ class _CatchingFollower(Follower):
         return super().run(args, kwargs)
 
     def called(
-        self, call: Call, _inputs: Any, result: Any, written: Any, _frame: FrameType | None
+        self,
+        call: Call,
+        inputs: Any,  # noqa: ARG002 - a recording wants to know
+        result: Any,
+        written: Any,
+        frame: FrameType | None,  # noqa: ARG002 - likewise
     ) -> Any:
         """Catch a wanted result."""
         if call.op == "call_module":
@@ -441,17 +444,23 @@ class _CatchingFollower(Follower):
             self._catch.returned(wanted, count, result)
 
 
-def _kept(value: Any) -> Any:
-    """Copy containers, to which the model may add later; tensors stay the same."""
+def _kept(value: Any, is_copied: bool) -> Any:
+    """Copy containers, to which the model may add later, and tensors if asked to."""
     if isinstance(value, torch.Tensor):
-        return value
-    if type(value) is list or (type(value) is tuple and value):
-        return type(value)(_kept(item) for item in value)
-    if isinstance(value, dict) or dataclasses.is_dataclass(value):
+        return value.clone() if is_copied else value
+    if type(value) in (list, tuple):
+        return type(value)(_kept(item, is_copied) for item in value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_kept(item, is_copied) for item in value))
+    if isinstance(value, dict):
         twin = copy.copy(value)
-        if isinstance(twin, dict):
-            for key, item in list(twin.items()):
-                twin[key] = _kept(item)
+        for key, item in value.items():
+            twin[key] = _kept(item, is_copied)
+        return twin
+    if dataclasses.is_dataclass(value) or (is_copied and any(True for _ in tensors_in(value))):
+        twin = copy.copy(value)
+        for name, item in vars(value).items() if hasattr(value, "__dict__") else ():
+            object.__setattr__(twin, name, _kept(item, is_copied))
         return twin
     return value
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from .extractors import default_tracer_kwargs
 from .following import (
     Anatomy,
     Call,
@@ -29,6 +28,7 @@ from .following import (
 from .harmless import untouched
 from .naming import operation_name
 from .tracers import LeafModuleAwareTracer, one_trace_at_a_time
+from .tracing import default_tracer_kwargs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,9 +314,9 @@ class _Recorder(Follower):
 
     # --- what the run shows ------------------------------------------------------
 
-    def versions(self, _value: Any) -> list[tuple[torch.Tensor, int]]:
+    def versions(self, value: Any) -> list[tuple[torch.Tensor, int]]:
         """Note the versions of the tensors in a value."""
-        return [(tensor, version(tensor)) for tensor in tensors_in(_value)]
+        return [(tensor, version(tensor)) for tensor in tensors_in(value)]
 
     def read(self, args: Any, kwargs: Mapping[str, Any]) -> _Inputs:
         """Find the nodes that the arguments come from."""
@@ -358,10 +358,9 @@ class _Recorder(Follower):
                 inputs.names[name] = None
 
     def called(
-        self, call: Call, _inputs: Any, result: Any, written: Any, _frame: FrameType | None
+        self, call: Call, inputs: Any, result: Any, written: Any, frame: FrameType | None
     ) -> Any:
         """Add a row for a node, and remember its result as made by it."""
-        inputs, frame = _inputs, _frame
         if type(inputs) is list:  # an item of a result
             names, storages = tuple(inputs), ()
         else:
@@ -418,7 +417,7 @@ class _Recorder(Follower):
             self._repeated.add(path)
         sites.add(site)
 
-    def entered(self, _path: str, args: Any, kwargs: Any) -> None:
+    def entered(self, path: str, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - not needed here
         """Remember what feeds a module, for what is computed out of sight in it."""
         self._entered.append(tuple(self._without_new_reads(args, kwargs)))
 

@@ -71,3 +71,8 @@ def require_unchanged(value: Any, traced: Any, message: str) -> None:
     same = value is traced or (type(value) is type(traced) and value == traced)
     if not same:
         raise ValueError(message)
+
+
+def refuse(message: str) -> dict[str, torch.Tensor]:
+    """Raise: the forward of a mode in which the model was not opened."""
+    raise RuntimeError(message)

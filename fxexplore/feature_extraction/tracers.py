@@ -673,9 +673,15 @@ def _errors_in_words(tracer: LeafModuleAwareTracer, root: nn.Module) -> Iterator
         raise TraceError(
             f"{type(root).__name__} cannot be traced symbolically: {place}, in {module} "
             f"({type(root.get_submodule(path)).__name__ if path else type(root).__name__}): "
-            f"{_in_words(error)} Or make the module that does this a leaf with "
-            f"tracer_kwargs={{'leaf_modules': [...]}}."
+            f"{_in_words(error)} {_leaf_advice(root, path)}"
         ) from error
+
+
+def _leaf_advice(root: nn.Module, path: str) -> str:
+    if not path:
+        return "Give example_inputs=..., so that a run can be recorded instead."
+    cls = type(root.get_submodule(path)).__name__
+    return f"tracer_kwargs={{'leaf_modules': [{cls}]}} makes it one node."
 
 
 def _in_words(error: Exception) -> str:

@@ -48,12 +48,12 @@ class Outputs(NamedTuple):
     Attributes:
         shape: of the tensor; None if the output is no single tensor.
         dtype: of the tensor, such as ``"float32"``; None likewise.
-        flops: floating point operations that the node takes.
+        flops: floating point operations that the node takes, if known.
     """
 
     shape: tuple[int, ...] | None
     dtype: str | None
-    flops: int
+    flops: int | None
 
 
 def outputs_of(

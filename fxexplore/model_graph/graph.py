@@ -102,7 +102,10 @@ class ModelGraph:
         outputs: names of the nodes that the model returns.
         parameters: numbers held by the whole model.
         mode: ``"eval"`` or ``"train"``.
-        backend: ``"symbolic"``, the way in which the model was opened.
+        backend: the way in which the model was opened, ``"symbolic"`` or ``"recorded"``.
+        reason: why it was recorded although tracing was tried; ``""`` if it was not.
+        inputs: what the shapes are for, in words; ``""`` if there were no inputs.
+        flops: floating point operations of one run, if known.
 
     Example:
         >>> from torch import nn
@@ -121,17 +124,14 @@ class ModelGraph:
     parameters: int = 0
     mode: str = "eval"
     backend: str = "symbolic"
+    reason: str = ""
+    inputs: str = ""
+    flops: int | None = None
 
     @functools.cached_property
     def rows(self) -> tuple[Row, ...]:
         """The hierarchy as a list; a module stands where its first node runs."""
         return tuple(_rows(self.nodes, {module.path: module for module in self.modules}))
-
-    @property
-    def flops(self) -> int | None:
-        """Floating point operations of one run, if those of all nodes are known."""
-        known = [node.flops for node in self.nodes if node.flops is not None]
-        return sum(known) if known and len(known) == len(self.nodes) else None
 
     @functools.cached_property
     def index(self) -> Mapping[str, int]:
@@ -172,6 +172,15 @@ class ModelGraph:
     def _parent(self, name: str) -> str:
         item = self[name]
         return item.path.rpartition(".")[0] if isinstance(item, Module) else item.parent
+
+    def with_module_flops(self, flops: Mapping[str, int]) -> ModelGraph:
+        """The same graph with the floating point operations of its modules.
+
+        Args:
+            flops: the counts by path of module.
+        """
+        modules = (dataclasses.replace(m, flops=flops.get(m.path, m.flops)) for m in self.modules)
+        return dataclasses.replace(self, modules=tuple(modules))
 
     def to_json(self) -> str:
         """Write the graph as a JSON document."""

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from fxexplore.feature_extraction.ways_in import as_arguments
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _RGB = 3
@@ -76,31 +78,6 @@ def example_inputs_for(model: nn.Module, example_inputs: Any = None) -> ExampleI
         if inferred is not None:
             return _on_device_of(model, inferred)
     raise ValueError(_nothing_inferred(model))
-
-
-def as_arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Read example inputs as the positional and keyword arguments of forward.
-
-    Args:
-        example_inputs: as for :func:`example_inputs_for`.
-
-    Raises:
-        TypeError: if it is no form of arguments.
-    """
-    if isinstance(example_inputs, torch.Tensor):
-        return (example_inputs,), {}
-    if isinstance(example_inputs, dict):
-        return (), dict(example_inputs)
-    if isinstance(example_inputs, (tuple, list)):
-        if [type(part) for part in example_inputs] == [tuple, dict]:
-            return example_inputs[0], dict(example_inputs[1])
-        return tuple(example_inputs), {}
-    if hasattr(example_inputs, "keys"):  # what a tokenizer returns is no dict, but like one
-        return (), {key: example_inputs[key] for key in example_inputs.keys()}  # noqa: SIM118
-    raise TypeError(
-        f"example_inputs is a {type(example_inputs).__name__}; give a tensor, a tuple of "
-        f"positional arguments, a dict of keyword arguments, or a pair (tuple, dict)"
-    )
 
 
 def _nothing_inferred(model: nn.Module) -> str:
@@ -252,18 +229,18 @@ def _from_first_layer(model: nn.Module) -> ExampleInputs | None:
         size = getattr(model, "image_size", 224)
         size = size if isinstance(size, int) else 224
         return _picture(first.in_channels, (size, size), source)
+    made: torch.Tensor | None = None
     if isinstance(first, nn.Conv1d):
-        return ExampleInputs((_noise(1, first.in_channels, 256),), {}, source)
-    if isinstance(first, nn.Conv3d):
-        return ExampleInputs((_noise(1, first.in_channels, _FRAMES, 112, 112),), {}, source)
-    if isinstance(first, nn.Linear):
-        return ExampleInputs((_noise(1, first.in_features),), {}, source)
-    if isinstance(first, (nn.Embedding, nn.EmbeddingBag)):
-        ids = torch.arange(_TOKENS).remainder(first.num_embeddings).unsqueeze(0)
-        return ExampleInputs((ids,), {}, source)
-    if isinstance(first, nn.RNNBase):
-        return ExampleInputs((_noise(1, _TOKENS, first.input_size),), {}, source)
-    return None
+        made = _noise(1, first.in_channels, 256)
+    elif isinstance(first, nn.Conv3d):
+        made = _noise(1, first.in_channels, _FRAMES, 112, 112)
+    elif isinstance(first, nn.Linear):
+        made = _noise(1, first.in_features)
+    elif isinstance(first, (nn.Embedding, nn.EmbeddingBag)):
+        made = torch.arange(_TOKENS).remainder(first.num_embeddings).unsqueeze(0)
+    elif isinstance(first, nn.RNNBase):
+        made = _noise(1, _TOKENS, first.input_size)
+    return None if made is None else ExampleInputs((made,), {}, source)
 
 
 def _picture(

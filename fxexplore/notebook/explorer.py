@@ -16,7 +16,7 @@ import torch
 import traitlets
 from torch import nn
 
-from fxexplore.feature_extraction import GraphFeatureExtractor, create_feature_extractor
+from fxexplore.feature_extraction import create_feature_extractor
 from fxexplore.feature_extraction.harmless import untouched
 from fxexplore.model_graph import ModelGraph, Module, open_model
 from fxexplore.model_graph.inputs import example_inputs_for
@@ -48,7 +48,7 @@ def explore(
 
     Raises:
         TypeError: if an argument is of the wrong kind.
-        torch.fx.proxy.TraceError: if the model cannot be traced symbolically.
+        torch.fx.proxy.TraceError: if the model cannot be opened.
 
     Example:
         >>> from torch import nn
@@ -69,6 +69,7 @@ class Explorer(widgets.VBox):
         example_inputs: likewise.
         tracer_kwargs: likewise.
         name: the expression that stands for the model in the code that is shown.
+        inputs_name: the expression that stands for ``example_inputs`` there.
     """
 
     selected = traitlets.List(traitlets.Unicode())
@@ -96,12 +97,14 @@ class Explorer(widgets.VBox):
         *,
         tracer_kwargs: dict[str, Any] | None = None,
         name: str = "model",
+        inputs_name: str = "x",
     ) -> None:
         self.model = model
         self.graph: ModelGraph = open_model(model, example_inputs, tracer_kwargs=tracer_kwargs)
         self.tree = NodeTree(self.graph)
         self.diagram = NodeGraph(self.graph)
         self._name = name
+        self._inputs_name = inputs_name
         self._tracer_kwargs = tracer_kwargs
         self._example_inputs = example_inputs
         self._input_words, self._input_code = self._inputs_in_words()
@@ -120,7 +123,7 @@ class Explorer(widgets.VBox):
         traitlets.link((self.tree, "query"), (self, "query"))
         self._show_selection()
 
-    def extractor(self) -> GraphFeatureExtractor:
+    def extractor(self) -> nn.Module:
         """The feature extractor of the ticked nodes, as the code that is shown makes it.
 
         Raises:
@@ -128,11 +131,15 @@ class Explorer(widgets.VBox):
         """
         if not self.return_nodes:
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
+        is_recorded = self.graph.backend == "recorded"
+        inputs = example_inputs_for(self.model, self._example_inputs) if is_recorded else None
         return create_feature_extractor(
             self.model,
             return_nodes=self.return_nodes,
             tracer_kwargs=self._tracer_kwargs,
-            suppress_diff_warning=True,
+            example_inputs=inputs and (inputs.args, inputs.kwargs),
+            backend=self.graph.backend,
+            mode="eval",
         )
 
     def run(self) -> None:
@@ -204,12 +211,18 @@ class Explorer(widgets.VBox):
             f"{short_count(self.graph.parameters)} parameters",
             *([f"{short_count(self.graph.flops)}FLOPs"] if self.graph.flops else []),
             f"{len(self.graph.nodes)} nodes",
-            self.graph.backend,
+            self._way_in(),
         ]
         return (
             f'<div class="fxx-bar"><b>{html.escape(self.graph.model)}</b> '
             f'<span class="fxx-quiet">{" · ".join(facts)}</span></div>'
         )
+
+    def _way_in(self) -> str:
+        if not self.graph.reason:
+            return self.graph.backend
+        reason = html.escape(self.graph.reason, quote=True)
+        return f'<span title="{reason}" tabindex="0"><u>{self.graph.backend}</u></span>'
 
     def _inputs_in_words(self) -> tuple[str, str | None]:
         try:
@@ -219,7 +232,12 @@ class Explorer(widgets.VBox):
         return f"{inputs.source} {inputs.shapes}", inputs.code
 
     def _show_selection(self) -> None:
-        code = to_python(self.return_nodes, model=self._name, inputs=self._input_code)
+        code = to_python(
+            self.return_nodes,
+            model=self._name,
+            inputs=self._input_code,
+            recorded_on=self._recorded_on(),
+        )
         self._code.value = f'<pre class="fxx-code">{html.escape(code)}</pre>'
         chips = "".join(
             f'<span class="fxx-chip">{html.escape(name)} → <b>{html.escape(key)}</b></span>'
@@ -228,6 +246,12 @@ class Explorer(widgets.VBox):
         none = '<span class="fxx-quiet">none yet: tick a node in the tree</span>'
         label = '<span class="fxx-quiet">return nodes</span>'
         self._footer.value = f'<div class="fxx-bar">{label} {chips or none}</div>'
+
+    def _recorded_on(self) -> str | None:
+        if self.graph.backend != "recorded":
+            return None
+        given = self._example_inputs is not None
+        return f"{self._name}, {self._inputs_name}" if given else self._name
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """Run what a click asks for; an error is shown where the click was."""

@@ -41,7 +41,7 @@ class FxMagics(Magics):
                 f"{expression} is a {type(model).__name__}; %fxnodes shows a torch.nn.Module"
             )
         inputs = self._value(arguments.inputs) if arguments.inputs else None
-        return Explorer(model, inputs, name=expression)
+        return Explorer(model, inputs, name=expression, inputs_name=arguments.inputs or "x")
 
     def _value(self, expression: str) -> Any:
         assert self.shell is not None  # a magic is called by a shell

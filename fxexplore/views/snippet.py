@@ -6,14 +6,19 @@ from collections.abc import Mapping
 
 
 def to_python(
-    return_nodes: Mapping[str, str], *, model: str = "model", inputs: str | None = None
+    return_nodes: Mapping[str, str],
+    *,
+    model: str = "model",
+    inputs: str | None = None,
+    recorded_on: str | None = None,
 ) -> str:
     """Write the call of ``create_feature_extractor`` for a selection.
 
     Args:
         return_nodes: the names of the return nodes with their output keys.
         model: the expression that the model goes by in the reader's code.
-        inputs: an expression that makes inputs, if there is one.
+        inputs: for a traced model an expression that makes inputs, if there is one.
+        recorded_on: for a recorded model the arguments of ``example_inputs_for``.
 
     Returns:
         Code that runs where ``model`` is defined; a comment if nothing is chosen.
@@ -34,24 +39,34 @@ def to_python(
     """
     if not return_nodes:
         return "# Tick a node to see the code that extracts it."
+    call = f"extractor = create_feature_extractor(\n    {model},\n{_argument(return_nodes)}"
+    if recorded_on is not None:
+        return (
+            "from fxexplore import create_feature_extractor, example_inputs_for\n\n"
+            f"inputs = example_inputs_for({recorded_on})\n"
+            f"{call}"
+            "    example_inputs=(inputs.args, inputs.kwargs),\n"
+            '    mode="eval",\n'
+            ").eval()\n"
+            "features = extractor(*inputs.args, **inputs.kwargs)"
+        )
+    first = "import torch\n" if inputs else ""
+    made = f"x = {inputs}  # or your own\n" if inputs else ""
+    return (
+        f"{first}from fxexplore import create_feature_extractor\n\n"
+        f"{call}).eval()\n{made}features = extractor(x)"
+    )
+
+
+def _argument(return_nodes: Mapping[str, str]) -> str:
+    """The argument ``return_nodes``: a list, or a dict where a key has another name."""
     renamed = any(node != key for node, key in return_nodes.items())
+    start, end = "{}" if renamed else "[]"
     entries = (
-        f"        {_literal(node)}: {_literal(key)},\n"
-        if renamed
-        else f"        {_literal(node)},\n"
+        f"        {_literal(node)}" + (f": {_literal(key)}" if renamed else "") + ",\n"
         for node, key in return_nodes.items()
     )
-    start, end = "{}" if renamed else "[]"
-    return (
-        f"{'import torch' + chr(10) if inputs else ''}"
-        "from fxexplore import create_feature_extractor\n\n"
-        "extractor = create_feature_extractor(\n"
-        f"    {model},\n"
-        f"    return_nodes={start}\n{''.join(entries)}    {end},\n"
-        ").eval()\n"
-        f"{f'x = {inputs}  # or your own{chr(10)}' if inputs else ''}"
-        "features = extractor(x)"
-    )
+    return f"    return_nodes={start}\n{''.join(entries)}    {end},\n"
 
 
 def _literal(text: str) -> str:

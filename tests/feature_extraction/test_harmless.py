@@ -14,6 +14,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.fx.proxy import TraceError
 
 from fxexplore.feature_extraction import (
     LeafModuleAwareTracer,
@@ -101,11 +102,12 @@ def test_a_model_is_afterwards_the_same_model(name, training):
         assert random_states() == states
 
 
-def test_the_models_own_error_comes_through_unchanged():
+def test_the_models_own_error_comes_through_unchanged_or_as_the_cause():
     with pytest.raises(KeyError, match="half-way"):
-        get_graph_node_names(Raises())
-    with pytest.raises(KeyError, match="half-way"):
+        get_graph_node_names(Raises(), backend="symbolic")
+    with pytest.raises(TraceError, match="half-way") as caught:
         create_feature_extractor(Raises(), ["fc"])
+    assert isinstance(caught.value.__cause__, KeyError)
 
 
 def test_the_odd_model_that_raises_would_have_been_changed_without_care():
@@ -159,7 +161,7 @@ def test_torch_is_left_unpatched():
     for name in ("CustomBackward", "RootParameter"):
         get_graph_node_names(ODD[name].model())
     with pytest.raises(KeyError):
-        get_graph_node_names(Raises())
+        get_graph_node_names(Raises(), backend="symbolic")
     assert nn.Module.__call__ is before[0]
     assert nn.Module.__getattr__ is before[1]
     assert torch.autograd.Function.apply == before[2]

@@ -1,0 +1,111 @@
+"""Open a model symbolically: trace it in one mode, with what should always be a leaf."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.fx.proxy import TraceError
+
+from .harmless import switch_mode, untouched
+from .tracers import LeafModuleAwareTracer, NodePathTracer, one_trace_at_a_time
+
+
+def traced(
+    model: nn.Module,
+    training: bool,
+    tracer_kwargs: Mapping[str, Any] | None = None,
+    concrete_args: dict[str, Any] | None = None,
+) -> NodePathTracer:
+    """Trace a model in train or in eval mode and return the tracer.
+
+    Args:
+        model: the model to trace; it is left as it is.
+        training: True for train mode, False for eval mode.
+        tracer_kwargs: as for :func:`create_feature_extractor`.
+        concrete_args: likewise.
+
+    Raises:
+        TypeError: if an argument is of the wrong kind.
+        torch.fx.proxy.TraceError: if the model cannot be traced symbolically.
+    """
+    tracer = NodePathTracer(**default_tracer_kwargs(tracer_kwargs))
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TraceError(
+            "model is a TorchScript module, whose code cannot be traced symbolically; give the "
+            "module that it was scripted from"
+        )
+    with one_trace_at_a_time, untouched(model):
+        switch_mode(model, training)
+        tracer.trace(model, concrete_args=concrete_args)
+    return tracer
+
+
+def default_tracer_kwargs(tracer_kwargs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Complete keyword arguments for a tracer with what should always be a leaf.
+
+    Args:
+        tracer_kwargs: the caller's, which are not changed.
+
+    Returns:
+        New keyword arguments, in which torchvision's operations are leaf modules (if
+        torchvision is loaded, and unless ``default_leaf_modules`` was False) and its
+        functions and those of ``math`` become nodes.
+
+    Raises:
+        TypeError: if a keyword is unknown.
+    """
+    kwargs = dict(tracer_kwargs or {})
+    with_leaves = kwargs.pop("default_leaf_modules", True)
+    known = set(inspect.signature(LeafModuleAwareTracer).parameters)
+    for name in kwargs:
+        if name not in known:
+            raise TypeError(
+                f"tracer_kwargs has no '{name}'; known are: {', '.join(sorted(known))}, "
+                f"default_leaf_modules"
+            )
+    autowrap, leaves = [math], []
+    # Looked at, not imported: a model that uses torchvision has loaded it.
+    ops = sys.modules.get("torchvision.ops")
+    if ops is not None:
+        autowrap.append(ops)
+        if with_leaves:
+            leaves = [v for v in vars(ops).values() if inspect.isclass(v)]
+            leaves = [cls for cls in leaves if issubclass(cls, nn.Module)]
+    for name, defaults in (("autowrap_modules", autowrap), ("leaf_modules", leaves)):
+        own = kwargs.get(name, ())
+        # What is no collection is left to the tracer, which says so.
+        if isinstance(own, Iterable) and not isinstance(own, str):
+            kwargs[name] = (*own, *defaults)
+    return kwargs
+
+
+def checked_model(model: nn.Module) -> nn.Module:
+    """Return ``model`` if it is a module, and say what to write instead if it is not."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model is a {type(model).__name__}; give a torch.nn.Module"
+            + (f", such as an instance {model.__name__}()" if inspect.isclass(model) else "")
+        )
+    return model
+
+
+def tracer_of_graph(graph: fx.Graph) -> NodePathTracer:
+    """The tracer that made a graph.
+
+    Raises:
+        TypeError: if it was not made by :class:`NodePathTracer` from a module.
+    """
+    tracer = getattr(graph, "_fxexplore_tracer", None)
+    if tracer is None or not isinstance(tracer.root, nn.Module):
+        raise TypeError(
+            "this fx.Graph does not know its model: only what NodePathTracer().trace(model) "
+            "returned can be given instead of a model"
+        )
+    assert isinstance(tracer, NodePathTracer)
+    return tracer

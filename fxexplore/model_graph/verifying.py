@@ -1,0 +1,106 @@
+"""Compare a traced graph with a real run of the model, node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from fxexplore.feature_extraction.extractors import extractor_of_tracer
+from fxexplore.feature_extraction.harmless import switch_mode, untouched
+from fxexplore.feature_extraction.recorded_extractor import RecordedFeatureExtractor
+from fxexplore.feature_extraction.recording import record
+from fxexplore.feature_extraction.tracers import NodePathTracer
+from fxexplore.feature_extraction.ways_in import Arguments
+
+
+def verify_values(
+    model: nn.Module,
+    tracer: NodePathTracer,
+    training: bool,
+    arguments: Arguments,
+    tracer_kwargs: Mapping[str, Any] | None = None,
+) -> None:
+    """Check every value of a traced graph, and the gradients through it, against a run.
+
+    Args:
+        model: the model that was traced.
+        tracer: the tracer that traced it.
+        training: the mode that it was traced in.
+        arguments: what the model runs on.
+        tracer_kwargs: what the tracer was made with.
+
+    Raises:
+        ValueError: if a value or a gradient differs, naming the first node.
+    """
+    mode = "train" if training else "eval"
+    with untouched(model):
+        switch_mode(model, training)
+        recording = record(model, *arguments, tracer_kwargs=tracer_kwargs)
+        shared = [n for n in tracer.node_to_qualname.values() if n in recording.nodes]
+        keys = {name: name for name in shared}
+        traced = _run(model, extractor_of_tracer(tracer, keys, mode), arguments, training)
+        real_run = RecordedFeatureExtractor(
+            model,
+            keys,
+            keys,
+            recording if training else None,
+            None if training else recording,
+        )
+        real = _run(model, real_run, arguments, training)
+    for name, value in traced.values.items():
+        _compare(f"value of '{name}'", value, real.values[name])
+    for path, gradient in traced.gradients.items():
+        _compare(f"gradient of '{path}'", gradient, real.gradients[path])
+
+
+class _Run(NamedTuple):
+    """What one run of an extractor of all nodes gave.
+
+    Attributes:
+        values: the tensors of each node.
+        gradients: of the last value that has any, with respect to each parameter.
+    """
+
+    values: dict[str, list[torch.Tensor]]
+    gradients: dict[str, list[torch.Tensor]]
+
+
+def _run(model: nn.Module, extractor: nn.Module, arguments: Arguments, training: bool) -> _Run:
+    args, kwargs = arguments
+    buffers = [(b, b.clone()) for b in model.buffers()]
+    extractor.train(training)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(0)  # both runs draw the same numbers
+        values = {
+            name: [v for v in tree_leaves(value) if isinstance(v, torch.Tensor)]
+            for name, value in extractor(*args, **kwargs).items()
+        }
+    for buffer, before in buffers:
+        buffer.data.copy_(before)
+    differentiable = [v for vs in values.values() for v in vs if v.requires_grad]
+    parameters = {path: p for path, p in model.named_parameters() if p.requires_grad}
+    if not differentiable or not parameters:
+        return _Run(values, {})
+    found = torch.autograd.grad(
+        differentiable[-1].double().pow(2).sum(), list(parameters.values()), allow_unused=True
+    )
+    gradients = zip(parameters, found, strict=True)
+    return _Run(values, {path: [] if g is None else [g] for path, g in gradients})
+
+
+def _compare(what: str, traced: list[torch.Tensor], real: list[torch.Tensor]) -> None:
+    if len(traced) != len(real):
+        problem = f"{len(traced)} tensors against {len(real)}"
+        raise ValueError(f"the {what} differs between the traced graph and a real run: {problem}")
+    for ours, theirs in zip(traced, real, strict=True):
+        if ours.shape != theirs.shape:
+            problem = f"shape {tuple(ours.shape)} against {tuple(theirs.shape)}"
+        elif not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5, equal_nan=True):
+            problem = f"by up to {(ours.double() - theirs.double()).abs().max():.3g}"
+        else:
+            continue
+        raise ValueError(f"the {what} differs between the traced graph and a real run: {problem}")
