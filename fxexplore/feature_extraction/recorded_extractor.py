@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import math
 import threading
 from collections.abc import Callable, Mapping
@@ -90,10 +89,20 @@ def planned(
     """
     modules = dict(all_paths(model))
     first_paths = {module: path for path, module in model.named_modules()}
-    wanted = tuple(
-        _wanted(spec, key, recording, modules, first_paths, mode, other)
-        for spec, key in keys.items()
+    elsewhere = _known(other) if other is not None else ()
+    names = Names(
+        _known(recording),
+        model,
+        lambda _, path: path in recording.anatomy.leaves,
+        mode,
+        elsewhere,
     )
+    wanted = []
+    for spec, key in keys.items():
+        found = _wanted(spec, key, recording, modules, first_paths)
+        if found is None:
+            raise names.unknown(spec, modules.get(spec))
+        wanted.append(found)
     inside = {
         inner
         for path in recording.anatomy.leaves
@@ -101,7 +110,7 @@ def planned(
         if inner is not modules[path]
     }
     return Plan(
-        wanted,
+        tuple(wanted),
         recording.anatomy,
         whole_run=any(w.kind == "module" and w.call == w.calls == 0 for w in wanted),
         follows=any(
@@ -111,15 +120,17 @@ def planned(
     )
 
 
+def _known(recording: Recording) -> list[str]:
+    return [*recording.nodes, *recording.module_returns]
+
+
 def _wanted(
     spec: str,
     key: str,
     recording: Recording,
     modules: dict[str, nn.Module],
     first_paths: dict[nn.Module, str],
-    mode: str,
-    other: Recording | None,
-) -> Wanted:
+) -> Wanted | None:
     node = recording.nodes.get(spec)
     if node is not None:
         if node.op == "placeholder":
@@ -145,32 +156,7 @@ def _wanted(
             count = 0 if path in recording.repeated else returned.calls
             order, overwritten = returned.order, returned.overwritten
             return Wanted(spec, key, "module", path, 0, count, order, overwritten)
-    raise ValueError(_unknown(spec, recording, module, mode, other))
-
-
-def _unknown(
-    spec: str,
-    recording: Recording,
-    module: nn.Module | None,
-    mode: str,
-    other: Recording | None,
-) -> str:
-    known = [*recording.nodes, *recording.module_returns]
-    if module is not None and spec:
-        inside = [name for name in known if name.startswith(spec + ".")]
-        problem = f"'{spec}' is a {type(module).__name__} that forward never calls in {mode} mode"
-        near = [inside[-1]] if inside else []
-    else:
-        problem = f"node '{spec}' is not present in the model in {mode} mode"
-        near = [name for name in known if name.endswith(f".{spec}")][:3]
-        near += difflib.get_close_matches(spec, known, n=5, cutoff=0.5)
-    if other is not None and (spec in other.nodes or spec in other.module_returns):
-        return (
-            f"{problem}, only in {'train' if mode == 'eval' else 'eval'} mode; give "
-            f"train_return_nodes and eval_return_nodes separately"
-        )
-    hint = f" Did you mean: {', '.join(dict.fromkeys(near))}?" if near else ""
-    return f"{problem} on the inputs it was recorded with.{hint}"
+    return None
 
 
 class RecordedFeatureExtractor(nn.Module):

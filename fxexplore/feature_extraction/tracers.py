@@ -490,7 +490,7 @@ class _RealTensorsInForward(TorchFunctionMode):
         self._followed = {id(tensor): (name, tensor) for name, tensor, _ in state}
         self._storages = {key: name for name, t, _ in state if (key := _storage_address(t))}
 
-    def __torch_function__(
+    def __torch_function__(  # noqa: PLR0911  # one case a line
         self,
         func: Callable[..., Any],
         types: Any,

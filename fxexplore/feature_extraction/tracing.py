@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
+from .following import gate
 from .harmless import switch_mode, untouched
 from .tracers import LeafModuleAwareTracer, NodePathTracer, one_trace_at_a_time
 
@@ -40,7 +41,8 @@ def traced(
             "model is a TorchScript module, whose code cannot be traced symbolically; give the "
             "module that it was scripted from"
         )
-    with one_trace_at_a_time, untouched(model):
+    # Recorded extractors hang hooks on models, which untouched() would take off again.
+    with gate.alone(), one_trace_at_a_time, untouched(model):
         switch_mode(model, training)
         tracer.trace(model, concrete_args=concrete_args)
     return tracer

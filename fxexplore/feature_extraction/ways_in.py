@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.fx.proxy import TraceError
 
+from .following import gate
 from .harmless import switch_mode, untouched
 from .recording import Recording, record
 from .tracers import NodePathTracer, one_trace_at_a_time
@@ -173,7 +174,7 @@ def _recorded(
         )
 
     def run(training: bool) -> Recording:
-        with one_trace_at_a_time, untouched(model):
+        with gate.alone(), one_trace_at_a_time, untouched(model):
             switch_mode(model, training)
             return record(model, *arguments, tracer_kwargs=tracer_kwargs)
 
