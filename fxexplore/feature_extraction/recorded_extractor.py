@@ -24,6 +24,7 @@ from .following import (
     version,
 )
 from .recording import Recording, bound_arguments
+from .return_nodes import Names
 from .tracers import all_paths
 
 
