@@ -390,7 +390,7 @@ class NodePathTracer(LeafModuleAwareTracer):
             p.name: concrete[p.name] is _INPUT if p.name in concrete else p.default is p.empty
             for p in named
         }
-        if not any(is_input.values()) and len(parameters) > len(named) and not concrete:
+        if parameters and not named:
             # forward(self, *inputs): fx stands one proxy in for the whole tuple.
             return super().create_args_for_root(root_fn, is_module, None)
         annotations = _annotations(root_fn)
@@ -666,6 +666,14 @@ def _errors_in_words(tracer: LeafModuleAwareTracer, root: nn.Module) -> Iterator
     except Exception as error:
         words = ("Proxy", "not a member of this module")
         if not isinstance(error, TraceError) and not any(word in str(error) for word in words):
+            fixed = getattr(tracer, "fixed_arguments", None)
+            if fixed and not any(node.name not in fixed for node in tracer.graph.nodes):
+                raise TraceError(
+                    f"{type(root).__name__} cannot be traced symbolically: every argument of "
+                    f"forward has a default and kept it, which ended in {type(error).__name__}: "
+                    f"{error}\nconcrete_args={{'{next(iter(fixed))}': torch.fx.PH}} makes that "
+                    f"argument an input."
+                ) from error
             raise  # the model's own
         path = tracer._failed_in
         module = f"'{path}'" if path else "the top module"
@@ -673,15 +681,16 @@ def _errors_in_words(tracer: LeafModuleAwareTracer, root: nn.Module) -> Iterator
         raise TraceError(
             f"{type(root).__name__} cannot be traced symbolically: {place}, in {module} "
             f"({type(root.get_submodule(path)).__name__ if path else type(root).__name__}): "
-            f"{_in_words(error)} {_leaf_advice(root, path)}"
+            f"{_in_words(error)}{_leaf_advice(root, path)}"
         ) from error
 
 
 def _leaf_advice(root: nn.Module, path: str) -> str:
+    """A line of its own that says how to trace around the module at fault."""
     if not path:
-        return "Give example_inputs=..., so that a run can be recorded instead."
+        return ""
     cls = type(root.get_submodule(path)).__name__
-    return f"tracer_kwargs={{'leaf_modules': [{cls}]}} makes it one node."
+    return f"\ntracer_kwargs={{'leaf_modules': [{cls}]}} makes that module one node."
 
 
 def _in_words(error: Exception) -> str:

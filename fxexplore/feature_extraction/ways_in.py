@@ -193,7 +193,7 @@ def _reason(symbolic: Opened, recorded_modes: Iterable[str] = ()) -> str:
 def _neither(model: nn.Module, symbolic: Opened, recorded: Opened) -> TraceError:
     parts = [f"{type(model).__name__} cannot be opened."]
     if symbolic.failures:
-        parts.append(f"Traced symbolically: {_reason(symbolic)}")
+        parts.append(f"Traced symbolically: {next(iter(symbolic.failures.values()))}")
     if recorded.failures:
         ran = "; ".join(
             f"in {mode} mode {type(failure).__name__}: {first_line(failure)}"

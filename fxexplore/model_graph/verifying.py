@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
-from torch.utils._pytree import tree_leaves
+from torch import fx, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from fxexplore.feature_extraction.extractors import extractor_of_tracer
 from fxexplore.feature_extraction.harmless import switch_mode, untouched
 from fxexplore.feature_extraction.recorded_extractor import RecordedFeatureExtractor
-from fxexplore.feature_extraction.recording import record
+from fxexplore.feature_extraction.recording import RecordedNode, record
 from fxexplore.feature_extraction.tracers import NodePathTracer
 from fxexplore.feature_extraction.ways_in import Arguments
 
@@ -40,9 +40,12 @@ def verify_values(
     with untouched(model):
         switch_mode(model, training)
         recording = record(model, *arguments, tracer_kwargs=tracer_kwargs)
-        shared = [n for n in tracer.node_to_qualname.values() if n in recording.nodes]
-        keys = {name: name for name in shared}
-        traced = _run(model, extractor_of_tracer(tracer, keys, mode), arguments, training)
+        keys = {
+            name: name
+            for node, name in tracer.node_to_qualname.items()
+            if name in recording.nodes and _same_line(node, recording.nodes[name])
+        }
+        traced = _run(model, extractor_of_tracer(tracer, keys, mode), arguments)
         real_run = RecordedFeatureExtractor(
             model,
             keys,
@@ -50,11 +53,23 @@ def verify_values(
             recording if training else None,
             None if training else recording,
         )
-        real = _run(model, real_run, arguments, training)
+        real = _run(model, real_run, arguments)
     for name, value in traced.values.items():
+        if not value:
+            continue  # x[i] = y gives nothing; what it writes shows in the nodes that read x
         _compare(f"value of '{name}'", value, real.values[name])
     for path, gradient in traced.gradients.items():
         _compare(f"gradient of '{path}'", gradient, real.gradients[path])
+
+
+def _same_line(node: fx.Node, recorded: RecordedNode) -> bool:
+    """Whether both ways mean the same operation by a name.
+
+    Operations on buffers and constants alone have a name only in a recording, which
+    can shift the suffixes of those that follow.
+    """
+    is_operation = node.op in ("call_function", "call_method")
+    return not is_operation or node.meta.get("source") == recorded.source
 
 
 class _Run(NamedTuple):
@@ -69,18 +84,17 @@ class _Run(NamedTuple):
     gradients: dict[str, list[torch.Tensor]]
 
 
-def _run(model: nn.Module, extractor: nn.Module, arguments: Arguments, training: bool) -> _Run:
-    args, kwargs = arguments
-    buffers = [(b, b.clone()) for b in model.buffers()]
-    extractor.train(training)
+def _run(model: nn.Module, extractor: nn.Module, arguments: Arguments) -> _Run:
+    args, kwargs = tree_map(lambda v: v.clone() if isinstance(v, torch.Tensor) else v, arguments)
+    state = [(t, t.detach().clone()) for t in (*model.parameters(), *model.buffers())]
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)  # both runs draw the same numbers
         values = {
             name: [v for v in tree_leaves(value) if isinstance(v, torch.Tensor)]
             for name, value in extractor(*args, **kwargs).items()
         }
-    for buffer, before in buffers:
-        buffer.data.copy_(before)
+    for tensor, before in state:
+        tensor.data.copy_(before)
     differentiable = [v for vs in values.values() for v in vs if v.requires_grad]
     parameters = {path: p for path, p in model.named_parameters() if p.requires_grad}
     if not differentiable or not parameters:

@@ -46,6 +46,7 @@ def to_python(
             f"inputs = example_inputs_for({recorded_on})\n"
             f"{call}"
             "    example_inputs=(inputs.args, inputs.kwargs),\n"
+            '    backend="recorded",\n'
             '    mode="eval",\n'
             ").eval()\n"
             "features = extractor(*inputs.args, **inputs.kwargs)"

@@ -1,0 +1,394 @@
+"""Whole zoos: every model opens, on inputs of our own guess, and gives what its modules return.
+
+The table of a zoo is printed by ``pytest -m slow -s tests/peers/test_any_model.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import inspect
+import random
+import re
+import signal
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from fxexplore import create_feature_extractor
+from fxexplore.model_graph import open_model
+from fxexplore.model_graph.inputs import example_inputs_for
+from tests.feature_extraction.truth import copied, same
+
+COMPARED = 12  # module outputs of each model
+SECONDS = 240  # for each model
+LARGEST = 60_000_000  # parameters of what shall be a tiny transformer
+
+
+# --- one model -----------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """What became of one model."""
+
+    name: str
+    opened: bool
+    right: bool
+    backend: str = ""
+    compared: int = 0
+    seconds: float = 0.0
+    why: str = ""
+
+    def __str__(self) -> str:
+        marks = ("opened" if self.opened else "-", "right" if self.right else "-")
+        head = f"{self.name:48} {marks[0]:7} {marks[1]:6} {self.backend:9}"
+        return f"{head} {self.compared:3} {self.seconds:6.1f}s  {self.why}".rstrip()
+
+
+class _Slow(BaseException):
+    """Raised by the clock; no Exception, which a model may catch."""
+
+
+@contextlib.contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    def ring(*_: Any) -> None:
+        raise _Slow
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def looked_at(name: str, build: Callable[[], nn.Module]) -> Row:
+    """Build a model, open it and compare; nothing that goes wrong stops the zoo."""
+    start = time.monotonic()
+    row = Row(name, opened=False, right=False)
+    try:
+        with at_most(SECONDS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(0)
+            row = compared(name, build().eval())
+    except _Slow:
+        row = row._replace(why=f"took over {SECONDS} s")
+    except Exception as error:  # noqa: BLE001 - the table tells
+        row = row._replace(why=f"not built: {_words(error)}")
+    gc.collect()
+    return row._replace(seconds=time.monotonic() - start)
+
+
+def compared(name: str, model: nn.Module) -> Row:
+    """Open a model on inferred inputs, and compare module outputs with forward hooks."""
+    row = Row(name, opened=False, right=False)
+    try:
+        graph = open_model(model)
+        inputs = example_inputs_for(model)
+    except Exception as error:  # noqa: BLE001 - the table tells
+        return row._replace(why=_words(error))
+    row = row._replace(opened=True, backend=graph.backend)
+    leaves = {node.name for node in graph.nodes if node.kind == "module"}
+    try:
+        truth = seen_by_hooks(model, inputs.args, inputs.kwargs, leaves)
+        with torch.no_grad():
+            extractor = create_feature_extractor(
+                model,
+                list(truth),
+                example_inputs=(inputs.args, inputs.kwargs),
+                mode="eval",
+                suppress_diff_warning=True,
+            )
+            torch.manual_seed(0)
+            values = extractor(*copied_inputs(inputs.args), **copied_inputs(inputs.kwargs))
+    except Exception as error:  # noqa: BLE001 - the table tells
+        return row._replace(why=_words(error))
+    wrong = [path for path in truth if not same(values[path], truth[path])]
+    why = f"differs: {', '.join(wrong)}" if wrong else ""
+    return row._replace(right=bool(truth) and not wrong, compared=len(truth), why=why)
+
+
+def seen_by_hooks(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: set[str]
+) -> dict[str, Any]:
+    """What some of the modules that ran returned, as their names mean it.
+
+    The first run says which modules are called, the second copies what a few of them return.
+    """
+    paths = {module: path for path, module in model.named_modules()}
+    called: dict[str, None] = {}
+    _run_with_hooks(model, args, kwargs, lambda module, _: called.setdefault(paths[module]))
+    candidates = [path for path in called if path and not _in(path, leaves)]
+    chosen = set(random.Random(0).sample(candidates, min(COMPARED, len(candidates))))
+    truth: dict[str, Any] = {}
+
+    def keep(module: nn.Module, output: Any) -> None:
+        path = paths[module]
+        # The bare name of a leaf module is its first call, a module's spec is its last.
+        if path in chosen and not (path in leaves and path in truth):
+            truth[path] = copied(output)
+
+    _run_with_hooks(model, args, kwargs, keep)
+    return truth
+
+
+def _run_with_hooks(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    see: Callable[[nn.Module, Any], Any],
+) -> None:
+    def hook(module: nn.Module, _args: Any, output: Any) -> None:
+        see(module, output)
+
+    handles = [module.register_forward_hook(hook) for module in model.modules()]
+    try:
+        with torch.no_grad():
+            torch.manual_seed(0)
+            model(*copied_inputs(args), **copied_inputs(kwargs))
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def copied_inputs(value: Any) -> Any:
+    """The same containers around cloned tensors: a model may write to what it is given."""
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: copied_inputs(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(copied_inputs(item) for item in value)
+    return value
+
+
+def _in(path: str, leaves: set[str]) -> bool:
+    parts = path.split(".")
+    return any(".".join(parts[:i]) in leaves for i in range(1, len(parts)))
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' | '.join(str(error).split(chr(10)))}"[:400]
+
+
+def table(title: str, rows: Iterable[Row]) -> list[Row]:
+    """Print the rows as they come, and the sums at the end."""
+    print(f"\n{title}")
+    done = []
+    for row in rows:
+        print(row, flush=True)
+        done.append(row)
+    ways = ", ".join(
+        f"{n} {way}" for way, n in Counter(r.backend for r in done if r.opened).items()
+    )
+    print(
+        f"{title}: {sum(r.opened for r in done)} opened ({ways}) and "
+        f"{sum(r.right for r in done)} right, of {len(done)}"
+    )
+    return done
+
+
+# --- torchvision ---------------------------------------------------------------------
+
+TORCHVISION = torchvision.models.list_models()
+
+
+def torchvision_model(name: str) -> nn.Module:
+    builder = torchvision.models.get_model_builder(name)
+    options: dict[str, Any] = {"weights": None}
+    if "weights_backbone" in inspect.signature(builder).parameters:
+        options["weights_backbone"] = None
+    if name in ("googlenet", "inception_v3"):
+        options["init_weights"] = False
+    return builder(**options)
+
+
+@pytest.mark.slow
+def test_every_model_of_torchvision():
+    rows = table(
+        "torchvision",
+        (looked_at(name, lambda name=name: torchvision_model(name)) for name in TORCHVISION),
+    )
+    assert [row.name for row in rows if not row.right] == []
+
+
+# --- timm ----------------------------------------------------------------------------
+
+# Words in names, from small to large; a name is sized by its worst word, then its numbers.
+_SIZES = (
+    ("test", "zepto", "atto", "femto", "pico", "xxtiny", "xxs", "xxsmall", "nano", "t0", "s0"),
+    ("tiny", "xtiny", "xs", "xsmall", "mini", "micro", "b0", "005", "002"),
+    ("small", "s", "lite", "18", "26", "t"),
+    ("medium", "m", "base", "b", "50", "101"),
+    ("large", "l", "xlarge", "xl", "huge", "h", "giant", "g", "gigantic", "so400m", "152"),
+)
+
+
+def _size_by_name(name: str) -> tuple[int, int, str]:
+    words = set(name.split("_"))
+    ranks = [rank for rank, group in enumerate(_SIZES) if words & set(group)]
+    first = 0 if "test" in words else max(ranks, default=2)
+    return first, sum(map(int, re.findall(r"\d+", name))), name
+
+
+def smallest_of_timm() -> dict[str, str]:
+    """For every class of timm, the name of its smallest variant.
+
+    Entry points of one file that call the same function make the same few classes, so the
+    smallest by name of each such group are weighed without memory, on the meta device.
+    """
+    timm = pytest.importorskip("timm")
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name in timm.list_models():
+        entry = timm.models.model_entrypoint(name)
+        makers = re.findall(r"\b(_?(?:create|gen|build)\w+|[A-Z]\w+)\(", inspect.getsource(entry))
+        groups.setdefault((entry.__module__, makers[-1] if makers else ""), []).append(name)
+    smallest: dict[str, tuple[int, str]] = {}
+    for names in groups.values():
+        for name in sorted(names, key=_size_by_name)[:4]:
+            try:
+                with torch.device("meta"):
+                    model = timm.create_model(name, pretrained=False)
+            except Exception:  # noqa: BLE001 - its initialisation needs numbers
+                model = timm.create_model(name, pretrained=False)
+            size = sum(p.numel() for p in model.parameters())
+            known = smallest.get(type(model).__qualname__)
+            if known is None or size < known[0]:
+                smallest[type(model).__qualname__] = size, name
+    return {cls: name for cls, (_, name) in sorted(smallest.items())}
+
+
+def timm_model(name: str) -> nn.Module:
+    return importlib.import_module("timm").create_model(name, pretrained=False)
+
+
+@pytest.mark.slow
+def test_the_smallest_model_of_every_class_of_timm():
+    smallest = smallest_of_timm()
+    rows = table(
+        "timm",
+        (
+            looked_at(f"{cls} ({name})", lambda name=name: timm_model(name))
+            for cls, name in smallest.items()
+        ),
+    )
+    assert len(rows) > 80
+    assert [row.name for row in rows if not row.right] == []
+
+
+# --- transformers --------------------------------------------------------------------
+
+# What makes an architecture small, by the name of the field.
+_SMALL: dict[str, int] = {
+    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "embedding_size"), 32),
+    **dict.fromkeys(("embed_dim", "projection_dim", "hidden_dim", "encoder_hidden_size"), 32),
+    **dict.fromkeys(("decoder_hidden_size", "d_embed", "word_embed_proj_dim"), 32),
+    **dict.fromkeys(("intermediate_size", "encoder_ffn_dim", "decoder_ffn_dim", "ffn_dim"), 64),
+    **dict.fromkeys(("d_ff", "n_inner", "d_inner", "mlp_dim", "ffn_hidden_size"), 64),
+    **dict.fromkeys(("num_hidden_layers", "num_layers", "n_layer", "n_layers"), 2),
+    **dict.fromkeys(("encoder_layers", "decoder_layers", "num_decoder_layers"), 2),
+    **dict.fromkeys(("decoder_num_hidden_layers", "encoder_num_hidden_layers", "depth"), 2),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 4),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+    **dict.fromkeys(("decoder_num_attention_heads", "encoder_num_attention_heads"), 4),
+    "num_key_value_heads": 4,
+    "num_kv_heads": 4,
+    **dict.fromkeys(("head_dim", "d_kv", "qk_rope_head_dim", "qk_nope_head_dim"), 8),
+    **dict.fromkeys(("v_head_dim", "qk_head_dim", "d_head", "attention_head_dim"), 8),
+    **dict.fromkeys(("q_lora_rank", "kv_lora_rank", "moe_intermediate_size"), 16),
+    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 4),
+    **dict.fromkeys(("num_experts_per_tok", "num_experts_per_token"), 2),
+    **dict.fromkeys(("n_group", "topk_group"), 1),
+    "vocab_size": 99,
+    "max_position_embeddings": 128,
+    "max_source_positions": 32,
+    "max_target_positions": 32,
+    "num_queries": 12,
+}
+_PICTURE = 64  # pixels
+
+
+def tiny(config_class: type) -> Any:
+    """A configuration of that class with the usual fields made small."""
+    default = config_class()
+    return config_class(**_shrunk(default))
+
+
+def _shrunk(config: Any) -> dict[str, Any]:
+    fields = {key: value for key, value in vars(config).items() if not key.startswith("_")}
+    small: dict[str, Any] = {}
+    for key, value in fields.items():
+        if hasattr(value, "to_dict") and hasattr(value, "model_type"):
+            small[key] = {**_shrunk(value), "model_type": value.model_type}
+        elif type(value) is int and key in _SMALL and value > _SMALL[key]:
+            small[key] = _SMALL[key]
+        elif type(value) is int and key.endswith("_token_id") and value >= _SMALL["vocab_size"]:
+            small[key] = 90 + len(small) % 9
+    patch = fields.get("patch_size")
+    image = fields.get("image_size")
+    if type(image) is int and type(patch) is int and patch > 4 and image > 4 * patch:
+        small["image_size"] = max(4 * patch, _PICTURE // patch * patch)
+    return small
+
+
+def transformer(model_type: str) -> nn.Module:
+    transformers = pytest.importorskip("transformers")
+    config = tiny(transformers.CONFIG_MAPPING[model_type])
+    cls = transformers.MODEL_MAPPING[type(config)]
+    cls = cls[0] if isinstance(cls, (tuple, list)) else cls
+    try:
+        with torch.device("meta"):
+            size = sum(p.numel() for p in cls(config).parameters())
+    except Exception:  # noqa: BLE001 - it is weighed with its numbers then
+        size = 0
+    if size > LARGEST:
+        raise ValueError(f"not tiny enough: {size:,} parameters")
+    return cls(config)
+
+
+def transformers_of_all_kinds() -> list[str]:
+    transformers = pytest.importorskip("transformers")
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    return [name for name in MODEL_MAPPING_NAMES if name in transformers.CONFIG_MAPPING]
+
+
+@pytest.mark.slow
+def test_tiny_transformers_of_every_kind():
+    names = transformers_of_all_kinds()
+    rows = table(
+        "transformers", (looked_at(name, lambda name=name: transformer(name)) for name in names)
+    )
+    built = [row for row in rows if not row.why.startswith("not built")]
+    assert [row.name for row in built if row.opened and not row.right] == []
+    assert sum(row.right for row in built) >= 60
+
+
+# --- a few, always -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "clip", "whisper", "t5", "vit"])
+def test_a_tiny_transformer_gives_what_its_modules_return(name):
+    row = looked_at(name, lambda: transformer(name))
+    assert row.right, row
+    assert row.compared
+
+
+def test_a_model_of_timm_gives_what_its_modules_return():
+    pytest.importorskip("timm")
+    row = looked_at("levit", lambda: timm_model("levit_128s"))
+    assert row.right, row
+
+
+def test_a_detector_gives_what_its_modules_return():
+    row = looked_at("ssdlite", lambda: torchvision_model("ssdlite320_mobilenet_v3_large"))
+    assert row.right, row
