@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
-import linecache
 import math
-import operator
-import os
-import sys
 import threading
 import typing
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from .effects import AUGMENTED_OPERATORS, draws_random_numbers, written_argument
+from .effects import written_argument
 from .harmless import untouched
-from .naming import NodeNamer, augmented_assignment, operation_name
-from .runtime import AppliedFunction
+from .model_code import errors_in_words, source_line
+from .naming import NodeNamer, operation_name
+from .proxies import InPlaceProxy, RealTensorsInForward, custom_functions_kept, state_tensors
 
 _INPUT = fx.PH  # type: ignore[attr-defined]  # documented, but exported by name alone
 
 # torch.fx patches nn.Module for the whole process while it traces.
 one_trace_at_a_time = threading.RLock()
-
-_LIBRARY_FOLDERS = tuple(
-    os.path.dirname(os.path.abspath(file)) + os.sep for file in (torch.__file__, __file__)
-)
 
 
 class LeafModuleAwareTracer(fx.Tracer):
@@ -121,14 +111,14 @@ class LeafModuleAwareTracer(fx.Tracer):
 
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
         self._failed_in = ""
-        state = list(_state_tensors(self._all_paths))
+        state = list(state_tensors(self._all_paths))
         self._parameter_paths = {id(t): n for n, t, _ in state if isinstance(t, nn.Parameter)}
         with (
             # A no_grad block inside forward shows only if gradients are on to begin with.
             torch.enable_grad(),
-            _errors_in_words(self, root),
-            _RealTensorsInForward(self, state),
-            _custom_functions_kept(self),
+            errors_in_words(self, root),
+            RealTensorsInForward(self, state),
+            custom_functions_kept(self),
         ):
             graph = super().trace(root, concrete_args)
         for name, tensor, owner in state:
@@ -143,7 +133,7 @@ class LeafModuleAwareTracer(fx.Tracer):
     def create_arg(self, a: Any) -> Any:
         """Turn a value into the argument of a node; the usual kinds without a search."""
         kind = type(a)
-        if kind is _Proxy and a.tracer is self:
+        if kind is InPlaceProxy and a.tracer is self:
             return a.node
         if kind is tuple:
             return tuple(map(self.create_arg, a))
@@ -155,7 +145,7 @@ class LeafModuleAwareTracer(fx.Tracer):
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Stand a proxy in for a value; it knows ``+=`` and ``x[i] = y``."""
-        return _Proxy(node, self)
+        return InPlaceProxy(node, self)
 
     @property
     def _is_elsewhere(self) -> bool:
@@ -348,7 +338,7 @@ class NodePathTracer(LeafModuleAwareTracer):
         if kind in ("call_function", "call_method"):
             if not self._is_feature(node):
                 return proxy
-            node.meta["source"] = _source_line()
+            node.meta["source"] = source_line()
         if kind == "call_module":
             qualname = self._namer.module_call(str(target))
         else:
@@ -442,288 +432,10 @@ class NodePathTracer(LeafModuleAwareTracer):
 
 def _is_call_of(path: str, output: Any) -> bool:
     """Whether the module at ``path`` became the one node that it returned."""
-    if type(output) is not _Proxy:
+    if type(output) is not InPlaceProxy:
         return False
     node = output.node
     return node.op == "call_module" and node.target == path
-
-
-class _Proxy(fx.Proxy):
-    """A proxy that records augmented assignments as what they are: writes in place.
-
-    Without them Python falls back on ``x = x + y``, and whoever else holds ``x`` would
-    see the old value.
-    """
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
-
-
-def _augmented(name: str) -> Callable[[fx.Proxy, Any], fx.Proxy]:
-    function = getattr(operator, name)
-
-    def assign(self: fx.Proxy, other: Any) -> fx.Proxy:
-        return self.tracer.create_proxy("call_function", function, (self, other), {})
-
-    return assign
-
-
-for _name in sorted(AUGMENTED_OPERATORS):
-    setattr(_Proxy, f"__{_name}__", _augmented(_name))
-
-
-class _RealTensorsInForward(TorchFunctionMode):
-    """Turns what forward does to real tensors, unseen by proxies, into nodes.
-
-    What forward computes from the model's own tensors has to follow them when they
-    change; random numbers would otherwise be frozen into the graph; and a buffer that
-    forward updates in place would be changed by the trace itself. Other tensors that
-    forward makes are constants, and stay real.
-    """
-
-    def __init__(
-        self, tracer: LeafModuleAwareTracer, state: list[tuple[str, torch.Tensor, nn.Module]]
-    ) -> None:
-        super().__init__()
-        self._tracer = tracer
-        # The graph keeps these up to date, not the trace. Held, so that no id is reused.
-        self._followed = {id(tensor): (name, tensor) for name, tensor, _ in state}
-        self._storages = {key: name for name, t, _ in state if (key := _storage_address(t))}
-
-    def __torch_function__(  # noqa: PLR0911  # one case a line
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        kinds = set(map(type, args))
-        if not kwargs and _Proxy in kinds and kinds <= _SIMPLE:
-            return func(*args)  # the usual case: the proxy records it
-        values = _tensors_and_proxies((args, kwargs))
-        if values and all(type(value) is _Proxy for value in values):
-            return func(*args, **kwargs)  # the proxy records it
-        real = [value for value in values if isinstance(value, torch.Tensor)]
-        if real:
-            written = written_argument(func, args, kwargs)
-            if isinstance(written, torch.Tensor):
-                return self._write(func, args, kwargs, written, with_proxy=len(real) < len(values))
-        if len(real) < len(values):
-            return func(*args, **kwargs)  # the proxy records it
-        if draws_random_numbers(func):
-            return self._record(func, args, kwargs)
-        result = func(*args, **kwargs)
-        if any(id(t) in self._followed for t in real) and _tensors_and_proxies(result):
-            return result if _is_unchanged(result, real) else self._record(func, args, kwargs)
-        return result
-
-    def _write(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        written: torch.Tensor,
-        with_proxy: bool,
-    ) -> Any:
-        if id(written) in self._followed:
-            self._record(func, args, kwargs)
-            return written
-        address = _storage_address(written)
-        name = self._storages.get(address)
-        if name is not None or self._is_captured(address):
-            what = f"a part of '{name}'" if name else "a constant"
-            raise TraceError(f"in-place writes into {what} cannot be followed symbolically.")
-        unregistered = isinstance(written, nn.Parameter)  # a module is made in forward
-        if not with_proxy and (unregistered or not draws_random_numbers(func)):
-            return func(*args, **kwargs)
-        # From here on only the graph knows what is in this tensor.
-        self._followed[id(written)] = ("constant", written)
-        if address:
-            self._storages[address] = "constant"
-        self._record(func, args, kwargs)
-        return written
-
-    def _is_captured(self, address: int) -> bool:
-        """Whether the graph already holds a constant in this memory."""
-        held = self._tracer.tensor_attrs
-        return any(
-            isinstance(value, torch.Tensor) and _storage_address(value) == address
-            for value in held
-            if address
-        )
-
-    def _record(self, func: Callable[..., Any], args: Any, kwargs: Any) -> fx.Proxy:
-        operation = augmented_assignment(_model_frame())
-        if operation is not None and _is_in_place_method(func):
-            return self._tracer.create_proxy(
-                "call_function", getattr(operator, operation), args, kwargs
-            )
-        if torch.overrides.is_tensor_method_or_property(func):
-            name = func.__name__
-            if name == "__get__":
-                return self._tracer.create_proxy(
-                    "call_function", getattr, (args[0], _property_name(func)), {}
-                )
-            return self._tracer.create_proxy("call_method", name, args, kwargs)
-        return self._tracer.create_proxy("call_function", func, args, kwargs)
-
-
-def _is_in_place_method(func: Callable[..., Any]) -> bool:
-    name: str = getattr(func, "__name__", "")
-    return name.endswith("_") and torch.overrides.is_tensor_method_or_property(func)
-
-
-def _property_name(getter: Any) -> str:
-    return str(getter.__self__.__name__)
-
-
-def _is_unchanged(result: Any, arguments: list[torch.Tensor]) -> bool:
-    """Whether a function handed its argument back, as ``contiguous()`` may."""
-    return any(result is tensor for tensor in arguments)
-
-
-def _tensors_and_proxies(value: Any) -> list[Any]:
-    found: list[Any] = []
-    to_see = [value]
-    while to_see:  # flat, as this runs for every operation
-        item = to_see.pop()
-        kind = type(item)
-        if kind is _Proxy:
-            found.append(item)
-        elif kind is tuple or kind is list:
-            to_see.extend(item)
-        elif kind is dict:
-            to_see.extend(item.values())
-        elif kind is slice:
-            to_see.extend((item.start, item.stop, item.step))
-        elif kind not in _ORDINARY:
-            if isinstance(item, (torch.Tensor, fx.Proxy)):
-                found.append(item)
-            elif isinstance(item, (tuple, list)):
-                to_see.extend(item)
-    return found
-
-
-_SIMPLE = {_Proxy, bool, int, float, str, type(None)}
-
-# Types whose values are no tensors: asking torch is slow.
-_ORDINARY = {
-    bool, int, float, str, type(None), dict, set, list, tuple, type(nn.Module()._forward_hooks),
-}  # fmt: skip
-
-
-def _state_tensors(
-    modules: Iterable[tuple[str, nn.Module]],
-) -> Iterator[tuple[str, torch.Tensor, nn.Module]]:
-    """Every tensor that a model holds, with its first path and its module."""
-    seen: set[int] = set()
-    for path, module in modules:
-        attributes = vars(module)
-        for holder in (module._parameters, module._buffers, attributes):
-            for name, value in holder.items():
-                if type(value) in _ORDINARY or id(value) in seen:
-                    continue
-                if isinstance(value, torch.Tensor):
-                    seen.add(id(value))
-                    yield f"{path}.{name}" if path else name, value, module
-
-
-def _storage_address(tensor: torch.Tensor) -> int:
-    """Address of the memory behind ``tensor``; 0 where there is none, as on the meta device."""
-    try:
-        return tensor.untyped_storage().data_ptr()
-    except (NotImplementedError, RuntimeError):  # sparse and some wrapper tensors
-        return 0
-
-
-@contextmanager
-def _custom_functions_kept(tracer: LeafModuleAwareTracer) -> Iterator[None]:
-    """Record ``autograd.Function.apply`` as one node, so that its own backward is kept."""
-    own = torch.autograd.Function.__dict__.get("apply")
-    descriptor = inspect.getattr_static(torch.autograd.Function, "apply")
-
-    def recorded(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() == tracer._thread and _holds_proxy((args, kwargs)):
-            return tracer.create_proxy("call_function", AppliedFunction(cls), args, kwargs)
-        return descriptor.__get__(None, cls)(*args, **kwargs)
-
-    torch.autograd.Function.apply = classmethod(recorded)
-    try:
-        yield
-    finally:
-        if own is None:
-            del torch.autograd.Function.apply
-        else:
-            torch.autograd.Function.apply = own
-
-
-@contextmanager
-def _errors_in_words(tracer: LeafModuleAwareTracer, root: nn.Module) -> Iterator[None]:
-    """Say where in the model it was that a proxy could not stand in for a value."""
-    try:
-        yield
-    except Exception as error:
-        words = ("Proxy", "not a member of this module")
-        if not isinstance(error, TraceError) and not any(word in str(error) for word in words):
-            fixed = getattr(tracer, "fixed_arguments", None)
-            if fixed and not any(node.name not in fixed for node in tracer.graph.nodes):
-                raise TraceError(
-                    f"{type(root).__name__} cannot be traced symbolically: every argument of "
-                    f"forward has a default and kept it, which ended in {type(error).__name__}: "
-                    f"{error}\nconcrete_args={{'{next(iter(fixed))}': torch.fx.PH}} makes that "
-                    f"argument an input."
-                ) from error
-            raise  # the model's own
-        path = tracer._failed_in
-        module = f"'{path}'" if path else "the top module"
-        place = _line_in_model(error) or "forward"
-        raise TraceError(
-            f"{type(root).__name__} cannot be traced symbolically: {place}, in {module} "
-            f"({type(root.get_submodule(path)).__name__ if path else type(root).__name__}): "
-            f"{_in_words(error)}{_leaf_advice(root, path)}"
-        ) from error
-
-
-def _leaf_advice(root: nn.Module, path: str) -> str:
-    """A line of its own that says how to trace around the module at fault."""
-    if not path:
-        return ""
-    cls = type(root.get_submodule(path)).__name__
-    return f"\ntracer_kwargs={{'leaf_modules': [{cls}]}} makes that module one node."
-
-
-def _in_words(error: Exception) -> str:
-    text = str(error)
-    if "control flow" in text and isinstance(error, TraceError) and "iterated" not in text:
-        return "control flow depends on a value that is known only at run time."
-    if "cannot be iterated" in text:
-        return "a loop or * runs over a value whose length is known only at run time."
-    if isinstance(error, TraceError):
-        return text
-    if isinstance(error, NameError):
-        return "a parameter is used that is not registered, and would belong to no model."
-    return f"a number is needed that is known only at run time ({text})."
-
-
-def _line_in_model(error: Exception) -> str | None:
-    traceback = error.__traceback__
-    found = None
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if not code.co_filename.startswith(_LIBRARY_FOLDERS):
-            found = (code.co_filename, traceback.tb_lineno)
-        traceback = traceback.tb_next
-    if found is None:
-        return None
-    line = linecache.getline(*found).strip()
-    return f"{os.path.basename(found[0])}:{found[1]}" + (f" `{line}`" if line else "")
-
-
-def _holds_proxy(value: Any) -> bool:
-    found: list[fx.Proxy] = []
-    fx.node.map_aggregate(value, lambda v: found.append(v) if isinstance(v, fx.Proxy) else None)
-    return bool(found)
 
 
 def _with_nodes(value: Any) -> Any:
@@ -792,24 +504,6 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _autocast_state() -> tuple[bool, bool]:
     return torch.is_autocast_enabled("cuda"), torch.is_autocast_enabled("cpu")
-
-
-def _model_frame() -> FrameType | None:
-    """The innermost frame that is neither torch's nor ours: the model's own code."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_library(frame.f_code.co_filename):
-        frame = frame.f_back
-    return frame
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_library(file: str) -> bool:
-    return file.startswith(_LIBRARY_FOLDERS)
-
-
-def _source_line() -> tuple[str, int] | None:
-    frame = _model_frame()
-    return (frame.f_code.co_filename, frame.f_lineno) if frame else None
 
 
 def _checked(

@@ -12,7 +12,8 @@ from torch import fx, nn
 
 from fxexplore.feature_extraction import NodePathTracer
 
-LIMIT = 1.25
+# An operation is also asked for its line in the model's code, which a module is not.
+LIMITS = {"Wide": 1.25, "Computing": 1.4}
 
 
 class Wide(nn.Module):
@@ -76,4 +77,4 @@ def test_naming_is_linear_and_costs_little(kind):
     print(f"\n{kind.__name__:>10}  bare fx  with names  ratio")
     for count, bare, named, relative in table:
         print(f"{count:>10}  {bare:7.3f}  {named:10.3f}  {relative:5.2f}")
-    assert max(row[3] for row in table) <= LIMIT
+    assert max(row[3] for row in table) <= LIMITS[kind.__name__]

@@ -112,7 +112,7 @@ def compared(name: str, model: nn.Module) -> Row:
             values = extractor(*copied_inputs(inputs.args), **copied_inputs(inputs.kwargs))
     except Exception as error:  # noqa: BLE001 - the table tells
         return row._replace(why=_words(error))
-    wrong = [path for path in truth if not same(values[path], truth[path])]
+    wrong = [path for path in truth if not same(plain(values[path]), truth[path])]
     why = f"differs: {', '.join(wrong)}" if wrong else ""
     return row._replace(right=bool(truth) and not wrong, compared=len(truth), why=why)
 
@@ -124,18 +124,16 @@ def seen_by_hooks(
 
     The first run says which modules are called, the second copies what a few of them return.
     """
-    paths = {module: path for path, module in model.named_modules()}
     called: dict[str, None] = {}
-    _run_with_hooks(model, args, kwargs, lambda module, _: called.setdefault(paths[module]))
+    _run_with_hooks(model, args, kwargs, lambda path, _: called.setdefault(path))
     candidates = [path for path in called if path and not _in(path, leaves)]
     chosen = set(random.Random(0).sample(candidates, min(COMPARED, len(candidates))))
     truth: dict[str, Any] = {}
 
-    def keep(module: nn.Module, output: Any) -> None:
-        path = paths[module]
+    def keep(path: str, output: Any) -> None:
         # The bare name of a leaf module is its first call, a module's spec is its last.
         if path in chosen and not (path in leaves and path in truth):
-            truth[path] = copied(output)
+            truth[path] = plain(output)
 
     _run_with_hooks(model, args, kwargs, keep)
     return truth
@@ -145,12 +143,15 @@ def _run_with_hooks(
     model: nn.Module,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    see: Callable[[nn.Module, Any], Any],
+    see: Callable[[str, Any], Any],
 ) -> None:
-    def hook(module: nn.Module, _args: Any, output: Any) -> None:
-        see(module, output)
+    handles = []
+    for path, module in model.named_modules():
 
-    handles = [module.register_forward_hook(hook) for module in model.modules()]
+        def hook(_module: nn.Module, _args: Any, output: Any, path: str = path) -> None:
+            see(path, output)
+
+        handles.append(module.register_forward_hook(hook))
     try:
         with torch.no_grad():
             torch.manual_seed(0)
@@ -168,6 +169,18 @@ def copied_inputs(value: Any) -> Any:
         return {key: copied_inputs(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(copied_inputs(item) for item in value)
+    return value
+
+
+def plain(value: Any) -> Any:
+    """Copies of the tensors in lists and dicts; objects such as key-value caches as dicts."""
+    value = copied(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if type(value).__module__.startswith("transformers.cache_utils"):
+        return plain(vars(value))
     return value
 
 
