@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
-from .following import gate
+from .following import gate, plain_module
 from .harmless import switch_mode, untouched
 from .tracers import LeafModuleAwareTracer, NodePathTracer, one_trace_at_a_time
 
@@ -88,13 +88,17 @@ def default_tracer_kwargs(tracer_kwargs: Mapping[str, Any] | None = None) -> dic
 
 
 def checked_model(model: nn.Module) -> nn.Module:
-    """Return ``model`` if it is a module, and say what to write instead if it is not."""
+    """Return the module to open, out of the wrappers of torch.compile and DataParallel.
+
+    Raises:
+        TypeError: if it is no module, saying what to write instead.
+    """
     if not isinstance(model, nn.Module):
         raise TypeError(
             f"model is a {type(model).__name__}; give a torch.nn.Module"
             + (f", such as an instance {model.__name__}()" if inspect.isclass(model) else "")
         )
-    return model
+    return plain_module(model)
 
 
 def tracer_of_graph(graph: fx.Graph) -> NodePathTracer:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.module_tracker import ModuleTracker
 
 from fxexplore.feature_extraction.tracing import checked_model
 from fxexplore.feature_extraction.ways_in import Arguments, Opened, opened
@@ -61,10 +62,11 @@ def open_model(
     """
     if mode not in ("eval", "train"):
         raise ValueError(f"mode is {mode!r}; write 'eval' or 'train'")
-    inputs = _inputs(checked_model(model), example_inputs)
+    model = checked_model(model)
+    inputs = _inputs(model, example_inputs)
     arguments: Arguments | None = None if inputs is None else (inputs.args, inputs.kwargs)
     # The dispatcher's counter sees the run that a recording takes, if there is one.
-    with FlopCounterMode(display=False) as counter:
+    with _FlopCounter(display=False) as counter:
         way = opened(
             model,
             lambda: arguments,
@@ -80,6 +82,22 @@ def open_model(
         verify_values(model, way.tracers[mode], mode == "train", arguments, tracer_kwargs)
     source = "" if inputs is None else f"{inputs.source} {inputs.shapes}".strip()
     return dataclasses.replace(graph, reason=way.reason, inputs=source)
+
+
+class _Modules(ModuleTracker):
+    """Tracks the forward pass alone: a parameter that is passed to a module has no gradient."""
+
+    def _fw_pre_hook(self, mod: nn.Module, input: Any) -> None:  # noqa: A002, ARG002
+        super()._fw_pre_hook(mod, ())
+
+    def _fw_post_hook(self, mod: nn.Module, input: Any, output: Any) -> None:  # noqa: A002, ARG002
+        super()._fw_post_hook(mod, (), ())
+
+
+class _FlopCounter(FlopCounterMode):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.mod_tracker = _Modules()
 
 
 def _inputs(model: nn.Module, example_inputs: Any) -> ExampleInputs | None:

@@ -18,6 +18,7 @@ from torch import nn
 
 from fxexplore.feature_extraction import create_feature_extractor
 from fxexplore.feature_extraction.harmless import untouched
+from fxexplore.feature_extraction.tracing import checked_model
 from fxexplore.model_graph import ModelGraph, Module, open_model
 from fxexplore.model_graph.inputs import example_inputs_for
 from fxexplore.views.feature_maps import plot_feature_maps
@@ -99,8 +100,8 @@ class Explorer(widgets.VBox):
         name: str = "model",
         inputs_name: str = "x",
     ) -> None:
-        self.model = model
-        self.graph: ModelGraph = open_model(model, example_inputs, tracer_kwargs=tracer_kwargs)
+        self.model = checked_model(model)
+        self.graph: ModelGraph = open_model(self.model, example_inputs, tracer_kwargs=tracer_kwargs)
         self.tree = NodeTree(self.graph)
         self.diagram = NodeGraph(self.graph)
         self._name = name

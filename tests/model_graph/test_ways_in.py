@@ -181,6 +181,21 @@ def test_verifying_needs_inputs():
         open_model(nn.Bilinear(2, 3, 4), verify=True)
 
 
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel])
+def test_wrappers_are_looked_through(wrap):
+    model = torchvision.models.resnet18(weights=None).eval()
+    x = torch.rand(1, 3, 64, 64)
+    names = get_graph_node_names(model)
+    assert get_graph_node_names(wrap(model)) == names
+    assert [node.name for node in open_model(wrap(model), x).nodes] == names[1]
+    features = create_feature_extractor(wrap(model), ["layer1"])(x)
+    assert torch.equal(features["layer1"], create_feature_extractor(model, ["layer1"])(x)["layer1"])
+    explorer = explore(wrap(model), x)
+    explorer.selected = ["layer1"]
+    explorer.run()
+    assert torch.equal(explorer.features["layer1"], features["layer1"])
+
+
 def test_the_explorer_works_on_a_recorded_model():
     model = Gated().train()
     explorer = explore(model, VECTOR)
