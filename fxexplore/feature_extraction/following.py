@@ -62,7 +62,7 @@ class Anatomy(NamedTuple):
 def plain_module(model: nn.Module) -> nn.Module:
     """The model itself, out of the wrappers of ``torch.compile`` and ``DataParallel``."""
     while True:
-        inner = vars(model).get("_modules", {}).get("_orig_mod")
+        inner = dict(model.named_children()).get("_orig_mod")
         if isinstance(model, nn.DataParallel):
             inner = model.module
         if not isinstance(inner, nn.Module):

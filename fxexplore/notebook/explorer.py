@@ -110,7 +110,9 @@ class Explorer(widgets.VBox):
         self._example_inputs = example_inputs
         self._input_words, self._input_code = self._inputs_in_words()
         self._header = widgets.HTML(_STYLE + self._headline())
-        self._run_button = widgets.Button(description="Run", button_style="primary")
+        self._run_button = widgets.Button(
+            description="Run", button_style="primary", layout=widgets.Layout(width="80px")
+        )
         self._run_button.on_click(lambda _: self._guarded(self.run))
         self._maps = widgets.VBox(layout=widgets.Layout(max_height="450px", overflow="auto"))
         self._code = widgets.HTML()
@@ -244,7 +246,7 @@ class Explorer(widgets.VBox):
             f'<span class="fxx-chip">{html.escape(name)} → <b>{html.escape(key)}</b></span>'
             for name, key in self.return_nodes.items()
         )
-        none = '<span class="fxx-quiet">none yet: tick a node in the tree</span>'
+        none = '<span class="fxx-quiet">(none yet; tick a node in the tree)</span>'
         label = '<span class="fxx-quiet">return nodes</span>'
         self._footer.value = f'<div class="fxx-bar">{label} {chips or none}</div>'
 
