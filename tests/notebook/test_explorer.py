@@ -10,7 +10,7 @@ from torch import nn
 
 from fxexplore import create_feature_extractor, explore
 from fxexplore.model_graph import ModelGraph, Node
-from fxexplore.model_graph.inputs import photograph
+from fxexplore.model_graph.samples import photograph
 from fxexplore.notebook.node_tree import NodeTree
 
 

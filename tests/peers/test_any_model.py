@@ -307,7 +307,7 @@ _SMALL: dict[str, int] = {
     **dict.fromkeys(("decoder_hidden_size", "d_embed", "word_embed_proj_dim"), 32),
     **dict.fromkeys(("intermediate_size", "encoder_ffn_dim", "decoder_ffn_dim", "ffn_dim"), 64),
     **dict.fromkeys(("d_ff", "n_inner", "d_inner", "mlp_dim", "ffn_hidden_size"), 64),
-    **dict.fromkeys(("num_hidden_layers", "num_layers", "n_layer", "n_layers"), 2),
+    **dict.fromkeys(("num_hidden_layers", "num_layers", "n_layer", "n_layers"), 4),
     **dict.fromkeys(("encoder_layers", "decoder_layers", "num_decoder_layers"), 2),
     **dict.fromkeys(("decoder_num_hidden_layers", "encoder_num_hidden_layers", "depth"), 2),
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 4),
@@ -326,6 +326,8 @@ _SMALL: dict[str, int] = {
     "max_source_positions": 32,
     "max_target_positions": 32,
     "num_queries": 12,
+    "rotary_dim": 4,
+    "out_hidden_size": 32,
 }
 _PICTURE = 64  # pixels
 
@@ -339,13 +341,26 @@ def tiny(config_class: type) -> Any:
 def _shrunk(config: Any) -> dict[str, Any]:
     fields = {key: value for key, value in vars(config).items() if not key.startswith("_")}
     small: dict[str, Any] = {}
+    in_stages = any(isinstance(fields.get(key), (list, tuple)) for key in ("num_heads", "depths"))
     for key, value in fields.items():
         if hasattr(value, "to_dict") and hasattr(value, "model_type"):
             small[key] = {**_shrunk(value), "model_type": value.model_type}
+        elif in_stages and key in ("embed_dim", "hidden_size"):
+            continue  # the heads of each stage are chosen for it
         elif type(value) is int and key in _SMALL and value > _SMALL[key]:
             small[key] = _SMALL[key]
-        elif type(value) is int and key.endswith("_token_id") and value >= _SMALL["vocab_size"]:
+        elif (
+            type(value) is int
+            and key.endswith(("_token_id", "_token_index"))
+            and value >= _SMALL["vocab_size"]
+        ):
             small[key] = 90 + len(small) % 9
+    rope = fields.get("rope_parameters")
+    if isinstance(rope, dict) and not any(isinstance(part, dict) for part in rope.values()):
+        # The sections of the three axes have half of what is rotated of each head.
+        half = int(_SMALL["head_dim"] * rope.get("partial_rotary_factor", 1)) // 2
+        sections = [half - 2 * (half // 3), half // 3, half // 3]
+        small["rope_parameters"] = {**rope, "mrope_section": sections}
     patch = fields.get("patch_size")
     image = fields.get("image_size")
     if type(image) is int and type(patch) is int and patch > 4 and image > 4 * patch:
