@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.fx.proxy import TraceError
 
 from .serializing import graph_from_data, graph_to_data
 from .tracers import all_paths
@@ -147,6 +148,7 @@ def _share(
         for node in graph.nodes
         if node.op in ("get_attr", "call_module")
     }
+    _refuse_clashes(wanted)
     shared_whole = ""
     for path, module in all_paths(source):
         if shared_whole and path.startswith(shared_whole):
@@ -168,6 +170,17 @@ def _share(
             else:
                 setattr(owner, field, value)
     _add_constants(target, {k: v for k, v in constants.items() if k in wanted})
+
+
+def _refuse_clashes(wanted: Iterable[str]) -> None:
+    """Raise if a part of the model has the name of something that a GraphModule is made of."""
+    for path in wanted:
+        name = path.partition(".")[0]
+        if hasattr(fx.GraphModule, name) or name in ("train_graph", "eval_graph"):
+            raise TraceError(
+                f"the model calls a part of itself '{name}', which is a name of fx.GraphModule's "
+                f"own. Give example_inputs=... and backend='recorded', or rename it."
+            )
 
 
 def _add_constants(target: nn.Module, constants: Mapping[str, Any]) -> None:

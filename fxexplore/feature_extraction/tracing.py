@@ -55,9 +55,9 @@ def default_tracer_kwargs(tracer_kwargs: Mapping[str, Any] | None = None) -> dic
         tracer_kwargs: the caller's, which are not changed.
 
     Returns:
-        New keyword arguments, in which torchvision's operations are leaf modules (if
-        torchvision is loaded, and unless ``default_leaf_modules`` was False) and its
-        functions and those of ``math`` become nodes.
+        New keyword arguments, in which torchvision's operations and what timm registers
+        are leaf modules (if they are loaded, and unless ``default_leaf_modules`` was
+        False), and their functions and those of ``math`` become nodes.
 
     Raises:
         TypeError: if a keyword is unknown.
@@ -71,20 +71,37 @@ def default_tracer_kwargs(tracer_kwargs: Mapping[str, Any] | None = None) -> dic
                 f"tracer_kwargs has no '{name}'; known are: {', '.join(sorted(known))}, "
                 f"default_leaf_modules"
             )
-    autowrap, leaves = [math], []
-    # Looked at, not imported: a model that uses torchvision has loaded it.
-    ops = sys.modules.get("torchvision.ops")
-    if ops is not None:
-        autowrap.append(ops)
-        if with_leaves:
-            leaves = [v for v in vars(ops).values() if inspect.isclass(v)]
-            leaves = [cls for cls in leaves if issubclass(cls, nn.Module)]
-    for name, defaults in (("autowrap_modules", autowrap), ("leaf_modules", leaves)):
+    defaults = _defaults_of_libraries()
+    if not with_leaves:
+        defaults["leaf_modules"] = []
+    for name, values in defaults.items():
         own = kwargs.get(name, ())
         # What is no collection is left to the tracer, which says so.
         if isinstance(own, Iterable) and not isinstance(own, str):
-            kwargs[name] = (*own, *defaults)
+            kwargs[name] = (*own, *values)
     return kwargs
+
+
+def _defaults_of_libraries() -> dict[str, list[Any]]:
+    """What loaded libraries want to be one node.
+
+    They are looked at, not imported: a model that uses them has loaded them.
+    """
+    modules, functions, leaves = [math], [], []
+    ops = sys.modules.get("torchvision.ops")
+    if ops is not None:
+        modules.append(ops)
+        classes = [value for value in vars(ops).values() if inspect.isclass(value)]
+        leaves += [cls for cls in classes if issubclass(cls, nn.Module)]
+    timm = sys.modules.get("timm.models")
+    if timm is not None:
+        leaves += timm.get_notrace_modules()
+        functions += timm.get_notrace_functions()
+    return {
+        "autowrap_modules": modules,
+        "autowrap_functions": functions,
+        "leaf_modules": leaves,
+    }
 
 
 def checked_model(model: nn.Module) -> nn.Module:

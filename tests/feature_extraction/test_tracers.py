@@ -344,3 +344,48 @@ def test_copied_is_of_no_use_if_it_shares():
     kept = copied({"a": [value]})
     value.add_(1)
     assert kept["a"][0] == 0
+
+
+class Whole(nn.Sequential):
+    pass
+
+
+def branching(x):
+    return x + 1 if x.sum() > 0 else x
+
+
+class CallsWhatTimmMayRegister(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.whole = Whole(nn.ReLU())
+
+    def forward(self, x):
+        return branching(self.whole(x))
+
+
+def test_what_timm_registers_is_one_node():
+    timm = pytest.importorskip("timm.models")
+    with pytest.raises(TraceError, match="control flow"):
+        get_graph_node_names(CallsWhatTimmMayRegister())
+    timm.register_notrace_module(Whole)
+    timm.register_notrace_function(branching)
+    assert get_graph_node_names(CallsWhatTimmMayRegister())[1] == ["x", "whole", "branching"]
+    inside = get_graph_node_names(
+        CallsWhatTimmMayRegister(), tracer_kwargs={"default_leaf_modules": False}
+    )
+    assert inside[1] == ["x", "whole.0", "branching"]
+
+
+@pytest.mark.parametrize("name", ["graph", "code", "recompile", "forward_", "eval_graph"])
+def test_a_part_that_is_called_like_something_of_graph_modules_is_named(name):
+    model = nn.Sequential()
+    model.add_module(name, nn.Linear(2, 2))
+    if name == "forward_":
+        assert create_feature_extractor(model, [name])(torch.ones(1, 2))[name].shape == (1, 2)
+        return
+    with pytest.raises(TraceError, match=f"'{name}'"):
+        create_feature_extractor(model, [name])
+    recorded = create_feature_extractor(
+        model, [name], example_inputs=torch.ones(1, 2), backend="recorded"
+    )
+    assert torch.equal(recorded(torch.ones(1, 2))[name], model(torch.ones(1, 2)))
