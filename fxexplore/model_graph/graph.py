@@ -33,6 +33,9 @@ class Node:
         shape: shape of the output tensor, if known.
         dtype: dtype of the output tensor, such as ``"float32"``, if known.
         flops: floating point operations of one call, if known.
+        frozen: how many of the parameters need no gradient.
+        shared: other paths of the same module or parameter.
+        activation_bytes: bytes of the tensors in its output, if known.
     """
 
     name: str
@@ -48,11 +51,14 @@ class Node:
     shape: tuple[int, ...] | None = None
     dtype: str | None = None
     flops: int | None = None
+    frozen: int = 0
+    shared: tuple[str, ...] = ()
+    activation_bytes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-    """A module that contains nodes: an inner node of the hierarchy.
+    """A module that contains nodes, or that never ran: an inner node of the hierarchy.
 
     Attributes:
         path: qualified name, as ``named_modules()`` gives it.
@@ -60,7 +66,14 @@ class Module:
         parameters: numbers held by it and everything below, shared ones counted once.
         returns: whether forward calls it, so that it has an output to return.
         shape: shape of the tensor that it returns, if known.
+        dtype: dtype of that tensor, such as ``"float32"``, if known.
         flops: floating point operations of everything below, if all are known.
+        detail: its ``extra_repr``.
+        frozen: how many of the parameters need no gradient.
+        shared: other paths of the same module.
+        calls: how often it is called in one run.
+        ran: False for a registered module of which nothing ran; it has no rows inside.
+        activation_bytes: bytes of the outputs of all nodes below, if all are known.
     """
 
     path: str
@@ -69,6 +82,13 @@ class Module:
     returns: bool = True
     shape: tuple[int, ...] | None = None
     flops: int | None = None
+    dtype: str | None = None
+    detail: str = ""
+    frozen: int = 0
+    shared: tuple[str, ...] = ()
+    calls: int = 1
+    ran: bool = True
+    activation_bytes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +118,7 @@ class ModelGraph:
     Attributes:
         model: name of the model's class.
         nodes: every node, in order of execution.
-        modules: every module that contains nodes.
+        modules: every module that contains nodes, and the outermost of those that never ran.
         outputs: names of the nodes that the model returns.
         parameters: numbers held by the whole model.
         mode: ``"eval"`` or ``"train"``.
@@ -232,6 +252,12 @@ def _rows(nodes: tuple[Node, ...], modules: Mapping[str, Module]) -> Iterator[Ro
                 children[parent].append(modules[path])
             parent = path
         children[parent].append(node)
+    for path, module in modules.items():
+        if not module.ran:
+            # What never ran has no place in the order of execution: it stands last.
+            parent = next(reversed(_ancestors(path.rpartition(".")[0], modules)), "")
+            children.setdefault(parent, []).append(module)
+            children[path] = []
 
     def walk(path: str, depth: int, start: int) -> Iterator[Row]:
         for item in children[path]:

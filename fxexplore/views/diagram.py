@@ -150,6 +150,8 @@ class _Drawing:
     def _fill(self, dot: graphviz.Digraph, names: Collection[str]) -> None:
         for name in names:
             item = self._graph[name]
+            if isinstance(item, Module) and not item.ran:
+                continue
             if isinstance(item, Module) and name in self._expanded:
                 with dot.subgraph(name=f"cluster_{self._box(name)}") as cluster:
                     cluster.attr(

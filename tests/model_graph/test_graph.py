@@ -97,3 +97,26 @@ def test_rows_nest_however_execution_jumps_between_modules(parents):
     assert {row.name for row in graph.rows if isinstance(row.item, Node)} == {
         node.name for node in nodes
     }
+
+
+def test_modules_that_never_ran_stand_last_inside_their_parent():
+    graph = ModelGraph(
+        model="M",
+        nodes=(
+            Node("x", "input", "x"),
+            Node("a.fc", "module", "Linear", parent="a", inputs=("x",)),
+            Node("tail", "module", "ReLU", inputs=("a.fc",)),
+        ),
+        modules=(
+            Module("a", "Block"),
+            Module("a.aux", "Head", returns=False, ran=False),
+            Module("unused", "Linear", returns=False, ran=False),
+        ),
+    )
+    assert [(row.depth, row.name, row.end) for row in graph.rows] == [
+        (0, "x", 1), (0, "a", 4), (1, "a.fc", 3), (1, "a.aux", 4), (0, "tail", 5), (0, "unused", 6),
+    ]  # fmt: skip
+    assert graph.children("a") == ["a.fc", "a.aux"]
+    assert graph.label("a.aux") == "aux"
+    assert ModelGraph.from_json(graph.to_json()) == graph
+    assert "unused" not in graph.to_dot().source
