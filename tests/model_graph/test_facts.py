@@ -240,9 +240,9 @@ def test_a_nested_output_tells_its_tensors_by_how_python_gets_at_them():
         ("['pair'][1][0]", (2, 3), "bool"),
     ]
     assert item.shape is None
-    value = Nested()(torch.ones(2, 3))
+    names = {"value": Nested()(torch.ones(2, 3))}
     for part in item.parts:
-        assert tuple(eval(f"value{part.path}").shape) == part.shape
+        assert tuple(eval(f"value{part.path}", names).shape) == part.shape
 
 
 def test_attributes_of_returned_objects_are_told_from_items():
