@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import greenlet
+from ipywidgets.widgets.widget import _remove_buffers
 
 ADDRESS = "http://localhost/widget"  # nothing listens there: every request is answered here
 THEMES = {
@@ -217,13 +218,13 @@ class WidgetPage:
 
 def _packed(state: dict) -> dict:
     """A state without its bytes, their places and the bytes, as Jupyter sends it."""
-    plain = {k: v for k, v in state.items() if not isinstance(v, (bytes, bytearray, memoryview))}
-    binary = {k: v for k, v in state.items() if k not in plain}
+    plain = {k: v for k, v in state.items() if k not in ("layout", "tooltip")}
+    plain, paths, buffers = _remove_buffers(plain)
     return {
         "method": "update",
-        "state": {k: v for k, v in plain.items() if k not in ("layout", "tooltip")},
-        "paths": [[name] for name in binary],
-        "buffers": [_text(value) for value in binary.values()],
+        "state": plain,
+        "paths": paths,
+        "buffers": [_text(buffer) for buffer in buffers],
     }
 
 
