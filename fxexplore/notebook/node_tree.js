@@ -23,6 +23,8 @@ class Tree {
   resize = new ResizeObserver(() => this.schedule());
   /** @type {string[]} */
   columns = []; // that there is room for
+  /** @type {{texts: string[], width: number} | undefined} */
+  measured = undefined;
   typed = "";
   typedAt = 0;
   /** @type {Map<number, {look: string, row: HTMLElement}>} */
@@ -283,7 +285,7 @@ class Tree {
     this.act(() => {
       this.state.moveTo(key);
       if (this.isOn(event, "fxx-fold")) this.state.toggleFold(key);
-      else if (this.isOn(event, "fxx-box")) return this.state.toggleTick(key);
+      return this.isOn(event, "fxx-box") ? this.state.toggleTick(key) : "";
     });
   }
 
@@ -422,7 +424,9 @@ class Tree {
     const from = this.typed.length > 1 ? Math.max(0, at) : at + 1;
     for (let step = 0; step < lines.count; step++) {
       const key = lines.keys[(from + step) % lines.count];
-      if (rows.label(key).toLowerCase().startsWith(this.typed)) return this.goTo(key);
+      if (!rows.label(key).toLowerCase().startsWith(this.typed)) continue;
+      this.goTo(key);
+      return;
     }
   }
 

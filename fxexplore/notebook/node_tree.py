@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+import re
 from array import array
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -18,13 +19,6 @@ from fxexplore.views.outline import description, marks
 from fxexplore.views.runs import runs
 
 _HERE = pathlib.Path(__file__).parent
-_PARTS = (
-    "node_tree_rows.js",
-    "node_tree_search.js",
-    "node_tree_state.js",
-    "node_tree_parts.js",
-    "node_tree.js",
-)
 _COLUMNS = ("output", "parameters", "flops")
 _MOST_NAMES = 100  # of unfolded modules that travel by name
 _FLAGS = {
@@ -67,6 +61,15 @@ def _texts(**tags: Any) -> Any:
     return traitlets.List().tag(sync=True, to_json=_pack_texts, **tags)
 
 
+def _module(*names: str) -> str:
+    """Several files as one ES module, which has no file to import others from.
+
+    It is saved in every notebook with a tree, so lines that are comments stay behind.
+    """
+    whole = "\n".join((_HERE / name).read_text("utf-8") for name in names)
+    return re.sub(r"^ *(/\*\*((?!\*/).)*\*/|//[^\n]*)\n", "", whole, flags=re.MULTILINE | re.DOTALL)
+
+
 class NodeTree(anywidget.AnyWidget):
     """A collapsible tree of qualified names with ticks.
 
@@ -87,8 +90,13 @@ class NodeTree(anywidget.AnyWidget):
         >>> tree.selected = ["1"]
     """
 
-    # anywidget loads a module from a blob, so it cannot import its parts: they are joined here.
-    _esm = "\n".join((_HERE / name).read_text("utf-8") for name in _PARTS)
+    _esm = _module(
+        "node_tree_rows.js",
+        "node_tree_search.js",
+        "node_tree_state.js",
+        "node_tree_parts.js",
+        "node_tree.js",
+    )
     _css = _HERE / "node_tree.css"
 
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)

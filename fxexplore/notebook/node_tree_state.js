@@ -36,7 +36,7 @@ class TreeState {
     this.lines = this.update();
   }
 
-  /** Make everything anew from the traits. */
+  /** Make everything anew from the traits. @returns {ReturnType<typeof linesInSight>} */
   update() {
     const { model, rows } = this;
     this.expanded = rows.unpack(model.get("expanded"), rows.modules);
