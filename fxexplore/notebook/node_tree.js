@@ -69,10 +69,8 @@ class Tree {
     this.list.setAttribute("aria-label", "Nodes of the model");
     this.list.setAttribute("aria-multiselectable", "true");
     this.space.setAttribute("role", "presentation");
-    const box = make("span", "fxx-search-box");
-    box.append(this.search, this.helpButton);
     const bar = make("div", "fxx-find");
-    bar.append(box, this.count, this.previous, this.next, this.tickHits, this.fold);
+    bar.append(this.search, this.helpButton, this.count, this.previous, this.next, this.tickHits, this.fold);
     const offline = make("div", "fxx-offline", "Not connected to a kernel: what is ticked here reaches no Python.");
     const foot = make("div", "fxx-foot");
     foot.append(this.where, this.said);
@@ -182,7 +180,8 @@ class Tree {
     if (this.measured?.texts !== texts) {
       const longest = texts.reduce((a, b) => (b.length > a.length ? b : a), "");
       const pen = /** @type {CanvasRenderingContext2D} */ (make("canvas").getContext("2d"));
-      pen.font = getComputedStyle(this.root).font;
+      const { fontSize, fontFamily } = getComputedStyle(this.root); // `font` is empty in forced colours
+      pen.font = `${fontSize} ${fontFamily}`;
       this.measured = { texts, width: Math.ceil(pen.measureText(longest).width) + 12 };
     }
     return Math.min(most, Math.max(least, this.measured.width));
