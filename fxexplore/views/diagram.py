@@ -24,18 +24,19 @@ _INK, _QUIET, _TICKED = "#1f2328", "#596070", "#0b63c9"
 _TEXT = {"fontname": "sans-serif", "fontsize": "11", "fontcolor": _INK}
 _GRAPH = _TEXT | {
     "bgcolor": "white", "nodesep": "0.2", "ranksep": "0.24", "pad": "0.1",
-    "fontcolor": _QUIET, "labeljust": "l", "style": "dashed,rounded", "color": "#9aa0ad",
+    "labeljust": "l", "style": "dashed,rounded", "color": "#9aa0ad",
 }  # fmt: skip
 _BOX = _TEXT | {
     "shape": "box", "style": "filled,rounded", "color": "#667085", "height": "0.3",
     "margin": "0.13,0.05", "penwidth": "0.8",
 }  # fmt: skip
+_CLUSTER = {"bgcolor": "transparent", "margin": "9"}
 _EDGE = _TEXT | {
     "color": "#667085", "arrowsize": "0.55", "penwidth": "0.8", "fontsize": "9",
     "fontcolor": _QUIET,
 }  # fmt: skip
-# They only help together: fewer rounds of each optimisation, and no curves.
-_LOOSE = {"mclimit": "0.3", "nslimit": "2", "nslimit1": "2", "splines": "line"}
+# Fewer rounds of each optimisation; they only help together.
+_QUICK = {"mclimit": "0.1", "nslimit": "0.5", "nslimit1": "0.5"}
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -113,34 +114,40 @@ def to_dot(
 
 
 def draw(
-    drawing: Drawing, selected: Collection[str] = (), *, loose: bool = False
+    drawing: Drawing,
+    selected: Collection[str] = (),
+    *,
+    quick: bool = False,
+    straight: bool = False,
 ) -> graphviz.Digraph:
     """Write what a picture holds as DOT.
 
     Args:
         drawing: what it holds.
         selected: names of the nodes and modules that are ticked.
-        loose: whether the layout may be plainer, to take less time.
+        quick: whether Graphviz shall rather be fast than draw as few crossings as it can.
+        straight: whether edges are straight lines, which takes less time again.
     """
-    return _Draft(drawing, set(selected), loose).dot()
+    limits = (_QUICK if quick else {}) | ({"splines": "line"} if straight else {})
+    return _Draft(drawing, set(selected), limits).dot()
 
 
 class _Draft:
-    def __init__(self, drawing: Drawing, selected: set[str], loose: bool) -> None:
+    def __init__(self, drawing: Drawing, selected: set[str], limits: dict[str, str]) -> None:
         self._drawing = drawing
         self._graph = drawing.graph
         self._selected = selected
-        self._loose = loose
+        self._limits = limits
 
     def dot(self) -> graphviz.Digraph:
-        limits = _LOOSE if self._loose else {}
-        dot = graphviz.Digraph(graph_attr=_GRAPH | limits, node_attr=_BOX, edge_attr=_EDGE)
+        graph_attr = _GRAPH | self._limits
+        dot = graphviz.Digraph(graph_attr=graph_attr, node_attr=_BOX, edge_attr=_EDGE)
         self._fill(dot)
         if any(head == OUTPUT for _, head in self._drawing.links):
             dot.node("output", "output", id="output", fillcolor=FILLS["output"], **_class("output"))
         drawn = self._drawing.drawn
         # A label has a rank of its own; beside the edge it may cross others but costs nothing.
-        place = "label" if len(drawn) <= _MOST_LABELS and not self._loose else "xlabel"
+        place = "label" if len(drawn) <= _MOST_LABELS and not self._limits else "xlabel"
         for (tail, head), link in drawn.items():
             text = _label_of(link)
             label = {place: graphviz.escape(f" {text}")} if text else {}
@@ -166,7 +173,7 @@ class _Draft:
         module = self._graph.rows[row].item
         assert isinstance(module, Module)
         style = self._ticked(module.path) | _class("unfolded")
-        attributes = {"label": self._text(module.path, module.cls), "id": _box(row), "margin": "9"}
+        attributes = _CLUSTER | {"label": self._text(module.path, module.cls), "id": _box(row)}
         return graphviz.Digraph(f"cluster_{_box(row)}", graph_attr=attributes | style)
 
     def _draw_box(self, dot: graphviz.Digraph, row: int) -> None:
