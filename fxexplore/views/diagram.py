@@ -19,7 +19,7 @@ __all__ = ["OPENING_BOXES", "kind_of", "opening_fold", "to_dot"]
 
 OPENING_BOXES = 60
 
-_MOST_LABELS = 250  # more of them, and room for labels costs Graphviz seconds
+_MOST_LABELS = 750  # more of them, and room for labels costs Graphviz seconds
 _INK, _QUIET, _TICKED = "#1f2328", "#596070", "#0b63c9"
 _TEXT = {"fontname": "sans-serif", "fontsize": "11", "fontcolor": _INK}
 _GRAPH = _TEXT | {
@@ -193,7 +193,7 @@ class _Draft:
         is_folded = self._is_folded(name)
         marks = ("✓ " if name in self._selected else "") + ("▸ " if is_folded else "")
         quiet = f'  <font color="{_QUIET}">{_escaped(facts)}</font>' if facts else ""
-        return f"<{marks}{_escaped(self._graph.label(name)) or '·'}{quiet}>"
+        return f"<{marks}{_escaped(self._graph.label(name)).strip() or '·'}{quiet}>"
 
     def _is_folded(self, name: str) -> bool:
         row = self._graph.index[name]
@@ -222,5 +222,6 @@ def _label_of(link: Link) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text for an HTML label; what no XML document may hold is shown as such."""
-    return html.escape(_NOT_IN_XML.sub("\ufffd", text)).replace("\n", "⏎")
+    """Text for an HTML label, in which Graphviz still replaces codes such as ``\\N``."""
+    legal = _NOT_IN_XML.sub("\ufffd", text).replace("\n", "⏎")
+    return html.escape(legal).replace("\\", "&#92;")
