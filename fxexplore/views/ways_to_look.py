@@ -16,6 +16,7 @@ SCALES = ("channel", "shared")
 
 NOT_FINITE = 2.0  # of the range of the scale, above which the colour for NaN and Inf begins
 _RGB = 3
+_LARGEST = 1e300  # numbers beyond have differences that are no numbers
 
 Channels = int | Sequence[int] | slice
 
@@ -42,10 +43,11 @@ def limits_of(*values: torch.Tensor) -> Limits:
         >>> limits_of(torch.tensor([-1.0, 3.0, float("nan")]))
         Limits(low=-3.0, high=3.0, diverging=True)
     """
-    finite = torch.cat([v[v.isfinite()].flatten() for v in values])
+    finite = torch.cat([v[v.isfinite()].flatten().double() for v in values])
     if not finite.numel():
         return Limits(0.0, 1.0, diverging=False)
-    low, high = finite.min().item(), finite.max().item()
+    low, high = finite.clamp(-_LARGEST, _LARGEST).aminmax()
+    low, high = low.item(), high.item()
     if low < 0 < high:
         high = max(-low, high)
         return Limits(-high, high, diverging=True)
@@ -66,35 +68,35 @@ def scaled(values: torch.Tensor, limits: Limits) -> torch.Tensor:
     span = limits.high - limits.low
     # A constant has no range; it is drawn at the low end, or in the middle if about zero.
     flat = 0.5 if limits.diverging else 0.0
-    if not span:
-        unit = torch.full_like(values, flat)
-    elif math.isinf(span):  # the span of the largest numbers is no number
-        unit = (values / 2 - limits.low / 2) / (limits.high / 2 - limits.low / 2)
-    else:
-        unit = (values - limits.low) / span
-    return torch.where(values.isfinite(), unit, NOT_FINITE)
+    numbers = values.double()
+    unit = (numbers - limits.low) / span if span else torch.full_like(numbers, flat)
+    return torch.where(values.isfinite(), unit.clamp(0, 1), NOT_FINITE).to(values.dtype)
 
 
-def scaled_channels(values: torch.Tensor, scale: str, *partners: torch.Tensor) -> torch.Tensor:
-    """Channels in the range 0 to 1, each on its own scale or all on one.
+def scaled_channels(
+    values: torch.Tensor, diverging: bool, *partners: torch.Tensor
+) -> torch.Tensor:
+    """Channels in the range 0 to 1, each on its own scale.
 
     Args:
         values: C × any.
-        scale: ``"channel"`` or ``"shared"``.
-        partners: of the same shape; drawn beside it on the same scale.
+        diverging: whether zero is in the middle of all of them.
+        partners: of the same shape; drawn beside it on the same scales.
+
+    Example:
+        >>> scaled_channels(torch.tensor([[0.0, 1.0], [0.0, 9.0]]), False)
+        tensor([[0., 1.],
+                [0., 1.]])
     """
-    everything = limits_of(values, *partners)
-    if scale == "shared":
-        return scaled(values, everything)
     rows = []
     for i, channel in enumerate(values):
         own = limits_of(channel, *(partner[i] for partner in partners))
-        if everything.diverging:
+        if diverging:
             # Zero has one colour in all channels, whatever signs each has.
             most = max(abs(own.low), abs(own.high))
             own = Limits(-most, most, diverging=True)
         rows.append(scaled(channel, own))
-    return torch.stack(rows) if rows else values
+    return torch.stack(rows)
 
 
 def chosen_channels(values: torch.Tensor, channels: Channels, sort: str, key: str) -> list[int]:
