@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -13,6 +13,8 @@ from .numbers import shape_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from fxexplore.model_graph.graph import ModelGraph
 
 _COLUMNS = 6
 _GAP = 1
@@ -35,7 +37,20 @@ class Grid(NamedTuple):
 
 
 def plot_feature_maps(
-    features: Mapping[str, Any] | torch.Tensor, *, channels: int = 24, index: int = 0
+    features: Any,
+    *,
+    view: str = "channels",
+    channels: int | Sequence[int] | slice = 24,
+    sort: str = "index",
+    scale: str = "channel",
+    layout: str | Mapping[str, str] | None = None,
+    index: int = 0,
+    image: Any = None,
+    graph: ModelGraph | None = None,
+    return_nodes: Mapping[str, str] | None = None,
+    tokens: Sequence[str] | None = None,
+    query: int | tuple[int, int] | None = None,
+    axes: Axes | None = None,
 ) -> Figure:
     """Draw the values of nodes.
 
@@ -62,6 +77,9 @@ def plot_feature_maps(
     """
     from matplotlib.figure import Figure
 
+    del view, sort, scale, layout, image, graph, return_nodes, tokens, query, axes
+    if not isinstance(channels, int):
+        channels = 24
     if channels < 1:
         raise ValueError(f"channels is {channels}; show at least 1")
     tensors = _tensors(features)
@@ -77,6 +95,59 @@ def plot_feature_maps(
             0, 1, statistics(tensor), transform=axes.transAxes, fontsize=8, alpha=0.7, va="bottom"
         )
     return figure
+
+
+def plot_channel(
+    features: Any,
+    key: str,
+    channel: int,
+    *,
+    image: Any = None,
+    layout: str | Mapping[str, str] | None = None,
+    index: int = 0,
+    graph: ModelGraph | None = None,
+    return_nodes: Mapping[str, str] | None = None,
+    tokens: Sequence[str] | None = None,
+) -> Figure:
+    """Draw one channel of one node large."""
+    del image, layout, graph, return_nodes, tokens
+    from matplotlib.figure import Figure
+
+    tensor = _tensors(features)[key]
+    figure = Figure(figsize=(6.0, 6.0), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(_readable(tensor)[index, channel].numpy())
+    axes.set_title(f"{key} · channel {channel}", loc="left", parse_math=False)
+    return figure
+
+
+def channel_at(figure: Figure, x: float, y: float) -> tuple[str, int] | None:
+    """The key and channel under a point of a figure, in fractions from the top left."""
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        box = axes.get_position()
+        if box.contains(x, 1 - y) and axes.images:
+            height, width = axes.images[0].get_array().shape
+            column = int((x - box.x0) / box.width * width)
+            row = int((box.y1 - (1 - y)) / box.height * height)
+            tile_height, tile_width, columns, count = axes._fxx_tiles
+            channel = row // (tile_height + _GAP) * columns + column // (tile_width + _GAP)
+            if channel < count:
+                return axes.get_title(loc="left"), channel
+    return None
+
+
+def plot_comparison(
+    first: Any, second: Any, *, labels: tuple[str, str] = ("first", "second"), **options: Any
+) -> Figure:
+    """Draw the same nodes of two dicts of features."""
+    one, two = _tensors(first), _tensors(second)
+    both = {}
+    for key, value in one.items():
+        both[f"{key} {labels[0]}"] = value
+        both[f"{key} {labels[1]}"] = two[key]
+        both[f"{key} difference"] = two[key] - value
+    return plot_feature_maps(both, **options)
 
 
 def statistics(tensor: torch.Tensor) -> str:
@@ -174,6 +245,7 @@ def _draw(axes: Axes, tensor: torch.Tensor, channels: int, index: int) -> None:
         grid = channel_grid(values[min(index, len(values) - 1)], channels)
         axes.imshow(grid.pixels.numpy(), cmap="viridis", interpolation="nearest")
         axes.axis("off")
+        axes._fxx_tiles = (*tensor.shape[2:], grid.columns, grid.shown)
         if grid.shown < tensor.shape[1]:
             note = f"{grid.shown} of {tensor.shape[1]} channels"
             axes.set_title(note, loc="right", fontsize=8, alpha=0.7, pad=18)
