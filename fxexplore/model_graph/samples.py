@@ -77,8 +77,10 @@ def impulse(*shape: int) -> torch.Tensor:
         tensor([0., 0., 0., 0., 1., 0., 0., 0., 0.])
     """
     values = torch.zeros(shape)
-    middle = tuple(size // 2 for size in shape[2:])
-    values[(slice(None), slice(None), *middle)] = 1
+    middle = values.movedim((0, 1), (-2, -1)) if len(shape) > 1 else values
+    for size in shape[2:]:
+        middle = middle[size // 2]
+    middle.fill_(1)
     return values
 
 
