@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.ways_in import as_arguments
 from fxexplore.model_graph.inputs import ExampleInputs, example_inputs_for
 from fxexplore.model_graph.pictures import Picture
 from fxexplore.model_graph.preprocessing import Preprocessing
@@ -26,8 +23,7 @@ from fxexplore.model_graph.samples import (
 )
 from fxexplore.views.numbers import shape_text
 
-_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-_BATCH_OF_PICTURES = 4
+BATCH_OF_PICTURES = 4
 _BATCH_OF_TOKENS = 2
 _SAMPLES = {"noise": noise, "impulse": impulse, "checkerboard": checkerboard}
 
@@ -108,7 +104,7 @@ class ChosenInputs(ExampleInputs):
         if self.place is None or self.place.kind != "picture":
             return None
         pixels = _at(self, self.place.keys).detach().float().cpu()
-        if pixels.ndim == _BATCH_OF_PICTURES:
+        if pixels.ndim == BATCH_OF_PICTURES:
             pixels = pixels[min(index, len(pixels) - 1)]
         if len(pixels) not in (1, RGB):
             return None
@@ -169,7 +165,8 @@ def places_in(inputs: ExampleInputs) -> list[Place]:
         [Place(kind='picture', keys=(0,), shape=(1, 3, 224, 224))]
     """
     found: list[Place] = []
-    for key, value in (*enumerate(inputs.args), *inputs.kwargs.items()):
+    arguments: list[tuple[int | str, Any]] = [*enumerate(inputs.args), *inputs.kwargs.items()]
+    for key, value in arguments:
         found += _places(value, (key,))
     pictures = [place for place in found if place.kind == "picture"]
     texts = [place for place in found if place.kind == "tokens"]
@@ -186,7 +183,7 @@ def _places(value: Any, keys: tuple[int | str, ...]) -> list[Place]:
     shape = tuple(value.shape)
     in_list = len(keys) > 1
     if value.is_floating_point():
-        is_picture = value.ndim == _BATCH_OF_PICTURES - in_list and min(shape, default=0) > 0
+        is_picture = value.ndim == BATCH_OF_PICTURES - in_list and min(shape, default=0) > 0
         return [Place("picture", keys, shape)] if is_picture else []
     is_text = value.ndim == _BATCH_OF_TOKENS and not value.is_complex()
     return [Place("tokens", keys, shape)] if is_text and value.dtype != torch.bool else []
@@ -202,7 +199,7 @@ def seen_by_guess(pixels: torch.Tensor) -> torch.Tensor:
         As it is from 0 to 1, ImageNet's normalisation turned back, or scaled to its range.
     """
     low, high = float(pixels.min()), float(pixels.max())
-    if 0 <= low and high <= 1:
+    if low >= 0 and high <= 1:
         return pixels.expand(RGB, -1, -1)
     if len(pixels) == RGB:
         mean, std = (torch.tensor(n).reshape(-1, 1, 1) for n in (IMAGENET_MEAN, IMAGENET_STD))
@@ -243,7 +240,7 @@ def picture_choice(
         f"prepare = {prepare.code}",
         f"x = {made}" + ("" if len(place.keys) == 1 else "[0]"),
     )
-    chosen = _put(model, base, place, value, lines)
+    chosen = put(model, base, place, value, lines)
     return dataclasses.replace(
         chosen,
         source=f"{picture.name} ({prepare.source})",
@@ -299,216 +296,22 @@ def sample_choice(model: nn.Module, base: ChosenInputs, kind: str) -> ChosenInpu
         f"from fxexplore.model_graph.samples import {kind}",
         f"x = {kind}({', '.join(map(str, shape))})" + ("[0]" if in_list else ""),
     )
-    chosen = _put(model, base, place, value[0] if in_list else value, lines)
+    chosen = put(model, base, place, value[0] if in_list else value, lines)
     return dataclasses.replace(chosen, source=kind, name=kind, prepared_by=None)
 
 
-def text_choice(
-    model: nn.Module, base: ChosenInputs, text: str | Sequence[int], tokenizer: Any = None
-) -> ChosenInputs:
-    """A text: a list of ids, or a sentence for a tokenizer.
-
-    Args:
-        model: the model that is to run on it.
-        base: the example inputs.
-        text: ids, also as text such as ``"101, 7592, 102"``, or a sentence.
-        tokenizer: as those of transformers: called, it gives the arguments of the model.
-
-    Raises:
-        ValueError: if the model takes no text, or the ids are none.
-    """
-    place = next((place for place in places_in(base) if place.kind == "tokens"), None)
-    if place is None:
-        raise ValueError(f"this model takes no tokens; its example inputs are {base.shapes}")
-    ids = _ids(text) if not isinstance(text, str) or tokenizer is None else None
-    if ids is None:
-        return _sentence_choice(model, base, place, str(text), tokenizer)
-    value = torch.tensor([ids])
-    _check_vocabulary(model, ids)
-    lines = ("import torch", f"x = torch.tensor([{ids}])")
-    base = _masks_fitting(base, place, len(ids))
-    labels = tuple(map(str, ids))
-    if tokenizer is not None and hasattr(tokenizer, "convert_ids_to_tokens"):
-        labels = tuple(map(str, tokenizer.convert_ids_to_tokens(ids)))
-    chosen = _put(model, base, place, value, lines)
-    return dataclasses.replace(
-        chosen, source=f"{len(ids)} ids", name=f"{len(ids)} ids", tokens=labels
-    )
-
-
-def _sentence_choice(
-    model: nn.Module, base: ChosenInputs, place: Place, text: str, tokenizer: Any
-) -> ChosenInputs:
-    import inspect
-
-    if not text.strip():
-        raise ValueError("the text is empty; write a sentence")
-    accepted = inspect.signature(model.forward).parameters
-    made = tokenizer(text, return_tensors="pt")
-    ids = made["input_ids"]
-    _check_vocabulary(model, ids[0].tolist())
-    tokens: Sequence[Any] = ids[0].tolist()
-    if hasattr(tokenizer, "convert_ids_to_tokens"):
-        tokens = tokenizer.convert_ids_to_tokens(tokens)
-    lines = (f'tokens = tokenizer({text!r}, return_tensors="pt")', 'x = tokens["input_ids"]')
-    chosen = _put(model, _masks_fitting(base, place, ids.shape[1]), place, ids, lines)
-    mask = made["attention_mask"] if "attention_mask" in made else None
-    if mask is not None and "attention_mask" in accepted:
-        kwargs = {**chosen.kwargs, "attention_mask": as_model_has_it(model, mask)}
-        call = f'{chosen.call}, attention_mask=tokens["attention_mask"]'
-        chosen = dataclasses.replace(chosen, kwargs=kwargs, call=call)
-    return dataclasses.replace(
-        chosen, source=f"“{text}”", name=f"“{text}”", tokens=tuple(map(str, tokens))
-    )
-
-
-def _ids(text: str | Sequence[int]) -> list[int]:
-    parts = re.split(r"[\s,;\[\]()]+", text) if isinstance(text, str) else list(text)
-    parts = [part for part in parts if part != ""]
-    try:
-        ids = [int(part) for part in parts]
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{text!r} are no ids; write whole numbers such as 101, 7592, 102. For a sentence "
-            f"give the panel a tokenizer"
-        ) from None
-    if not ids:
-        raise ValueError("there are no ids; write whole numbers such as 101, 7592, 102")
-    return ids
-
-
-def _check_vocabulary(model: nn.Module, ids: Sequence[int]) -> None:
-    try:
-        embedding = model.get_input_embeddings()  # type: ignore[operator]
-    except (AttributeError, NotImplementedError, TypeError):
-        embedding = None
-    if embedding is None:
-        embedding = next((m for m in model.modules() if isinstance(m, nn.Embedding)), None)
-    size = getattr(embedding, "num_embeddings", None)
-    wrong = [i for i in ids if isinstance(size, int) and not 0 <= i < size]
-    if wrong:
-        raise ValueError(
-            f"{wrong[0]} is no id of this model; its ids are 0 to {int(size or 0) - 1}"
-        )
-
-
-def _masks_fitting(base: ChosenInputs, place: Place, length: int) -> ChosenInputs:
-    """The masks beside a text in its new length."""
-    kwargs = dict(base.kwargs)
-    for key in ("attention_mask", "token_type_ids"):
-        old = kwargs.get(key)
-        if isinstance(old, torch.Tensor) and tuple(old.shape) == place.shape:
-            kwargs[key] = torch.full((1, length), int(key == "attention_mask"), dtype=old.dtype)
-    return dataclasses.replace(base, kwargs=kwargs)
-
-
-def variable_choice(model: nn.Module, base: ChosenInputs, name: str, value: Any) -> ChosenInputs:
-    """A variable that holds what the model takes, as it is.
-
-    Args:
-        model: the model that is to run on it.
-        base: the example inputs.
-        name: the expression that it goes by.
-        value: a tensor, an array, or a tuple or dict of arguments.
-
-    Raises:
-        ValueError: if it has other channels than the model takes.
-        TypeError: if it is none of these.
-    """
-    notes: tuple[str, ...] = ()
-    code = name
-    if hasattr(value, "__array_interface__"):
-        value, code = torch.as_tensor(value), f"torch.as_tensor({name})"
-    if isinstance(value, torch.Tensor):
-        expected = next(iter(places_in(base)), None)
-        if expected is not None and value.ndim == len(expected.shape) - 1:
-            value, code = value.unsqueeze(0), f"{code}.unsqueeze(0)"
-            notes = ("a batch of one",)
-        _check_channels(name, value, expected)
-        call, args, kwargs = "x", (value,), {}
-        if expected is not None and isinstance(expected.keys[0], str):
-            return dataclasses.replace(
-                _put(model, base, expected, value, ("import torch", f"x = {code}")),
-                source=name, name=name, notes=notes, prepared_by=None,
-            )  # fmt: skip
-        lines = ("import torch", f"x = {code}")
-    else:
-        args, kwargs = as_arguments(value)
-        stars = "**" if not args else "*"
-        call, lines = (f"{stars}{name}", ()) if not (args and kwargs) else (
-            f"*{name}[0], **{name}[1]", ())  # fmt: skip
-    args, kwargs = as_model_has_it(model, args), as_model_has_it(model, kwargs)
-    found = places_in(ExampleInputs(args, kwargs, name))
-    place = next((place for place in found if place.kind == "picture"), None)
-    lines = (*lines, *_moved(model)) if call == "x" else lines
-    return ChosenInputs(args, kwargs, name, name, lines, call, place=place, notes=notes)
-
-
-def _check_channels(name: str, value: torch.Tensor, expected: Place | None) -> None:
-    if expected is None or expected.kind != "picture" or value.ndim != _BATCH_OF_PICTURES:
-        return
-    if value.shape[1] != expected.shape[-3]:
-        raise ValueError(
-            f"{name} is {shape_text(tuple(value.shape))}, with {value.shape[1]} channels; this "
-            f"model takes {expected.shape[-3]}, as in {shape_text(expected.shape)}"
-        )
-
-
-def value_named(name: str, namespace: Mapping[str, Any]) -> Any:
-    """Look a variable up by its name, or by a path of attributes; nothing is evaluated.
-
-    Args:
-        name: such as ``batch`` or ``data.images``.
-        namespace: the variables of the notebook.
-
-    Raises:
-        ValueError: if it is no name.
-        LookupError: if there is no such variable or attribute.
-
-    Example:
-        >>> value_named("size.real", {"size": 3})
-        3
-    """
-    name = name.strip()
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"{name!r} is no name; write a variable such as batch, or data.images for an "
-            f"attribute. Assign anything else to a variable first"
-        )
-    first, *attributes = name.split(".")
-    if first not in namespace:
-        raise LookupError(f"there is no variable '{first}' in the notebook")
-    value = namespace[first]
-    for attribute in attributes:
-        try:
-            value = getattr(value, attribute)
-        except AttributeError:
-            raise LookupError(
-                f"'{first}' is a {type(value).__name__} and has no '{attribute}'"
-            ) from None
-    return value
-
-
-def is_picture_like(value: Any) -> bool:
-    """Whether a variable is a picture to prepare, rather than what a model takes."""
-    from PIL import Image
-
-    if isinstance(value, (str, os.PathLike, bytes, Image.Image)):
-        return True
-    if not (isinstance(value, torch.Tensor) or hasattr(value, "__array_interface__")):
-        return False
-    tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
-    if tensor.ndim not in (2, 3) or tensor.is_complex() or not tensor.numel():
-        return False
-    if not tensor.is_floating_point():
-        return True
-    return tensor.device.type != "meta" and bool(((tensor >= 0) & (tensor <= 1)).all())
-
-
-def _put(
+def put(
     model: nn.Module, base: ChosenInputs, place: Place, value: torch.Tensor, lines: Sequence[str]
 ) -> ChosenInputs:
-    """The example inputs with one tensor changed."""
+    """The example inputs with one tensor changed.
+
+    Args:
+        model: the model that is to run on them.
+        base: the example inputs.
+        place: where the tensor goes.
+        value: the tensor.
+        lines: the code that makes it as ``x``.
+    """
     value = as_model_has_it(model, value)
     args, kwargs = list(base.args), dict(base.kwargs)
     first, *rest = place.keys
@@ -530,13 +333,13 @@ def _put(
         base,
         args=tuple(args),
         kwargs=kwargs,
-        lines=(*others, *lines, *_moved(model)),
+        lines=(*others, *lines, *moved(model)),
         call=named,
         place=place._replace(shape=tuple(value.shape)) if place.kind == "picture" else picture,
     )
 
 
-def _moved(model: nn.Module) -> tuple[str, ...]:
+def moved(model: nn.Module) -> tuple[str, ...]:
     """The line that a model needs that is not on the CPU in float32."""
     parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
     if parameter is None or (parameter.device.type, parameter.dtype) == ("cpu", torch.float32):

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
-import torch
 import traitlets
 from torch import nn
 
@@ -75,9 +74,8 @@ class FeatureMapsPanel(widgets.VBox):
     Example:
         >>> from fxexplore import create_feature_extractor, open_model
         >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
-        >>> panel = FeatureMapsPanel(
-        ...     model, open_model(model), make_extractor=lambda: create_feature_extractor(model, ["1"])
-        ... )
+        >>> make_extractor = lambda: create_feature_extractor(model, panel.return_nodes)
+        >>> panel = FeatureMapsPanel(model, open_model(model), make_extractor=make_extractor)
         >>> panel.return_nodes = {"1": "1"}
         >>> {name: tuple(value.shape) for name, value in panel.run().items()}
         {'1': (1, 4, 222, 222)}
@@ -121,6 +119,8 @@ class FeatureMapsPanel(widgets.VBox):
         self._last: Job | None = None
         self._first: tuple[Job, dict[str, Any]] | None = None
         self._other: nn.Module | None = None
+        self._runs: dict[str, int] = {}
+        self._keeps = 0
         self.controls = MapControls()
         self.inputs = InputChooser(
             model,
@@ -191,6 +191,7 @@ class FeatureMapsPanel(widgets.VBox):
         if self._last is None:
             raise ValueError("nothing has run yet; run first, then keep the run")
         self._first = self._last, {name: self._held[name] for name in self._held}
+        self._keeps += 1
         self._show()
 
     def compare(self, other_inputs: Any = None, *, other_model: nn.Module | None = None) -> Figure:
@@ -325,6 +326,7 @@ class FeatureMapsPanel(widgets.VBox):
         self._last = job
         for name, key in job.return_nodes.items():
             self._held[name] = values[key]
+            self._runs[name] = self._runs.get(name, 0) + 1
         self._show()
 
     def _is_same_run(self, job: Job) -> bool:
@@ -433,9 +435,8 @@ class FeatureMapsPanel(widgets.VBox):
 
     def _signature(self, name: str) -> tuple[Any, ...]:
         """What a picture depends on."""
-        value = self._held[name] if name in self._held else None
-        first = self._first[1].get(name) if self._first and self.comparing else None
-        return name, id(value), id(first), self.look, id(self._last), id(self._graph)
+        kept = self._keeps if self.comparing and self._first else 0
+        return name, self._runs.get(name), kept, self.look, id(self._graph)
 
     def _plot_of(self, key: str) -> Callable[[], Figure]:
         return lambda: self._plot({key: self.features[key]})

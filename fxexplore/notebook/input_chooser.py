@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,15 +24,12 @@ from fxexplore.model_graph.preprocessing import (
 from .chosen_inputs import (
     ChosenInputs,
     example_choice,
-    is_picture_like,
     picture_choice,
     picture_place,
     places_in,
     sample_choice,
-    text_choice,
-    value_named,
-    variable_choice,
 )
+from .named_inputs import is_picture_like, text_choice, value_named, variable_choice
 from .problems import problem_html
 
 _SIDE = 76  # of the thumbnail, in pixels of a dense screen
@@ -227,7 +225,7 @@ class InputChooser(widgets.VBox):
             placeholder="name of a variable, such as batch or data.images",
             continuous_update=False, layout=widgets.Layout(flex="1 1 200px", width="auto"),
         )  # fmt: skip
-        self._variable_row = _folded(self.name, self.variable)
+        self._variable_row = _folded(self.name)
         words = "a sentence, or ids" if self._tokenizer is not None else "ids, as in 101, 7592, 102"
         self.text = widgets.Text(
             placeholder=words, continuous_update=False,
@@ -257,10 +255,8 @@ class InputChooser(widgets.VBox):
 
     def _listen(self) -> None:
         self.upload.observe(self._on_upload, "value")
-        self.name.observe(
-            lambda c: c["new"] and self._guarded(self.use_variable, c["new"]), "value"
-        )
-        self.text.observe(lambda c: c["new"] and self._guarded(self.use_text, c["new"]), "value")
+        self.name.observe(lambda c: self._written(self.use_variable, c["new"]), "value")
+        self.text.observe(lambda c: self._written(self.use_text, c["new"]), "value")
         self.sample.observe(self._on_sample, "value")
         self.variable.observe(self._on_variable, "value")
         self.numbers.observe(self._on_numbers, "value")
@@ -276,10 +272,14 @@ class InputChooser(widgets.VBox):
 
     def _on_upload(self, change: dict[str, Any]) -> None:
         for file in change["new"]:
-            self._guarded(lambda f=file: self.use_picture(bytes(f["content"]), f["name"]))
+            self._guarded(self.use_picture, bytes(file["content"]), file["name"])
         if change["new"]:
             # Its bytes are not needed any more, and the same file can be chosen again.
             self.upload.value = ()
+
+    def _written(self, use: Callable[[str], None], text: str) -> None:
+        if text.strip():
+            self._guarded(use, text)
 
     def _on_sample(self, change: dict[str, Any]) -> None:
         if change["new"] != _NO_SAMPLE:
@@ -356,10 +356,9 @@ class InputChooser(widgets.VBox):
             self.thumbnail.value = ""
             return
         facts = [chosen.shapes, *chosen.notes]
-        prepared = f"{chosen.prepared_by.words}" if chosen.prepared_by else ""
-        second = " · ".join(
-            filter(None, [chosen.source if chosen.name != chosen.source else "", prepared])
-        )
+        prepared = chosen.prepared_by.words if chosen.prepared_by else ""
+        source = chosen.source if chosen.name != chosen.source else ""
+        second = " · ".join(filter(None, [source, prepared]))
         first = chosen.name or chosen.source.partition(" (")[0]
         self.words.value = (
             f'<div class="fxx-words"><b>{html.escape(first)}</b> '
@@ -399,8 +398,6 @@ def _are_ids(value: Any) -> bool:
 
 
 def _is_suitable(value: Any) -> bool:
-    import os
-
     from PIL import Image
 
     return isinstance(value, (torch.Tensor, os.PathLike, Image.Image)) or (
@@ -424,7 +421,7 @@ def _row(*parts: widgets.Widget) -> widgets.HBox:
     return row
 
 
-def _folded(part: widgets.Widget, _button: widgets.Widget) -> widgets.HBox:
+def _folded(part: widgets.Widget) -> widgets.HBox:
     row = _row(widgets.Label("variable"), part)
     row.layout.display = "none"
     return row

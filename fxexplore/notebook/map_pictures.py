@@ -63,7 +63,8 @@ def drawn(make: Callable[[], Figure], ink: str, density: float) -> tuple[Figure,
     """
     import matplotlib as mpl
 
-    with mpl.rc_context(_in_ink(ink)):
+    colours: Any = _in_ink(ink)
+    with mpl.rc_context(colours):
         figure = make()
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=_DPI * density)
