@@ -11,6 +11,7 @@ import ipywidgets as widgets
 import traitlets
 from torch import nn
 
+from fxexplore.feature_extraction.following import tensors_in
 from fxexplore.model_graph import ModelGraph
 from fxexplore.views.feature_maps import plot_comparison, plot_feature_maps
 from fxexplore.views.snippet import figure_to_python
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MEGABYTE = 1_000_000
+_OF_TOKENS = 3  # dimensions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -402,6 +404,7 @@ class FeatureMapsPanel(widgets.VBox):
         self.controls.show_values(features, self.look)
         self.controls.show_kept(self._held.bytes, self._first[0].label if self._first else None)
         self.controls.say(self._words())
+        self.cards.wide = self.comparing and self._first is not None
         self.cards.show(
             {key: self._plot_of(key) for key in features},
             {key: self._signature(name) for name, key in self.return_nodes.items()},
@@ -457,9 +460,14 @@ class FeatureMapsPanel(widgets.VBox):
     def _options(self) -> dict[str, Any]:
         assert self._last is not None  # features are there
         options = self.look.options() | self._context()
-        if self.look.wants_picture:
-            options["image"] = self._last.inputs.picture(self.look.index)
-        return options
+        picture = self._last.inputs.picture(self.look.index) if self._draws_picture else None
+        return options if picture is None else options | {"image": picture}
+
+    @property
+    def _draws_picture(self) -> bool:
+        """Whether the input picture is drawn, or tells the grid of tokens."""
+        tensors = tensors_in(list(self.features.values()))
+        return self.look.wants_picture or any(tensor.ndim == _OF_TOKENS for tensor in tensors)
 
     def _context(self) -> dict[str, Any]:
         assert self._last is not None
@@ -491,7 +499,7 @@ class FeatureMapsPanel(widgets.VBox):
 
     def _code(self, job: Job) -> str:
         look = self.look
-        picture = job.inputs.picture_code(look.index) if look.wants_picture else None
+        picture = job.inputs.picture_code(look.index) if self._draws_picture else None
         first = self._first[0] if self._first and self.comparing else None
         return figure_to_python(
             {name: key for name, key in self.return_nodes.items() if key in self.features},
