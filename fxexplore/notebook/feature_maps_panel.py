@@ -253,6 +253,7 @@ class FeatureMapsPanel(widgets.VBox):
         self._runner.stop()
         self._held.clear()
         self._first = self._last = None
+        self.return_nodes = {}
         self.cards.close()
         for widget in self.children:
             widget.close()

@@ -121,7 +121,7 @@ class InputChooser(widgets.VBox):
         kinds = {place.kind for place in places_in(self._base)}
         if "tokens" in kinds and (isinstance(value, str) or _are_ids(value)):
             self.use_text(value if isinstance(value, str) else [int(i) for i in value])
-        elif isinstance(value, Picture) or is_picture_like(value):
+        elif isinstance(value, Picture) or is_picture_like(value, maybe="picture" in kinds):
             self.use_picture(value, name, f"read_picture({name}, {name!r})")
         else:
             self._take(variable_choice(self._model, self._base, name, value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 from collections.abc import Mapping
 from typing import Any
@@ -46,6 +47,7 @@ class MapControls(traitlets.HasTraits):
 
     def __init__(self) -> None:
         super().__init__()
+        self._filling = False
         self.run = _button("Run", "Run the model as far as the ticked nodes need", "primary")
         self._make_looks()
         self._make_actions()
@@ -167,28 +169,31 @@ class MapControls(traitlets.HasTraits):
         self._bar.layout.display = "none"
         self._bar.value = 0
 
-    def _on_control(self, _: dict[str, Any]) -> None:
-        text = self.query.value.strip()
-        self.look = Look(
-            self.view.value,
-            self.count.value,
-            self.sort.value,
-            self.scale.value,
-            self.item.value,
-            int(text) if text.isascii() and text.isdigit() else None,
-        )
+    def _on_control(self, change: dict[str, Any]) -> None:
+        """Change the one thing that this control is for."""
+        fields = {
+            self.view: "view", self.count: "channels", self.sort: "sort", self.scale: "scale",
+            self.item: "index", self.query: "query",
+        }  # fmt: skip
+        field, value = fields[change["owner"]], change["new"]
+        if field == "query":
+            value = int(value) if value.strip().isdecimal() else None
+        if not self._filling:
+            self.look = dataclasses.replace(self.look, **{field: value})
 
     @traitlets.observe("look")
     def _on_look(self, change: dict[str, Any]) -> None:
         look: Look = change["new"]
-        self.item.max = max(self.item.max, look.index)
-        with self.hold_trait_notifications():
-            self.view.value = look.view
-            self.count.value = look.channels
-            self.sort.value = look.sort
-            self.scale.value = look.scale
+        self._filling = True
+        try:
+            self.view.value, self.sort.value, self.scale.value = look.view, look.sort, look.scale
+            if isinstance(look.channels, int):
+                self.count.value = look.channels
+            self.item.max = max(self.item.max, look.index)
             self.item.value = look.index
             self.query.value = "" if look.query is None else str(look.query)
+        finally:
+            self._filling = False
 
 
 def _channels(tensor: torch.Tensor) -> int:

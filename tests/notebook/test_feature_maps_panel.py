@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime
 import gc
 import io
 import threading
@@ -42,9 +43,9 @@ class Counting(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
-def panel_of(model, example_inputs=None, mode="eval", **options):
+def panel_of(model, example_inputs=None, mode="eval", tracer_kwargs=None, **options):
     """A panel that counts its forwards in ``panel.forwards``."""
-    graph = open_model(model, example_inputs, mode=mode)
+    graph = open_model(model, example_inputs, mode=mode, tracer_kwargs=tracer_kwargs)
     forwards = []
 
     def make_extractor():
@@ -55,6 +56,7 @@ def panel_of(model, example_inputs=None, mode="eval", **options):
             example_inputs=example_inputs if recorded else None,
             backend=graph.backend,
             mode=mode,
+            tracer_kwargs=tracer_kwargs,
         )
         extractor.register_forward_hook(lambda *_: forwards.append(threading.get_ident()))
         return extractor
@@ -97,7 +99,7 @@ def picture_file(kind="png", size=(60, 50), colour=(200, 30, 60)):
 def upload(panel, content, name="cat.png"):
     panel.inputs.upload.value = (
         {"name": name, "type": "", "size": len(content), "content": memoryview(content),
-         "last_modified": None},
+         "last_modified": datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)},
     )  # fmt: skip
 
 
@@ -107,7 +109,9 @@ def arrays_of(figure):
     drawn = []
     for axes in figure.axes:
         drawn += [np.ma.filled(image.get_array(), np.nan) for image in axes.images]
-        drawn += [np.array([patch.get_bbox().bounds for patch in axes.patches])]
+        for patch in axes.patches:
+            drawn += [patch.get_data().values if hasattr(patch, "get_data") else
+                      np.array(patch.get_bbox().bounds)]  # fmt: skip
         drawn += [line.get_xydata() for line in axes.lines]
         drawn += [axes.get_title(loc="left")]
     return drawn
@@ -285,27 +289,15 @@ def waiting():
     ENTERED.clear()
     torch.manual_seed(0)
     model = Waiting().eval()
-    panel = panel_of(model, torch.ones(1, 4), shell=shell_with())
+    leaves = {"leaf_modules": [Gate]}
+    panel = panel_of(model, torch.ones(1, 4), tracer_kwargs=leaves, shell=shell_with())
     panel.return_nodes = {"first": "first", "wait": "wait", "last": "last"}
     yield panel
     GATE.set()
     panel.close()
 
 
-def recorded_panel(waiting):
-    return waiting
-
-
-def leaf_gate_extractor(panel):
-    tracer_kwargs = {"leaf_modules": [Gate]}
-    panel._make_extractor = lambda: create_feature_extractor(
-        panel._model, panel.return_nodes, tracer_kwargs=tracer_kwargs, mode="eval"
-    )
-
-
 def test_the_button_runs_in_a_thread_and_the_loop_stays_free(waiting):
-    leaf_gate_extractor(waiting)
-
     async def main():
         waiting.controls.run.click()
         assert waiting.controls.run.description == "Stop"
@@ -324,7 +316,6 @@ def test_the_button_runs_in_a_thread_and_the_loop_stays_free(waiting):
 
 
 def test_stop_ends_the_run_at_the_next_module_and_keeps_the_pictures(waiting):
-    leaf_gate_extractor(waiting)
     GATE.set()
     before = dict(waiting.run())
     GATE.clear()
@@ -347,7 +338,6 @@ def test_stop_ends_the_run_at_the_next_module_and_keeps_the_pictures(waiting):
 
 
 def test_a_users_run_of_the_same_model_meanwhile_is_not_disturbed(waiting):
-    leaf_gate_extractor(waiting)
     model = waiting._model.train()
     expected = model(torch.ones(1, 4))
 
@@ -383,8 +373,6 @@ def test_an_error_in_the_thread_is_told_in_words(panel):
 
 
 def test_closing_while_a_run_goes_on_drops_its_result(waiting):
-    leaf_gate_extractor(waiting)
-
     async def main():
         waiting.controls.run.click()
         await until(ENTERED.is_set)
@@ -398,7 +386,6 @@ def test_closing_while_a_run_goes_on_drops_its_result(waiting):
 
 
 def test_a_loop_that_is_gone_does_not_trouble_the_thread(waiting):
-    leaf_gate_extractor(waiting)
     caught = []
     before, threading.excepthook = threading.excepthook, caught.append
     try:
@@ -705,15 +692,16 @@ def test_pictures_follow_the_theme_and_the_density_of_the_page(panel):
         panel.cards.page.ink = ink
         pixels = np.asarray(seen())
         assert pixels[0, 0, 3] == 0  # no ground
-        title = pixels[:20]
-        assert title[title[..., 3] == 255][..., 0].mean().round() == brightness
+        title = pixels[:30]
+        assert (title[..., 3] > 200).any()
+        assert (title[title[..., 3] > 200][..., 0] == brightness).all()
     panel.cards.page.density = 3.0
     assert seen().size[0] == 3 * narrow.size[0] == 3 * panel.cards._cards["low"].view.width
 
 
 def test_a_click_enlarges_the_channel_and_keys_walk_on(panel):
     panel.return_nodes = {"low": "low"}
-    panel.look = Look(channels=[5, 2, 7])
+    panel.look = Look(channels=(5, 2, 7))
     panel.run()
     view = panel.cards._cards["low"].view
     view.tell({"type": "point", "x": 0.0, "y": 0.0})
@@ -765,34 +753,31 @@ def test_saving_sends_a_png_and_an_svg(panel):
 
 
 LOOKS = [
-    Look(),
-    Look(view="mean", index=1),
-    Look(view="overlay"),
-    Look(view="pca"),
-    Look(view="histogram"),
-    Look(channels=5, sort="energy", scale="shared"),
+    ("given", Look()),
+    ("picture", Look(view="overlay")),
+    ("noise", Look(view="pca")),
+    ("variable", Look(view="histogram", index=1)),
+    ("given", Look(channels=5, sort="energy", scale="shared", index=1)),
+    ("example inputs", Look(view="overlay")),
+    ("photograph", Look(view="mean")),
 ]
 
 
-@pytest.mark.parametrize("look", LOOKS, ids=lambda look: str(look.options()))
-@pytest.mark.parametrize("source", ["given", "picture", "noise", "variable"])
-def test_the_code_that_is_copied_makes_the_same_figure(
-    panel, x, look, source, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize(("source", "look"), LOOKS, ids=str)
+def test_the_code_that_is_copied_makes_the_same_figure(model, source, look, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    scope = {"model": panel._model, "x": x, "batch": x * 2}
+    x = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(1))
+    panel = panel_of(model, None if source == "example inputs" else x)
+    scope = {"model": model, "x": x, "batch": x * 2 - 1}
     if source == "picture":
         (tmp_path / "cat.png").write_bytes(picture_file())
         upload(panel, picture_file())
-    elif source == "noise":
-        panel.inputs.use_sample("noise")
     elif source == "variable":
         panel.inputs._shell = shell_with(**scope)
         panel.inputs.use_variable("batch")
-    index = min(look.index, len(panel.current_inputs.args[0]) - 1)
-    panel.look = Look(
-        **({"index": index} | {k: v for k, v in look.options().items() if k != "index"})
-    )
+    elif source != "given":
+        panel.inputs.use_sample(source)
+    panel.look = look
     panel.return_nodes = {"low": "first", "high": "high"}
     panel.run()
     panel.controls.copy.click()
@@ -881,22 +866,19 @@ def test_a_closed_panel_leaves_no_figures_threads_or_values(model, x):
 def test_many_redraws_hold_no_more_figures_than_pictures(panel):
     from matplotlib.figure import Figure
 
+    def alive():
+        gc.collect()
+        return sum(issubclass(type(o), Figure) for o in gc.get_objects())
+
     panel.return_nodes = {"low": "low", "high": "high"}
     panel.run()
+    before = alive()
     for i in range(6):
         panel.look = Look(view=("mean", "channels", "histogram")[i % 3])
-    gc.collect()
-    alive = [o for o in gc.get_objects() if isinstance(o, Figure)]
-    assert len(alive) <= 4
+    assert alive() <= before
     assert mpl.rcParams["text.color"] == mpl.rcParamsDefault["text.color"]
 
 
-def test_the_traits_say_what_they_take(panel):
+def test_features_are_read_only(panel):
     with pytest.raises(traitlets.TraitError):
         panel.features = {}
-    with pytest.raises(ValueError, match="view='sideways'"):
-        panel.cards.figures  # noqa: B018
-        panel.return_nodes = {"low": "low"}
-        panel.run()
-        panel.look = Look(view="sideways")
-        panel.figure()
