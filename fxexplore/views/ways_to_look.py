@@ -106,9 +106,7 @@ def _unit(rows: NDArray[Any], low: Any, high: Any, *, diverging: bool) -> NDArra
     return unit.astype(np.float32)
 
 
-def scaled_channels(
-    values: torch.Tensor, diverging: bool, *partners: torch.Tensor
-) -> torch.Tensor:
+def scaled_channels(values: torch.Tensor, diverging: bool, *partners: torch.Tensor) -> torch.Tensor:
     """Channels in the range 0 to 1, each on its own scale.
 
     Args:
