@@ -220,7 +220,8 @@ class Explorer(SharedState, widgets.VBox):
     def _make_parts(
         self, graph: ModelGraph, example_inputs: Any, name: str, inputs_name: str
     ) -> None:
-        self.header = Header(graph)
+        inputs = _known_inputs(self.model, example_inputs)
+        self.header = Header(graph, inputs)
         self.notice = Notice()
         self.tree = NodeTree(graph)
         self.diagram = NodeGraph(graph)
@@ -234,7 +235,6 @@ class Explorer(SharedState, widgets.VBox):
             name=name,
         )
         given = None if example_inputs is None else inputs_name
-        inputs = _known_inputs(self.model, example_inputs)
         self.code = CodeTab(inputs, name, given, self._options)
 
     def _laid_out(self) -> list[widgets.Widget]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from fxexplore.model_graph import ModelGraph
 
-from ._opening import Opening
+from fxexplore.model_graph.opening import Opening
 
 MODES = ("eval", "train")
 _SLOW = 0.5  # seconds after which a person wonders
