@@ -164,6 +164,7 @@ class Follower(TorchFunctionMode):
             return func(*args, **kwargs)
         with _Unseen():
             inputs = self.read(args, kwargs)
+        self.starts()
         result = func(*args, **kwargs)
         if type(result) in _NO_TENSORS and written is None and not facts.is_traced:
             return result
@@ -249,6 +250,7 @@ class Follower(TorchFunctionMode):
         with _Unseen():
             inputs = self.read(args, kwargs)
             versions = self.versions((args, kwargs))
+        self.starts()
         self._inside = function
         try:
             result = function(*args, **kwargs)
@@ -292,6 +294,7 @@ class Follower(TorchFunctionMode):
                 self._inside = module
                 self._error_before = error
                 self._leaf_versions = self.versions((args, kwargs))
+                self.starts()
                 return
             path = self._paths[module]
             self._stack.append((module, path, error))
@@ -357,6 +360,9 @@ class Follower(TorchFunctionMode):
 
     def before_write(self, written: Any) -> None:
         """Operation is about to overwrite tensors; called inside leaf modules as well."""
+
+    def starts(self) -> None:
+        """An operation or a leaf module is about to run."""
 
     def versions(self, value: Any) -> list[tuple[torch.Tensor, int]]:  # noqa: ARG002 - a default
         """Note the versions of the tensors in a value, to find out who writes them."""
