@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -44,6 +45,7 @@ class Background(Generic[Result]):
         self._work = work
         self._deliver = deliver
         self._fail = fail
+        self._outcome: Callable[[], None] = _nothing
         self._settled = False  # read and written in the asking thread alone
         self._thread = threading.Thread(target=self._run, name="fxexplore-facts", daemon=True)
         self._thread.start()
@@ -70,11 +72,9 @@ class Background(Generic[Result]):
 
     def _run(self) -> None:
         try:
-            result = self._work()
+            self._outcome = functools.partial(self._deliver, self._work())
         except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
-            self._outcome: Callable[[], None] = lambda problem=problem: self._fail(problem)
-        else:
-            self._outcome = lambda: self._deliver(result)
+            self._outcome = functools.partial(self._fail, problem)
         # A loop that was closed meanwhile raises: nobody is left to hand the result to.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._hand_over)
@@ -83,3 +83,7 @@ class Background(Generic[Result]):
         if not self._settled:
             self._settled = True
             self._outcome()
+
+
+def _nothing() -> None:
+    """The outcome of work that has not ended."""

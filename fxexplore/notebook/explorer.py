@@ -101,6 +101,11 @@ class Explorer(SharedState, widgets.VBox):
     features = traitlets.Dict(read_only=True)
     """The values of the return nodes at the last run, by key."""
 
+    # Defaults, because a widget is closed too when it could not be made.
+    _parts: tuple[widgets.Widget, ...] = ()
+    _facts: Background[ModelGraph] | None = None
+    _slow_facts: asyncio.TimerHandle | None = None
+
     def __init__(
         self,
         model: nn.Module,
@@ -116,11 +121,11 @@ class Explorer(SharedState, widgets.VBox):
     ) -> None:
         _check_keywords(traits)
         self.model = checked_model(model)
-        self._options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
+        self._options: dict[str, Any] = {
+            "tracer_kwargs": tracer_kwargs,
+            "concrete_args": concrete_args,
+        }
         self._modes = Modes(self.model, example_inputs, {"backend": backend, **self._options})
-        self._parts: tuple[widgets.Widget, ...] = ()
-        self._facts: Background[ModelGraph] | None = None
-        self._slow_facts: asyncio.TimerHandle | None = None
         # With no event loop nobody would bring the facts later.
         graph = self._modes.graph(mode) if _loop_runs() else self._modes.annotated(mode)
         self._make_parts(graph, example_inputs, name, inputs_name)

@@ -22,7 +22,7 @@ from fxexplore.views.page import StaticPage
 from .explorer import Explorer
 from .modes import MODES
 
-_LINE = re.compile(r"\s*%?fxnodes\s+(?P<rest>.*)", re.DOTALL)
+_LINE = re.compile(r"(?:[^=]*=)?\s*%?fxnodes\s+(?P<rest>.*)", re.DOTALL)
 _PATH = re.compile(r"(?P<path>(?:[^\W\d]\w*\.)*)(?P<start>\w*)$")
 _MATCHER = "fxexplore.fxnodes"
 _OPTIONS = ("--inputs", "--mode", "--static")
@@ -110,7 +110,7 @@ def completer_for(shell: InteractiveShell) -> Any:
         shell: the shell whose variables are offered.
     """
 
-    @context_matcher(identifier=_MATCHER, priority=100)  # type: ignore[untyped-decorator]
+    @context_matcher(identifier=_MATCHER, priority=100)
     def fxnodes_matcher(context: CompletionContext) -> SimpleMatcherResult:
         line = _LINE.fullmatch(context.line_with_cursor[: context.cursor_position])
         found = [] if line is None else completions(line["rest"], shell.user_ns)

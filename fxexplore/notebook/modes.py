@@ -9,7 +9,6 @@ import traitlets
 from torch import nn
 
 from fxexplore.model_graph import ModelGraph
-
 from fxexplore.model_graph.opening import Opening
 
 MODES = ("eval", "train")

@@ -9,7 +9,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from fxexplore.model_graph.graph import ModelGraph, Module, Node
+from fxexplore.model_graph.graph import ModelGraph, Module, Node, Part
 from fxexplore.views.numbers import shape_text, short_count
 
 _HERE = pathlib.Path(__file__).parent
@@ -38,7 +38,7 @@ class NodeFacts(anywidget.AnyWidget):
     focused = traitlets.Unicode().tag(sync=True)
     """Name of the node or module; ``""`` for the whole model."""
 
-    facts = traitlets.List().tag(sync=True)
+    facts: traitlets.List[Fact] = traitlets.List().tag(sync=True)
     """Dicts with a ``"label"`` and either ``"text"`` or ``"links"``, a list of names."""
 
     def __init__(self, graph: ModelGraph, **kwargs: Any) -> None:
@@ -86,6 +86,7 @@ def facts_of(graph: ModelGraph, name: str) -> list[Fact]:
     texts = {
         **what,
         "output": _output(item),
+        "parts": "\n".join(_part(part) for part in item.parts),
         "parameters": _parameters(graph, item),
         "FLOPs": _flops(graph, item),
         "activations": "" if item.activation_bytes is None else byte_text(item.activation_bytes),
@@ -139,6 +140,10 @@ def _output(item: Node | Module) -> str:
     if item.shape is None:
         return ""
     return " · ".join([shape_text(item.shape), *([item.dtype] if item.dtype else [])])
+
+
+def _part(part: Part) -> str:
+    return f"{part.path} {shape_text(part.shape)} · {part.dtype}"
 
 
 def _parameters(graph: ModelGraph, item: Node | Module) -> str:

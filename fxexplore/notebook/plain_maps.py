@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ipywidgets as widgets
@@ -56,7 +57,7 @@ class PlainMaps(widgets.VBox):
     def run(self) -> None:
         extractor = self._make_extractor()
         inputs = self.current_inputs
-        with untouched(self._model), torch.no_grad():
+        with untouched(self._model), torch.no_grad(), _buffers_kept(self._model):
             extractor.train(self.graph.mode == "train")
             self.set_trait("features", extractor(*inputs.args, **inputs.kwargs))
         self.notice.clear()
@@ -67,6 +68,16 @@ class PlainMaps(widgets.VBox):
             self.run()
         except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
             self.notice.error(problem)
+
+
+@contextlib.contextmanager
+def _buffers_kept(model: nn.Module) -> Iterator[None]:
+    numbers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, before in numbers:
+            buffer.data.copy_(before)
 
 
 def _picture(key: str, value: Any) -> widgets.HTML:

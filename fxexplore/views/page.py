@@ -51,7 +51,7 @@ def to_fragment(
         HTML to put into a page.
 
     Example:
-        >>> to_fragment(ModelGraph("M", (), ()), code="1 < 2")[-22:]
+        >>> to_fragment(ModelGraph("M", (), ()), code="1 < 2")[-21:]
         '>1 &lt; 2</pre></div>'
     """
     parts = [to_html(graph, expanded, return_nodes)]

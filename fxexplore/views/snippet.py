@@ -137,7 +137,7 @@ def _class_name(cls: type, imports: _Imports) -> str:
         raise ValueError
     if cls.__module__ not in ("__main__", "builtins"):
         imports.add(cls.__module__, parts[0])
-    return cls.__qualname__
+    return ".".join(parts)
 
 
 def _literal(text: str) -> str:

@@ -31,7 +31,9 @@ def explorer(lab):
 def test_scratch(lab, explorer, screenshots):
     page = lab.page
     page.screenshot(path=screenshots / "a1.png")
-    lab.python("setattr(explorer, 'return_nodes', {'layer1.0.relu':'layer1.0.relu','layer3':'stage3'})")
+    lab.python(
+        "setattr(explorer, 'return_nodes', {'layer1.0.relu':'layer1.0.relu','layer3':'stage3'})"
+    )
     lab.python("setattr(explorer, 'focused', 'layer1.0.conv1')")
     explorer.get_by_role("tab", name="Code").click()
     page.wait_for_function("() => document.querySelector('.fxx-code').innerText.includes('stage3')")
@@ -57,6 +59,8 @@ def test_scratch(lab, explorer, screenshots):
     page.screenshot(path=screenshots / "a8.png")
     page.keyboard.press("Escape")
     explorer.get_by_role("button", name="Leave full screen").click()
-    page.evaluate("async () => { await window.fxNotebook.sessionContext.session.kernel.restart(); }")
+    page.evaluate(
+        "async () => { await window.fxNotebook.sessionContext.session.kernel.restart(); }"
+    )
     page.wait_for_timeout(1500)
     page.screenshot(path=screenshots / "a9.png")
