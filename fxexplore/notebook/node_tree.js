@@ -1,401 +1,458 @@
 // The tree of node names. Rows are windowed: only those in sight are in the page.
-// The hierarchy arrives as two Int32 arrays, `depth` and `end` (the index after the last
-// row inside), in order of execution and with parents before children.
 
-const ROW = 22;
-const SPARE = 8;
-const CAN_TICK = 1;
-const IS_MODULE = 2;
-const IS_DIM = 4;
-
-/** @param {DataView} view */
-const int32 = (view) => new Int32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
-
-/** @param {string} tag @param {string} [cls] @param {string} [text] */
-function make(tag, cls, text) {
-  const element = document.createElement(tag);
-  if (cls) element.className = cls;
-  if (text !== undefined) element.textContent = text; // never innerHTML: names are strangers' text
-  return element;
-}
-
-/** The rows and what is derived from them alone. */
-class Rows {
-  constructor(model) {
-    this.labels = model.get("labels");
-    this.notes = model.get("notes");
-    this.shapes = model.get("shapes");
-    this.counts = model.get("counts");
-    this.flops = model.get("flops");
-    this.depth = int32(model.get("depth"));
-    this.end = int32(model.get("end"));
-    this.flags = int32(model.get("flags"));
-    this.share = int32(model.get("share"));
-    this.length = this.labels.length;
-    this.parent = new Int32Array(this.length);
-    this.names = new Array(this.length);
-    this.index = new Map();
-    const open = [];
-    for (let i = 0; i < this.length; i++) {
-      while (open.length && this.end[open[open.length - 1]] <= i) open.pop();
-      const parent = open.length ? open[open.length - 1] : -1;
-      this.parent[i] = parent;
-      this.names[i] = parent < 0 ? this.labels[i] : `${this.names[parent]}.${this.labels[i]}`;
-      this.index.set(this.names[i], i);
-      if (this.end[i] > i + 1) open.push(i);
-    }
-    this.texts = null; // lower-case haystacks, made at the first search
-  }
-
-  is(i, flag) {
-    return (this.flags[i] & flag) !== 0;
-  }
-
-  /** Rows whose name or note has every word of the query. */
-  hits(query) {
-    const words = query.toLowerCase().split(/\s+/).filter(Boolean);
-    if (!words.length) return null;
-    this.texts ??= this.names.map((name, i) => `${name} ${this.notes[i]}`.toLowerCase());
-    const found = [];
-    for (let i = 0; i < this.length; i++) {
-      if (words.every((word) => this.texts[i].includes(word))) found.push(i);
-    }
-    return found;
-  }
-}
+const SPARE = 8; // rows painted above and below what is in sight
+const HITS_WAIT = 150; // milliseconds without typing before others hear of the hits
 
 class Tree {
+  id = `fxx-${Math.random().toString(36).slice(2)}`;
+  root = make("div", "fxx-tree");
+  search = make("input", "fxx-search");
+  count = make("span", "fxx-count");
+  previous = makeButton("↑", "Previous hit", () => this.toHit(-1));
+  next = makeButton("↓", "Next hit", () => this.toHit(1));
+  tickHits = makeButton("", "", () => this.act(() => this.state.toggleHits()));
+  fold = makeButton("Fold all", "Fold or unfold every module", () => this.act(() => this.state.foldAll()));
+  help = makeHelp(`${this.id}-help`);
+  helpButton = makeButton("?", "How to search", () => this.toggleHelp());
+  problem = make("div", "fxx-problem");
+  head = make("div", "fxx-row fxx-head");
+  list = make("div", "fxx-list");
+  space = make("div", "fxx-space");
+  where = make("span", "fxx-where");
+  said = make("span", "fxx-said");
+  resize = new ResizeObserver(() => this.schedule());
+  /** @type {string[]} */
+  columns = []; // that there is room for
+  /** @type {{texts: string[], width: number} | undefined} */
+  measured = undefined;
+  typed = "";
+  typedAt = 0;
+  /** @type {Map<number, {look: string, row: HTMLElement}>} */
+  painted = new Map();
+  isStale = false;
+  rowsAreStale = false;
+  /** @type {number | undefined} */
+  frame = undefined;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  waiting = undefined;
+
+  /** @param {Model} model @param {HTMLElement} el */
   constructor(model, el) {
     this.model = model;
-    this.id = `fxx-${Math.random().toString(36).slice(2)}`;
-    this.typed = "";
-    this.typedAt = 0;
-    this.build(el);
-    this.reload();
+    this.state = new TreeState(model, new Rows(model));
+    this.menu = new ColumnMenu(
+      () => model.get("columns"),
+      () => this.columns,
+      (columns) => this.state.set({ columns }),
+    );
+    this.build();
+    this.listen();
+    el.append(this.root);
+    this.show();
+    if (this.state.cursor >= 0) this.reveal(this.state.cursor);
   }
 
-  build(el) {
-    const root = make("div", "fxx-tree");
-    const bar = make("div", "fxx-find");
-    this.search = make("input", "fxx-search");
-    Object.assign(this.search, { type: "search", placeholder: "Find a node", spellcheck: false });
+  build() {
+    Object.assign(this.search, { type: "search", placeholder: "Find a node", spellcheck: false, autocomplete: "off" });
     this.search.setAttribute("aria-label", "Find a node");
-    this.count = make("span", "fxx-count");
+    this.search.setAttribute("aria-describedby", `${this.id}-problem`);
+    this.problem.id = `${this.id}-problem`;
+    this.problem.setAttribute("role", "status");
+    this.helpButton.classList.add("fxx-help-button");
+    this.helpButton.setAttribute("aria-expanded", "false");
+    this.helpButton.setAttribute("aria-controls", this.help.id);
     this.count.setAttribute("role", "status");
-    this.previous = this.button("↑", "Previous hit", () => this.toHit(-1));
-    this.next = this.button("↓", "Next hit", () => this.toHit(1));
-    this.fold = this.button("Fold all", "Fold or unfold every module", () => this.foldAll());
-    bar.append(this.search, this.count, this.previous, this.next, this.fold);
-
-    const head = make("div", "fxx-row fxx-head");
-    head.setAttribute("aria-hidden", "true");
-    head.append(make("span", "", "node"), make("span", "", "output"), make("span", "", "parameters"), make("span", "", "FLOPs"));
-
-    this.list = make("div", "fxx-list");
+    this.said.setAttribute("role", "status");
     this.list.tabIndex = 0;
     this.list.setAttribute("role", "tree");
     this.list.setAttribute("aria-label", "Nodes of the model");
     this.list.setAttribute("aria-multiselectable", "true");
-    this.space = make("div", "fxx-space");
+    this.space.setAttribute("role", "presentation");
+    const box = make("span", "fxx-search-box");
+    box.append(this.search, this.helpButton);
+    const bar = make("div", "fxx-find");
+    bar.append(box, this.count, this.previous, this.next, this.tickHits, this.fold);
+    const offline = make("div", "fxx-offline", "Not connected to a kernel: what is ticked here reaches no Python.");
+    const foot = make("div", "fxx-foot");
+    foot.append(this.where, this.said);
     this.list.append(this.space);
-    root.append(bar, head, this.list);
-    el.append(root);
+    this.root.append(offline, bar, this.problem, this.help, this.head, this.menu.list, this.list, foot);
+  }
 
-    this.search.addEventListener("input", () => this.set("query", this.search.value));
+  listen() {
+    // What is typed here is not for JupyterLab, which has shortcuts on single keys.
+    this.root.addEventListener("keydown", (event) => {
+      const isCommand = event.ctrlKey || event.metaKey || event.altKey;
+      if (event.key !== "Tab" && (!isCommand || event.key === "Enter")) event.stopPropagation();
+    });
+    this.search.addEventListener("input", () => this.state.set({ query: this.search.value }));
     this.search.addEventListener("keydown", (event) => this.onSearchKey(event));
     this.list.addEventListener("scroll", () => this.schedule(), { passive: true });
     this.list.addEventListener("keydown", (event) => this.onKey(event));
+    this.list.addEventListener("focus", () => this.onFocus());
     this.list.addEventListener("click", (event) => this.onClick(event));
     this.list.addEventListener("dblclick", (event) => this.onDoubleClick(event));
-    this.resize = new ResizeObserver(() => this.schedule());
+    this.list.addEventListener("copy", (event) => this.onCopy(event));
     this.resize.observe(this.list);
   }
 
-  button(text, title, action) {
-    const button = make("button", "fxx-button", text);
-    button.type = "button";
-    button.title = title;
-    button.setAttribute("aria-label", title);
-    button.addEventListener("click", action);
-    return button;
+  /** Something changed; several changes that come together are shown once. @param {boolean} rows */
+  invalidate(rows) {
+    this.rowsAreStale ||= rows;
+    if (this.isStale) return;
+    this.isStale = true;
+    queueMicrotask(() => this.isStale && this.show());
   }
 
-  reload() {
-    this.rows = new Rows(this.model);
-    this.refresh();
+  /** Do something that changes the state, and show it. @param {() => unknown} action */
+  act(action) {
+    this.say("");
+    const answer = action();
+    if (typeof answer === "string") this.say(answer);
+    this.show();
   }
 
-  set(trait, value) {
-    this.model.set(trait, value);
-    this.model.save_changes();
-  }
-
-  /** Compute what is visible from the traits, then paint. */
-  refresh() {
-    const { rows } = this;
-    const query = this.model.get("query");
-    if (this.search.value !== query) this.search.value = query;
-    this.selected = new Set(this.model.get("selected"));
-    this.expanded = new Set(this.model.get("expanded"));
-    const hits = rows.hits(query);
-    this.hits = hits;
-    this.hitSet = new Set(hits ?? []);
-    const kept = hits && new Uint8Array(rows.length); // 1: shown, 2: holds a hit
-    for (const hit of hits ?? []) {
-      kept[hit] |= 1;
-      for (let i = rows.parent[hit]; i >= 0 && kept[i] < 2; i = rows.parent[i]) kept[i] = 3;
-    }
-    this.kept = kept;
-
-    // Modules with a tick somewhere below.
-    this.mixed = new Set();
-    for (const name of this.selected) {
-      const start = rows.index.get(name);
-      if (start === undefined) continue;
-      for (let i = rows.parent[start]; i >= 0 && !this.mixed.has(i); i = rows.parent[i]) this.mixed.add(i);
-    }
-
-    const visible = [];
-    for (let i = 0; i < rows.length; ) {
-      if (kept && !kept[i]) {
-        i = rows.end[i];
-        continue;
-      }
-      visible.push(i);
-      i = this.isOpen(i) ? i + 1 : rows.end[i];
-    }
-    this.visible = visible;
-    this.place = new Map(visible.map((row, position) => [row, position]));
-    this.space.style.height = `${visible.length * ROW}px`;
-    this.count.textContent = hits ? `${hits.length} ${hits.length === 1 ? "hit" : "hits"}` : "";
-    this.previous.hidden = this.next.hidden = !hits?.length;
-    this.fold.textContent = this.expanded.size ? "Fold all" : "Unfold all";
+  /** Show the state as it is now. */
+  show() {
+    const { state } = this;
+    if (this.rowsAreStale) {
+      this.state = new TreeState(this.model, new Rows(this.model));
+      this.painted = new Map();
+      this.space.replaceChildren();
+    } else state.update();
+    this.isStale = this.rowsAreStale = false;
+    this.showBar();
+    this.layout();
     this.paint();
+    this.tellHits();
   }
 
-  /** A module is open if it was unfolded, or holds a hit of the search. */
-  isOpen(i) {
-    if (!this.rows.is(i, IS_MODULE)) return false;
-    return this.expanded.has(this.rows.names[i]) || (this.kept !== null && this.kept[i] > 1);
+  showBar() {
+    const { state } = this;
+    const { hits, query, problem } = state.search;
+    if (this.search.value !== query) this.search.value = query;
+    const at = hits && state.cursor >= 0 ? hits.indexOf(state.cursor) : -1;
+    const words = hits?.length === 1 ? "hit" : "hits";
+    this.count.textContent = !hits || problem ? "" : at < 0 ? `${hits.length} ${words}` : `${at + 1} of ${hits.length} ${words}`;
+    this.problem.textContent = problem;
+    this.search.setAttribute("aria-invalid", String(problem !== ""));
+    this.previous.hidden = this.next.hidden = !hits?.length;
+    const plan = state.hitsToTick();
+    this.tickHits.hidden = !plan;
+    if (plan) {
+      const isBack = plan.isDone || !plan.missing;
+      this.tickHits.disabled = plan.tooMany;
+      this.tickHits.textContent = `${plan.isDone ? "Undo" : isBack ? "Untick" : "Tick"} ${plan.hits.length}`;
+      const what = plan.isDone ? "Take back the ticks" : `${isBack ? "Untick" : "Tick"} all ${plan.hits.length} hits`;
+      label(this.tickHits, plan.tooMany ? `${plan.hits.length} are too many to tick at once` : what);
+    }
+    this.fold.hidden = hits !== null;
+    this.fold.textContent = state.isUnfolded() ? "Fold all" : "Unfold all";
+    const { rows, cursor } = state;
+    this.where.textContent = cursor < 0 ? "" : `${rows.name(cursor) || rows.label(cursor)}  ${rows.note(cursor)}`;
+  }
+
+  /** Choose the columns that there is room for; names are never crushed. */
+  layout() {
+    const { rows, lines } = this.state;
+    const wanted = COLUMNS.filter(({ id }) => this.model.get("columns").includes(id));
+    const width = this.list.clientWidth - 20 || 600;
+    const sizes = { output: this.widest(rows.shapes.words, 64, 170), parameters: 74, flops: 62 };
+    const sizeOf = (/** @type {{id: string}} */ { id }) => sizes[/** @type {"output"} */ (id)];
+    const room = () => width - wanted.reduce((sum, column) => sum + sizeOf(column), 0);
+    while (wanted.length && room() < LEAST_NAME) {
+      wanted.splice(wanted.findIndex(({ rank }) => rank === Math.min(...wanted.map((column) => column.rank))), 1);
+    }
+    this.columns = wanted.map(({ id }) => id);
+    const { style } = this.root;
+    style.setProperty("--fxx-columns", ["minmax(0, 1fr)", ...wanted.map((column) => `${sizeOf(column)}px`)].join(" "));
+    style.setProperty("--fxx-scrollbar", `${this.list.offsetWidth - this.list.clientWidth}px`);
+    style.setProperty("--fxx-step", `${Math.min(16, Math.max(5, (0.36 * room()) / lines.deepest))}px`);
+    const titles = wanted.map(({ title }) => make("span", "", title));
+    const name = make("span", "", "node");
+    for (const title of [name, ...titles]) title.setAttribute("aria-hidden", "true");
+    const isOpen = !this.menu.list.hidden;
+    this.head.replaceChildren(name, ...titles, this.menu.button);
+    if (isOpen) this.menu.update();
+  }
+
+  /** @param {string[]} texts @param {number} least @param {number} most */
+  widest(texts, least, most) {
+    if (this.measured?.texts !== texts) {
+      const longest = texts.reduce((a, b) => (b.length > a.length ? b : a), "");
+      const pen = /** @type {CanvasRenderingContext2D} */ (make("canvas").getContext("2d"));
+      pen.font = getComputedStyle(this.root).font;
+      this.measured = { texts, width: Math.ceil(pen.measureText(longest).width) + 12 };
+    }
+    return Math.min(most, Math.max(least, this.measured.width));
   }
 
   schedule() {
     this.frame ??= requestAnimationFrame(() => {
       this.frame = undefined;
+      this.layout();
       this.paint();
     });
   }
 
+  /** Put the rows in sight into the page; those that are there already stay. */
   paint() {
+    const { lines, cursor } = this.state;
+    this.space.style.height = `${lines.count * ROW}px`;
     const first = Math.max(0, Math.floor(this.list.scrollTop / ROW) - SPARE);
-    const last = Math.min(
-      this.visible.length,
-      Math.ceil((this.list.scrollTop + (this.list.clientHeight || 480)) / ROW) + SPARE,
-    );
-    const painted = document.createDocumentFragment();
-    for (let position = first; position < last; position++) painted.append(this.row(position));
-    this.space.replaceChildren(painted);
-    const focused = this.rows.index.get(this.model.get("focused"));
-    if (focused !== undefined && this.place.has(focused)) {
-      this.list.setAttribute("aria-activedescendant", `${this.id}-${focused}`);
-    } else {
-      this.list.removeAttribute("aria-activedescendant");
+    const last = Math.min(lines.count, Math.ceil((this.list.scrollTop + (this.list.clientHeight || 480)) / ROW) + SPARE);
+    const at = cursor < 0 ? NONE : lines.place[cursor];
+    const places = [];
+    if (at >= 0 && at < first) places.push(at); // the focused row is there wherever one scrolls
+    for (let place = first; place < last; place++) places.push(place);
+    if (at >= last) places.push(at);
+
+    const before = this.painted;
+    this.painted = new Map();
+    for (const place of places) {
+      const key = lines.keys[place];
+      const look = this.lookOf(key, place);
+      const text = JSON.stringify(look);
+      const old = before.get(key);
+      const row = old?.look === text ? old.row : makeRow(this.state.rows, key, look);
+      row.style.transform = `translateY(${place * ROW}px)`;
+      this.painted.set(key, { look: text, row });
     }
+    // A row that stays is not moved in the page: a mouse button may be down on it.
+    for (const [key, { row }] of before) if (this.painted.get(key)?.row !== row) row.remove();
+    let n = 0;
+    for (const { row } of this.painted.values()) {
+      if (this.space.children[n] !== row) this.space.insertBefore(row, this.space.children[n] ?? null);
+      n++;
+    }
+    if (at >= 0) this.list.setAttribute("aria-activedescendant", `${this.id}-${cursor}`);
+    else this.list.removeAttribute("aria-activedescendant");
   }
 
-  row(position) {
-    const { rows } = this;
-    const i = this.visible[position];
-    const name = rows.names[i];
-    const isModule = rows.is(i, IS_MODULE);
-    const ticked = this.selected.has(name);
-    const row = make("div", "fxx-row");
-    row.id = `${this.id}-${i}`;
-    row.dataset.row = String(i);
-    row.dataset.name = name;
-    row.style.transform = `translateY(${position * ROW}px)`;
-    row.title = `${name}\n${rows.notes[i]}`;
-    row.setAttribute("role", "treeitem");
-    row.setAttribute("aria-level", String(rows.depth[i] + 1));
-    row.setAttribute("aria-label", `${rows.labels[i]}, ${rows.notes[i]}`);
-    if (isModule) row.setAttribute("aria-expanded", String(this.isOpen(i)));
-    row.setAttribute("aria-checked", ticked ? "true" : this.mixed.has(i) ? "mixed" : "false");
-    if (!rows.is(i, CAN_TICK)) row.setAttribute("aria-disabled", "true");
-    row.classList.toggle("fxx-hit", this.hitSet.has(i));
-    row.classList.toggle("fxx-focused", this.model.get("focused") === name);
-    row.classList.toggle("fxx-dim", rows.is(i, IS_DIM));
-
-    const main = make("span", "fxx-main");
-    main.style.paddingLeft = `${rows.depth[i] * 16}px`;
-    main.append(make("span", "fxx-fold", isModule ? (this.isOpen(i) ? "▾" : "▸") : ""));
-    const box = make("span", "fxx-box", ticked ? "✓" : this.mixed.has(i) ? "–" : "");
-    box.classList.toggle("fxx-on", ticked || this.mixed.has(i));
-    box.classList.toggle("fxx-off", !rows.is(i, CAN_TICK));
-    main.append(box, make("span", "fxx-name", rows.labels[i]), make("span", "fxx-note", rows.notes[i]));
-    const parameters = make("span", "fxx-number", rows.counts[i]);
-    if (rows.share[i]) parameters.style.setProperty("--fxx-share", `${rows.share[i]}%`);
-    const [shape, flops] = [rows.shapes[i], rows.flops[i]].map((text) => make("span", "fxx-number", text));
-    row.append(main, shape, parameters, flops);
-    return row;
+  /** @param {number} key @param {number} place @returns {Look} */
+  lookOf(key, place) {
+    const { rows, lines, inside, cursor } = this.state;
+    return {
+      id: `${this.id}-${key}`,
+      level: lines.levels[place],
+      position: lines.positions[place],
+      siblings: lines.siblings[rows.parentOf(key) + 1],
+      tick: this.state.tickOf(key),
+      inside: inside[key],
+      open: rows.hasInside(key) ? this.state.isOpen(key) : undefined,
+      hit: ((this.state.kept?.[key] ?? 0) & HIT) !== 0,
+      focused: key === cursor,
+      columns: this.columns,
+    };
   }
 
-  rowOf(event) {
-    const row = event.target.closest?.("[data-row]");
-    return row ? Number(row.dataset.row) : undefined;
+  /** Others hear of the hits when the typing pauses. */
+  tellHits() {
+    clearTimeout(this.waiting);
+    const { search, rows } = this.state;
+    const hits = (search.hits ?? []).slice(0, MOST_HITS).map((i) => rows.names[i]);
+    if (same(this.model.get("hits"), hits)) return;
+    this.waiting = setTimeout(() => this.state.set({ hits }), HITS_WAIT);
   }
 
+  /** @param {string} words */
+  say(words) {
+    this.said.textContent = words;
+  }
+
+  toggleHelp() {
+    this.help.hidden = !this.help.hidden;
+    this.helpButton.setAttribute("aria-expanded", String(!this.help.hidden));
+  }
+
+  /** @param {Event} event */
+  keyOf(event) {
+    const row = event.target instanceof Element && event.target.closest("[data-key]");
+    return row instanceof HTMLElement ? Number(row.dataset.key) : undefined;
+  }
+
+  /** @param {Event} event @param {string} cls */
+  isOn(event, cls) {
+    return event.target instanceof Element && event.target.classList.contains(cls);
+  }
+
+  /** @param {MouseEvent} event */
   onClick(event) {
-    const i = this.rowOf(event);
-    if (i === undefined) return;
-    this.focus(i);
-    if (event.target.classList.contains("fxx-fold")) this.toggleFold(i);
-    else if (event.target.classList.contains("fxx-box")) this.toggleTick(i);
+    const key = this.keyOf(event);
+    if (key === undefined) return;
+    if (this.isOn(event, "fxx-copy")) return this.copy(key);
+    this.list.focus({ preventScroll: true });
+    this.act(() => {
+      this.state.moveTo(key);
+      if (this.isOn(event, "fxx-fold")) this.state.toggleFold(key);
+      return this.isOn(event, "fxx-box") ? this.state.toggleTick(key) : "";
+    });
   }
 
+  /** @param {MouseEvent} event */
   onDoubleClick(event) {
-    const i = this.rowOf(event);
-    const control = event.target.classList;
-    if (i !== undefined && !control.contains("fxx-fold") && !control.contains("fxx-box")) this.toggleFold(i);
+    const key = this.keyOf(event);
+    const isControl = ["fxx-fold", "fxx-box", "fxx-copy"].some((cls) => this.isOn(event, cls));
+    if (key !== undefined && !isControl) this.act(() => this.state.toggleFold(key));
   }
 
-  toggleFold(i) {
-    if (!this.rows.is(i, IS_MODULE)) return;
-    const name = this.rows.names[i];
-    const expanded = this.model.get("expanded");
-    this.set("expanded", this.expanded.has(name) ? expanded.filter((other) => other !== name) : [...expanded, name]);
+  /** @param {ClipboardEvent} event */
+  onCopy(event) {
+    const { cursor, rows } = this.state;
+    if (cursor < 0 || rows.isRun(cursor) || document.getSelection()?.toString()) return;
+    event.clipboardData?.setData("text/plain", rows.names[cursor]);
+    event.preventDefault();
+    event.stopPropagation();
+    this.say(`Copied ${rows.names[cursor]}`);
   }
 
-  toggleTick(i) {
-    if (!this.rows.is(i, CAN_TICK)) return;
-    const name = this.rows.names[i];
-    const selected = this.model.get("selected");
-    this.set("selected", this.selected.has(name) ? selected.filter((other) => other !== name) : [...selected, name]);
+  /** @param {number} key */
+  copy(key) {
+    const name = this.state.rows.names[key];
+    this.say(copyText(name) ? `Copied ${name}` : `The browser refused to copy; the name is ${name}`);
   }
 
-  foldAll() {
-    const modules = this.rows.names.filter((_, i) => this.rows.is(i, IS_MODULE));
-    this.set("expanded", this.expanded.size ? [] : modules);
+  /** The list got the keyboard: it acts on a row from now on. */
+  onFocus() {
+    const { state } = this;
+    if (state.cursor >= 0 && state.lines.place[state.cursor] >= 0) return;
+    state.cursor = state.lines.count ? state.lines.keys[0] : NONE;
+    this.show();
   }
 
-  focus(i) {
-    this.set("focused", this.rows.names[i]);
-    this.reveal(i);
+  /** @param {number} key */
+  goTo(key) {
+    this.act(() => this.state.moveTo(key));
+    this.reveal(key);
   }
 
-  /** Scroll a visible row into sight. */
-  reveal(i) {
-    const position = this.place.get(i);
-    if (position === undefined) return;
-    const top = position * ROW;
+  /** Scroll a line into sight. @param {number} key */
+  reveal(key) {
+    const place = this.state.lines.place[key];
+    if (place < 0) return;
+    const top = place * ROW;
     const { scrollTop, clientHeight } = this.list;
     if (top < scrollTop) this.list.scrollTop = top;
     else if (top + ROW > scrollTop + clientHeight) this.list.scrollTop = top + ROW - clientHeight;
+    this.paint();
   }
 
   /** The other side moved the focus: unfold the way there. */
   onFocused() {
-    const i = this.rows.index.get(this.model.get("focused"));
-    if (i !== undefined && !this.place.has(i)) {
-      const outer = [];
-      for (let p = this.rows.parent[i]; p >= 0; p = this.rows.parent[p]) outer.push(this.rows.names[p]);
-      this.set("expanded", [...new Set([...this.model.get("expanded"), ...outer.reverse()])]);
-    }
-    if (i !== undefined) this.reveal(i);
-    this.paint();
+    const { state } = this;
+    if (this.rowsAreStale) return;
+    const name = this.model.get("focused");
+    if (state.cursor >= 0 && name === state.rows.name(state.cursor)) return;
+    const i = state.rows.index.get(name) ?? NONE;
+    state.cursor = i;
+    if (i >= 0 && state.lines.place[i] < 0) state.openTo(i);
+    this.show();
+    if (i >= 0) this.reveal(i);
   }
 
+  /** @param {number} step */
   toHit(step) {
-    const hits = this.hits ?? [];
-    if (!hits.length) return;
-    const at = this.rows.index.get(this.model.get("focused")) ?? -1;
+    const { hits } = this.state.search;
+    if (!hits?.length) return;
+    const at = this.state.cursor < 0 ? NONE : this.state.rows.first(this.state.cursor);
     const after = hits.find((hit) => hit > at) ?? hits[0];
     const before = hits.findLast((hit) => hit < at) ?? hits[hits.length - 1];
-    this.focus(step > 0 ? after : before);
+    const hit = step > 0 ? after : before;
+    this.state.openTo(hit);
+    this.goTo(hit);
   }
 
+  /** @param {KeyboardEvent} event */
   onSearchKey(event) {
-    event.stopPropagation(); // JupyterLab would take the keys for its own
     if (event.key === "Enter") this.toHit(event.shiftKey ? -1 : 1);
-    else if (event.key === "Escape" && this.search.value) this.set("query", "");
+    else if (event.key === "Escape" && this.search.value) this.state.set({ query: "" });
     else if (event.key === "ArrowDown") this.list.focus();
     else return;
     event.preventDefault();
   }
 
+  /** @param {KeyboardEvent} event */
   onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    event.stopPropagation();
-    const focused = this.rows.index.get(this.model.get("focused"));
-    const at = this.place.get(focused) ?? -1;
-    if (!this.act(event.key, at < 0 ? undefined : focused, at)) return;
+    const isLetter = event.key.length === 1 && event.key !== " " && event.key !== "*";
+    if (!isLetter) this.typed = "";
+    if (isLetter) this.typeAhead(event.key);
+    else if (!this.move(event.key) && !this.change(event.key)) return;
     event.preventDefault();
   }
 
-  /** Do what a key means in a tree; says whether it means anything. */
-  act(key, i, at) {
+  /** Keys that move; says whether this is one. @param {string} key */
+  move(key) {
+    const { lines, rows, cursor } = this.state;
+    const at = cursor < 0 ? NONE : lines.place[cursor];
     const page = Math.max(1, Math.floor(this.list.clientHeight / ROW) - 1);
+    /** @type {Record<string, number>} */
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     if (key in steps) {
-      const position = Math.min(this.visible.length - 1, Math.max(0, at + steps[key]));
-      if (this.visible.length) this.focus(this.visible[position]);
-    } else if (i !== undefined && key === "ArrowRight") {
-      if (this.rows.is(i, IS_MODULE) && !this.isOpen(i)) this.toggleFold(i);
-      else if (this.isOpen(i)) this.focus(this.visible[at + 1]);
-    } else if (i !== undefined && key === "ArrowLeft") {
-      if (this.isOpen(i) && this.expanded.has(this.rows.names[i])) this.toggleFold(i);
-      else if (this.rows.parent[i] >= 0) this.focus(this.rows.parent[i]);
-    } else if (i !== undefined && key === " ") {
-      this.toggleTick(i);
-    } else if (i !== undefined && key === "Enter") {
-      if (this.rows.is(i, IS_MODULE)) this.toggleFold(i);
-      else this.toggleTick(i);
-    } else if (i !== undefined && key === "*") {
-      this.unfoldSiblings(i);
-    } else if (key.length === 1) {
-      this.typeAhead(key, at);
-    } else {
-      return false;
-    }
+      const goal = Math.min(lines.count - 1, Math.max(0, at + steps[key]));
+      if (lines.count) this.goTo(lines.keys[goal]);
+    } else if (key === "ArrowRight" && at >= 0) {
+      if (this.state.isOpen(cursor)) this.goTo(lines.keys[at + 1]);
+      else this.act(() => this.state.toggleFold(cursor));
+    } else if (key === "ArrowLeft" && at >= 0) {
+      if (this.state.isOpen(cursor)) this.act(() => this.state.toggleFold(cursor));
+      else if (rows.parentOf(cursor) >= 0) this.goTo(rows.parentOf(cursor));
+    } else return false;
     return true;
   }
 
-  unfoldSiblings(i) {
-    const siblings = this.rows.names.filter(
-      (_, j) => this.rows.parent[j] === this.rows.parent[i] && this.rows.is(j, IS_MODULE),
-    );
-    this.set("expanded", [...new Set([...this.model.get("expanded"), ...siblings])]);
+  /** Keys that change something; says whether this is one. @param {string} key */
+  change(key) {
+    const { state } = this;
+    const { cursor } = state;
+    if (key === "Escape" && state.search.query) state.set({ query: "" });
+    else if (cursor < 0 || state.lines.place[cursor] < 0) return false;
+    else if (key === " ") this.act(() => state.toggleTick(cursor));
+    else if (key === "Enter") this.act(() => (state.rows.hasInside(cursor) ? state.toggleFold(cursor) : state.toggleTick(cursor)));
+    else if (key === "*") this.act(() => state.unfoldSiblings(cursor));
+    else return false;
+    return true;
   }
 
-  /** Letters typed within a second of each other look for a label that starts with them. */
-  typeAhead(key, at) {
+  /** Letters typed within a second of each other look for a label that starts with them. @param {string} letter */
+  typeAhead(letter) {
+    const { lines, rows, cursor } = this.state;
     const now = performance.now();
-    this.typed = (now - this.typedAt < 1000 ? this.typed : "") + key.toLowerCase();
+    this.typed = (now - this.typedAt < 1000 ? this.typed : "") + letter.toLowerCase();
     this.typedAt = now;
+    const at = cursor < 0 ? NONE : lines.place[cursor];
     const from = this.typed.length > 1 ? Math.max(0, at) : at + 1;
-    for (let step = 0; step < this.visible.length; step++) {
-      const i = this.visible[(from + step) % this.visible.length];
-      if (this.rows.labels[i].toLowerCase().startsWith(this.typed)) return this.focus(i);
+    for (let step = 0; step < lines.count; step++) {
+      const key = lines.keys[(from + step) % lines.count];
+      if (!rows.label(key).toLowerCase().startsWith(this.typed)) continue;
+      this.goTo(key);
+      return;
     }
   }
 
   destroy() {
     this.resize.disconnect();
+    clearTimeout(this.waiting);
     if (this.frame !== undefined) cancelAnimationFrame(this.frame);
+    this.root.remove();
   }
 }
 
+const ROW_TRAITS = ["labels", "classes", "notes", "shapes", "marks", "depth", "flags", "runs", "parameters", "flops", "whole"];
+const STATE_TRAITS = ["selected", "expanded", "open_runs", "query", "columns"];
+
+/** @param {{model: Model, el: HTMLElement}} context */
 function render({ model, el }) {
   const tree = new Tree(model, el);
-  const handlers = {
-    "change:labels": () => tree.reload(),
-    "change:selected": () => tree.refresh(),
-    "change:expanded": () => tree.refresh(),
-    "change:query": () => tree.refresh(),
-    "change:focused": () => tree.onFocused(),
-  };
-  for (const [event, handler] of Object.entries(handlers)) model.on(event, handler);
+  /** @type {[string, () => void][]} */
+  const handlers = [
+    ...ROW_TRAITS.map((trait) => /** @type {[string, () => void]} */ ([`change:${trait}`, () => tree.invalidate(true)])),
+    ...STATE_TRAITS.map((trait) => /** @type {[string, () => void]} */ ([`change:${trait}`, () => tree.invalidate(false)])),
+    ["change:focused", () => tree.onFocused()],
+  ];
+  for (const [event, handler] of handlers) model.on(event, handler);
   return () => {
-    for (const [event, handler] of Object.entries(handlers)) model.off(event, handler);
+    for (const [event, handler] of handlers) model.off(event, handler);
     tree.destroy();
   };
 }

@@ -2,30 +2,84 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
+import re
 from array import array
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import anywidget
 import traitlets
 
-from fxexplore.model_graph.graph import ModelGraph, Module, Node
+from fxexplore.model_graph.graph import ModelGraph, Module, Node, Row
 from fxexplore.views.diagram import opening_fold
-from fxexplore.views.numbers import shape_text, short_count
-from fxexplore.views.outline import description
+from fxexplore.views.numbers import shape_text
+from fxexplore.views.outline import description, marks
+from fxexplore.views.runs import runs
 
 _HERE = pathlib.Path(__file__).parent
-_CAN_TICK, _IS_MODULE, _IS_DIM = 1, 2, 4
+_COLUMNS = ("output", "parameters", "flops")
+_MOST_NAMES = 100  # of unfolded modules that travel by name
+_FLAGS = {
+    "tickable": 1,
+    "module": 2,
+    "operation": 4,
+    "size": 8,
+    "full name": 16,
+    "never ran": 32,
+}
+
+
+def _pack_texts(texts: Sequence[str], _: Any) -> dict[str, Any]:
+    """Texts as the wire has them: each once, and which of them stands in each row."""
+    places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    return {"words": list(places), "of": _int32(places[text] for text in texts)}
+
+
+def _pack_subset(names: Collection[str], tree: NodeTree, ordered: Sequence[str]) -> list[Any]:
+    """Some of the ordered names as the wire has them.
+
+    Few travel by name. Many travel as places in the order: where a stretch of names starts,
+    where it ends, where the next one starts, ... Unfolding all of 20,000 modules is two numbers.
+    """
+    if len(names) <= _MOST_NAMES:
+        return list(names)
+    chosen = set(names)
+    is_in = [False, *(name in chosen for name in ordered), False]
+    return [i for i in range(len(ordered) + 1) if is_in[i] != is_in[i + 1]]
+
+
+def _unpack_subset(value: list[Any], ordered: Sequence[str]) -> list[str]:
+    if not value or isinstance(value[0], str):
+        return value
+    return [name for i in range(0, len(value), 2) for name in ordered[value[i] : value[i + 1]]]
+
+
+def _texts(**tags: Any) -> Any:
+    # Without a trait for the elements: checking each of 100,000 would take longer than to make them.
+    return traitlets.List().tag(sync=True, to_json=_pack_texts, **tags)
+
+
+def _module(*names: str) -> str:
+    """Several files as one ES module, which has no file to import others from.
+
+    It is saved in every notebook with a tree, so lines that are comments stay behind.
+    """
+    whole = "\n".join((_HERE / name).read_text("utf-8") for name in names)
+    return re.sub(r"^ *(/\*\*((?!\*/).)*\*/|//[^\n]*)\n", "", whole, flags=re.MULTILINE | re.DOTALL)
 
 
 class NodeTree(anywidget.AnyWidget):
     """A collapsible tree of qualified names with ticks.
 
-    The rows are described once; ticking, folding and searching change one trait each.
+    The rows are described once; ticking, folding and searching change one trait each. A graph
+    that is set later, such as the same one with more facts, sends the columns that differ.
 
     Args:
         graph: the model to show.
-        **kwargs: initial values of traits.
+        only: names of nodes that exist in the graph's mode, and not in the other one.
+        **traits: initial values of traits.
 
     Example:
         >>> from torch import nn
@@ -33,76 +87,181 @@ class NodeTree(anywidget.AnyWidget):
         >>> tree = NodeTree(open_model(nn.Sequential(nn.Linear(4, 2), nn.ReLU())))
         >>> tree.labels
         ['input', '0', '1']
+        >>> tree.selected = ["1"]
     """
 
-    _esm = _HERE / "node_tree.js"
+    _esm = _module(
+        "node_tree_rows.js",
+        "node_tree_search.js",
+        "node_tree_state.js",
+        "node_tree_parts.js",
+        "node_tree.js",
+    )
     _css = _HERE / "node_tree.css"
 
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
     """Names of the ticked nodes and modules, in the order of ticking."""
 
-    expanded = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    expanded = traitlets.List().tag(
+        sync=True,
+        to_json=lambda names, tree: _pack_subset(names, tree, tree._modules),
+        from_json=lambda value, tree: _unpack_subset(value, tree._modules),
+    )
     """Paths of the modules that are unfolded."""
+
+    open_runs = traitlets.List().tag(
+        sync=True,
+        to_json=lambda names, tree: _pack_subset(names, tree, tree._run_names),
+        from_json=lambda value, tree: _unpack_subset(value, tree._run_names),
+    )
+    """The runs of siblings that are open, each by the name of its first sibling."""
 
     focused = traitlets.Unicode().tag(sync=True)
     """Name of the row that the keyboard acts on; ``""`` for none."""
 
     query = traitlets.Unicode().tag(sync=True)
-    """Words that the shown rows have in their name or class."""
+    """What the tree is searched for: words, names with ``*`` and ``?``, ``class:Conv2d``,
+    ``op:add``, ``shape:56``, ``params>1M``, ``flops<1G``; all of them must hold."""
 
-    labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    hits = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    """Names that the query finds, at most 2,000; a view of the tree fills it in."""
+
+    columns = traitlets.List(traitlets.Enum(_COLUMNS), list(_COLUMNS)).tag(sync=True)
+    """The columns beside the names that are shown, where there is room."""
+
+    labels = _texts()
     """What stands in each row, in order of execution: the name inside its module."""
 
-    notes = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    classes = _texts()
+    """The class of each row's module, or the name of its operation."""
+
+    notes = _texts()
     """The class with its arguments, or where the operation is in the code."""
 
-    shapes = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    shapes = _texts()
     """The shape of each row's output; ``""`` where it is not known."""
 
-    counts = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    """The number of parameters of each row, in three digits."""
-
-    flops = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    """The floating point operations of each row, in three digits; ``""`` if not known."""
+    marks = _texts()
+    """What is special about each row: lines of short words, a colon, and what they mean."""
 
     depth = traitlets.Bytes().tag(sync=True)
     """How many modules each row is in (int32)."""
 
-    end = traitlets.Bytes().tag(sync=True)
-    """The index of the row after the last one that each row contains (int32)."""
-
     flags = traitlets.Bytes().tag(sync=True)
-    """For each row 1 if it can be ticked, plus 2 for a module, 4 for a size (int32)."""
+    """Sums of 1 for a row that can be ticked, 2 for a module, 4 for an operation, 8 for an
+    operation on sizes, 16 if the label is the whole name, 32 for what never ran (int32)."""
 
-    share = traitlets.Bytes().tag(sync=True)
-    """Each row's share of the model's parameters in percent (int32)."""
+    runs = traitlets.Bytes().tag(sync=True)
+    """The first row and the length of each run of siblings with the same structure (int32)."""
 
-    def __init__(self, graph: ModelGraph, **kwargs: Any) -> None:
-        kwargs.setdefault("expanded", opening_fold(graph))
-        super().__init__(**_described(graph), **kwargs)
+    parameters = traitlets.Bytes().tag(sync=True)
+    """The number of parameters of each row (float64)."""
+
+    flops = traitlets.Bytes().tag(sync=True)
+    """The floating point operations of each row; not a number where unknown (float64)."""
+
+    whole = traitlets.Float().tag(sync=True)
+    """The number of parameters of the model."""
+
+    def __init__(self, graph: ModelGraph, *, only: Iterable[str] = (), **traits: Any) -> None:
+        self._graph = graph
+        self._only = frozenset(only)
+        traits.setdefault("expanded", opening_fold(graph))
+        super().__init__(**self._describe(), **traits)
+
+    @property
+    def graph(self) -> ModelGraph:
+        """The model that is shown. Of another one, what is still there stays as it was."""
+        return self._graph
+
+    @graph.setter
+    def graph(self, graph: ModelGraph) -> None:
+        self._graph = graph
+        self._update()
+
+    @property
+    def only(self) -> frozenset[str]:
+        """Names of the nodes that exist in the graph's mode, and not in the other one."""
+        return self._only
+
+    @only.setter
+    def only(self, names: Iterable[str]) -> None:
+        self._only = frozenset(names)
+        self._update()
+
+    def _update(self) -> None:
+        with self.hold_sync():
+            before = (self._modules, self._run_names)
+            for trait, value in self._describe().items():
+                self.set_trait(trait, value)
+            known = self._graph.index
+            self.selected = [name for name in self.selected if name in known]
+            self.expanded = [path for path in self.expanded if path in known]
+            self.open_runs = [name for name in self.open_runs if name in set(self._run_names)]
+            self.focused = self.focused if self.focused in known else ""
+            if before != (self._modules, self._run_names):
+                # What travels as places has other places now.
+                self.send_state(["expanded", "open_runs"])
+
+    def _describe(self) -> dict[str, Any]:
+        rows = self._graph.rows
+        items = [row.item for row in rows]
+        found = runs(self._graph)
+        self._modules = [row.name for row in rows if isinstance(row.item, Module)]
+        self._run_names = [rows[run.first].name for run in found]
+        labels, is_full = _labels(rows)
+        return {
+            "labels": labels,
+            "classes": [_class(item) for item in items],
+            "notes": [description(item) for item in items],
+            "shapes": ["" if item.shape is None else shape_text(item.shape) for item in items],
+            "marks": [self._marks(row) for row in rows],
+            "depth": _int32(row.depth for row in rows),
+            "flags": _int32(
+                _flags(item) | full * _FLAGS["full name"]
+                for item, full in zip(items, is_full, strict=True)
+            ),
+            "runs": _int32(number for run in found for number in (run.first, run.count)),
+            "parameters": _float64(item.parameters for item in items),
+            "flops": _float64(math.nan if item.flops is None else item.flops for item in items),
+            "whole": float(self._graph.parameters),
+        }
+
+    def _marks(self, row: Row) -> str:
+        found = marks(row.item, only_in=self._graph.mode if row.name in self._only else "")
+        return "\n".join(f"{words}: {' '.join(why.split())}" for words, why in found.items())
 
 
-def _described(graph: ModelGraph) -> dict[str, Any]:
-    items = [row.item for row in graph.rows]
-    whole = max(graph.parameters, 1)
-    return {
-        "labels": [graph.label(row.name) for row in graph.rows],
-        "notes": [description(item) for item in items],
-        "shapes": ["" if item.shape is None else shape_text(item.shape) for item in items],
-        "counts": [short_count(item.parameters) if item.parameters else "" for item in items],
-        "flops": [short_count(item.flops) if item.flops else "" for item in items],
-        "depth": _int32(row.depth for row in graph.rows),
-        "end": _int32(row.end for row in graph.rows),
-        "flags": _int32(_flags(item) for item in items),
-        "share": _int32(-(-100 * item.parameters // whole) for item in items),
-    }
+def _labels(rows: Sequence[Row]) -> tuple[list[str], list[bool]]:
+    """Each row's name inside the module that it is shown in, and whether that is all of it."""
+    labels, is_full = [], []
+    outer: list[str] = []
+    for row in rows:
+        del outer[row.depth :]
+        prefix = f"{outer[-1]}." if outer else ""
+        is_inside = row.name.startswith(prefix)
+        labels.append(row.name[len(prefix) :] if is_inside else row.name)
+        is_full.append(not is_inside)
+        outer.append(row.name)
+    return labels, is_full
 
 
-def _int32(numbers: Any) -> bytes:
+def _int32(numbers: Iterable[int]) -> bytes:
     return array("i", numbers).tobytes()
+
+
+def _float64(numbers: Iterable[float]) -> bytes:
+    return array("d", numbers).tobytes()
+
+
+def _class(item: Node | Module) -> str:
+    if isinstance(item, Module):
+        return item.cls
+    return item.kind if item.kind in ("input", "parameter") else item.target
 
 
 def _flags(item: Node | Module) -> int:
     if isinstance(item, Module):
-        return _IS_MODULE | (_CAN_TICK if item.returns else 0)
-    return _CAN_TICK | (_IS_DIM if item.kind == "size" else 0)
+        ticks = _FLAGS["tickable"] if item.returns and item.ran else 0
+        return ticks | _FLAGS["module"] | (0 if item.ran else _FLAGS["never ran"])
+    return _FLAGS["tickable"] | _FLAGS.get(item.kind if item.kind != "module" else "", 0)

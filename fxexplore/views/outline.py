@@ -17,16 +17,44 @@ def description(item: Node | Module) -> str:
     """What stands beside a name: the class with its arguments, or what is computed where.
 
     Example:
-        >>> description(Node("relu_1", "module", "ReLU", call=2, calls=2))
-        'ReLU · call 2 of 2'
+        >>> description(Node("fc", "module", "Linear", detail="512, 10"))
+        'Linear(512, 10)'
+        >>> description(Node("add", "operation", "add", source="resnet.py:103"))
+        'operation · resnet.py:103'
     """
-    if isinstance(item, Module):
-        return item.cls
-    if item.kind == "module":
-        text = f"{item.target}({item.detail})" if item.detail else item.target
-        return f"{text} · call {item.call} of {item.calls}" if item.calls > 1 else text
-    words = {"operation": "operation", "size": "size", "parameter": "parameter", "input": "input"}
-    return f"{words[item.kind]} · {item.source}" if item.source else words[item.kind]
+    if isinstance(item, Module) or item.kind == "module":
+        cls = item.cls if isinstance(item, Module) else item.target
+        return f"{cls}({item.detail})" if item.detail else cls
+    return f"{item.kind} · {item.source}" if item.source else item.kind
+
+
+def marks(item: Node | Module, *, only_in: str = "") -> dict[str, str]:
+    """What is special about a node or module: short words, and what they mean.
+
+    Args:
+        item: the node or module.
+        only_in: the mode that it exists in, if it is only one.
+
+    Example:
+        >>> marks(Node("relu_1", "module", "ReLU", call=2, calls=2, shared=("act",)))
+        {'call 2 of 2': 'the same module is called 2 times', 'shared': 'the same as act'}
+    """
+    found = {}
+    if isinstance(item, Module) and not item.ran:
+        found["never ran"] = "registered in the model; nothing of it ran"
+    if only_in:
+        found[f"{only_in} only"] = f"exists in {only_in} mode only"
+    if item.calls > 1:
+        call = f"{item.calls} calls" if isinstance(item, Module) else f"call {item.call} of {item.calls}"
+        found[call] = f"the same module is called {item.calls} times"
+    if item.shared:
+        found["shared"] = f"the same as {', '.join(item.shared)}"
+    if item.frozen:
+        is_whole = item.frozen >= item.parameters
+        found["frozen" if is_whole else "partly frozen"] = (
+            f"{short_count(item.frozen)} of {short_count(item.parameters)} parameters need no gradient"
+        )
+    return found
 
 
 def to_text(graph: ModelGraph, expanded: Collection[str] | None = None) -> str:
@@ -99,7 +127,7 @@ def _facts(graph: ModelGraph) -> str:
 def _line(graph: ModelGraph, row: Row, ticked: Mapping[str, str]) -> str:
     name = html.escape(graph.label(row.name))
     mark = "☑ " if row.name in ticked else ""
-    facts = [description(row.item)]
+    facts = [description(row.item), *marks(row.item)]
     if row.item.shape is not None:
         facts.append(shape_text(row.item.shape))
     if row.item.parameters:

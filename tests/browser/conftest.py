@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from playwright import sync_api
 
+from .widget_page import WidgetPage
+
 REPOSITORY = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # The last flag proves that nothing needs a network.
@@ -61,6 +63,15 @@ def screenshots():
     folder = Path(os.environ.get("FXEXPLORE_SCREENSHOTS", REPOSITORY / "screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def widget_page(browser, screenshots):
+    """A bare page for one widget, without JupyterLab; see its class."""
+    page = WidgetPage(browser, screenshots)
+    yield page
+    page.leave()
+    assert page.errors == []
 
 
 @pytest.fixture(scope="session")

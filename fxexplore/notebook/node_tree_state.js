@@ -1,0 +1,247 @@
+// What is unfolded, ticked and found, and how it changes. The model's traits are the truth;
+// what is kept here is made from them.
+
+const MOST_HITS = 2000; // that are told to others, and that can be ticked at once
+
+/** @typedef {{get(trait: string): any, set(trait: string, value: any): void, save_changes(): void,
+ *   on(event: string, handler: () => void): void, off(event: string, handler: () => void): void}} Model */
+
+const HIT = 1;
+const HOLDS_HIT = 2;
+const SHOWN = 4; // by a search although it is no hit
+
+class TreeState {
+  /** @param {Model} model @param {Rows} rows */
+  constructor(model, rows) {
+    this.model = model;
+    this.rows = rows;
+    this.search = new Search(rows);
+    /** @type {Uint8Array | null} */
+    this.kept = null; // by key, what a search shows and why
+    this.extra = NONE; // the row that is SHOWN
+    /** @type {Set<number>} */
+    this.toggled = new Set(); // keys folded or unfolded against what the search would show
+    /** @type {{before: string[], after: string[]} | null} */
+    this.undo = null; // the selection before and after all hits were ticked
+    this.cursor = rows.index.get(model.get("focused")) ?? NONE; // the key that the keyboard acts on
+    this.runTickable = new Int32Array(rows.runs);
+    for (let i = 0; i < rows.length; i++) {
+      if (rows.runOf[i] >= 0 && rows.is(i, TICKABLE)) this.runTickable[rows.runOf[i]]++;
+    }
+    this.expanded = new Uint8Array(0);
+    this.openRuns = new Uint8Array(0);
+    this.ticked = new Uint8Array(0);
+    this.inside = new Int32Array(0);
+    this.runTicked = new Int32Array(0);
+    this.lines = this.update();
+  }
+
+  /** Make everything anew from the traits. @returns {ReturnType<typeof linesInSight>} */
+  update() {
+    const { model, rows } = this;
+    this.expanded = rows.unpack(model.get("expanded"), rows.modules);
+    this.openRuns = rows.unpack(model.get("open_runs"), rows.runKeys);
+    this.countTicks(model.get("selected"));
+    if (model.get("query") !== this.search.query) this.find(model.get("query"));
+    this.lines = linesInSight(
+      rows,
+      (key) => this.isOpen(key),
+      (key) => this.kept?.[key] === HIT,
+      this.kept,
+    );
+    return this.lines;
+  }
+
+  /** @param {string} query */
+  find(query) {
+    this.search.find(query);
+    this.toggled.clear();
+    this.undo = null;
+    this.extra = NONE;
+    this.keep();
+  }
+
+  /** Mark what a search leaves: hits, what contains them, and the row that others ask for. */
+  keep() {
+    const { hits } = this.search;
+    this.kept = hits && new Uint8Array(this.rows.keys);
+    for (const hit of hits ?? []) this.mark(hit, HIT);
+    if (this.extra >= 0) this.mark(this.extra, SHOWN);
+  }
+
+  /** @param {number} i @param {number} why */
+  mark(i, why) {
+    const { rows, kept } = this;
+    if (!kept) return;
+    kept[i] |= why;
+    for (let key = rows.parentOf(i); key >= 0 && !(kept[key] & HOLDS_HIT); key = rows.parentOf(key)) {
+      kept[key] |= HOLDS_HIT;
+    }
+  }
+
+  /** @param {string[]} selected */
+  countTicks(selected) {
+    const { rows } = this;
+    this.ticked = new Uint8Array(rows.length);
+    this.inside = new Int32Array(rows.keys);
+    this.runTicked = new Int32Array(rows.runs);
+    for (const name of selected) {
+      const i = rows.index.get(name);
+      if (i === undefined) continue;
+      this.ticked[i] = 1;
+      if (rows.runOf[i] >= 0) this.runTicked[rows.runOf[i]]++;
+      for (let key = rows.parentOf(i); key >= 0; key = rows.parentOf(key)) this.inside[key]++;
+    }
+  }
+
+  /** @param {Record<string, any>} values */
+  set(values) {
+    for (const [trait, value] of Object.entries(values)) this.model.set(trait, value);
+    this.model.save_changes();
+  }
+
+  /** @param {number} key */
+  isOpen(key) {
+    if (!this.rows.hasInside(key)) return false;
+    const why = this.kept?.[key];
+    if (why) return ((why & HOLDS_HIT) !== 0) !== this.toggled.has(key);
+    return (this.rows.isRun(key) ? this.openRuns : this.expanded)[this.rows.first(key)] === 1;
+  }
+
+  /** @param {number} key @returns {"true" | "false" | "mixed" | ""} empty if it cannot be ticked */
+  tickOf(key) {
+    const run = key - this.rows.length;
+    const isWhole = run < 0 ? this.ticked[key] : this.runTicked[run] && this.runTicked[run] === this.runTickable[run];
+    if (isWhole) return "true";
+    if (this.inside[key]) return "mixed";
+    return this.isTickable(key) ? "false" : "";
+  }
+
+  /** @param {number} key */
+  isTickable(key) {
+    return this.rows.isRun(key) ? this.runTickable[key - this.rows.length] > 0 : this.rows.is(key, TICKABLE);
+  }
+
+  /** @param {number} key */
+  toggleFold(key) {
+    const { rows } = this;
+    if (!rows.hasInside(key)) return;
+    if (this.cursor >= 0 && this.isOpen(key) && this.contains(key, this.cursor)) this.moveTo(key);
+    if (this.kept?.[key]) {
+      if (!this.toggled.delete(key)) this.toggled.add(key);
+      return;
+    }
+    const chosen = rows.isRun(key) ? this.openRuns : this.expanded;
+    chosen[rows.first(key)] ^= 1;
+    this.saveFolds();
+  }
+
+  saveFolds() {
+    const { rows } = this;
+    this.set({
+      expanded: rows.pack(this.expanded, rows.modules),
+      open_runs: rows.pack(this.openRuns, rows.runKeys),
+    });
+  }
+
+  foldAll() {
+    const to = this.isUnfolded() ? 0 : 1;
+    for (const i of this.rows.modules) this.expanded[i] = to;
+    for (const i of this.rows.runFirst) this.openRuns[i] = to;
+    this.saveFolds();
+  }
+
+  isUnfolded() {
+    return this.expanded.includes(1) || this.openRuns.includes(1);
+  }
+
+  /** Unfold everything at the level of a key. @param {number} key */
+  unfoldSiblings(key) {
+    const { rows } = this;
+    const parent = rows.parentOf(key);
+    for (let at = 0; at < this.lines.count; at++) {
+      const other = this.lines.keys[at];
+      if (rows.parentOf(other) !== parent || !rows.hasInside(other) || this.isOpen(other)) continue;
+      if (this.kept?.[other]) this.toggled.add(other);
+      (rows.isRun(other) ? this.openRuns : this.expanded)[rows.first(other)] = 1;
+    }
+    this.saveFolds();
+  }
+
+  /** Unfold the way to a row. @param {number} i */
+  openTo(i) {
+    const { rows } = this;
+    if (this.kept && !this.kept[i]) {
+      this.extra = i;
+      this.keep();
+    }
+    for (let key = rows.parentOf(i); key >= 0; key = rows.parentOf(key)) {
+      if (this.kept) this.toggled.delete(key);
+      else (rows.isRun(key) ? this.openRuns : this.expanded)[rows.first(key)] = 1;
+    }
+    if (!this.kept) this.saveFolds();
+  }
+
+  /** @param {number} outer @param {number} key */
+  contains(outer, key) {
+    for (let at = this.rows.parentOf(key); at >= 0; at = this.rows.parentOf(at)) if (at === outer) return true;
+    return false;
+  }
+
+  /** Tick or untick a row, or all siblings of a run. @param {number} key @returns {string} why not */
+  toggleTick(key) {
+    const { rows } = this;
+    if (!this.isTickable(key)) {
+      if (rows.is(rows.first(key), NEVER_RAN)) return "It never ran: there is no output to tick.";
+      return "Forward never calls it, so it has no output; tick something inside it.";
+    }
+    const keys = rows.isRun(key) ? rows.members(key).filter((i) => rows.is(i, TICKABLE)) : [key];
+    if (keys.length > MOST_HITS) return `${keys.length} are too many to tick at once.`;
+    const names = new Set(keys.map((i) => rows.names[i]));
+    /** @type {string[]} */
+    const others = this.model.get("selected").filter((/** @type {string} */ name) => !names.has(name));
+    this.set({ selected: this.tickOf(key) === "true" ? others : this.with(keys) });
+    return "";
+  }
+
+  /** The selection and these rows. @param {number[]} keys @returns {string[]} */
+  with(keys) {
+    return [...new Set([...this.model.get("selected"), ...keys.map((i) => this.rows.names[i])])];
+  }
+
+  /** What the button for all hits would do; null if there are none, or too many. */
+  hitsToTick() {
+    const hits = (this.search.hits ?? []).filter((i) => this.rows.is(i, TICKABLE));
+    if (!hits.length) return null;
+    const isDone = this.undo !== null && same(this.model.get("selected"), this.undo.after);
+    const missing = hits.filter((i) => !this.ticked[i]).length;
+    return { hits, missing, isDone, tooMany: hits.length > MOST_HITS };
+  }
+
+  /** Tick all hits; a second time, take it back. */
+  toggleHits() {
+    const plan = this.hitsToTick();
+    if (!plan || plan.tooMany) return;
+    const names = new Set(plan.hits.map((i) => this.rows.names[i]));
+    /** @type {string[]} */
+    const before = this.model.get("selected");
+    if (plan.isDone && this.undo) this.set({ selected: this.undo.before });
+    else if (!plan.missing) this.set({ selected: before.filter((name) => !names.has(name)) });
+    else {
+      const after = this.with(plan.hits);
+      this.undo = { before, after };
+      this.set({ selected: after });
+    }
+  }
+
+  /** @param {number} key */
+  moveTo(key) {
+    this.cursor = key;
+    this.set({ focused: this.rows.name(key) }); // a run is no node: then others focus on nothing
+  }
+}
+
+/** @param {string[]} a @param {string[]} b */
+function same(a, b) {
+  return a.length === b.length && a.every((name, n) => name === b[n]);
+}

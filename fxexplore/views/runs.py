@@ -1,0 +1,105 @@
+"""Runs of siblings with the same structure, which views fold into one row."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+
+from fxexplore.model_graph.graph import ModelGraph, Module, Node, Row
+
+# Folding a pair would save one line and cost a click; three and more are a pattern.
+SHORTEST_RUN = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Siblings that stand one after the other and have the same structure.
+
+    Attributes:
+        first: index of the first sibling's row in ``graph.rows``.
+        count: how many siblings there are.
+        end: index of the row after everything that they contain.
+    """
+
+    first: int
+    count: int
+    end: int
+
+
+def runs(graph: ModelGraph) -> tuple[Run, ...]:
+    """Find the runs of a model, in linear time.
+
+    Two modules have the same structure if class, arguments, parameters (and how many are
+    frozen), output shape and calls are the same, and all of this also holds for what they
+    contain, name by name. Operations are never part of a run by themselves: two ``add`` in
+    a row say more as two rows.
+
+    Returns:
+        The runs of at least three siblings, in order of their first rows.
+
+    Example:
+        >>> from torch import nn
+        >>> from fxexplore import open_model
+        >>> runs(open_model(nn.Sequential(*[nn.Linear(4, 4) for _ in range(12)])))
+        (Run(first=1, count=12, end=13),)
+    """
+    rows = graph.rows
+    structures = _structures(rows)
+    found = []
+    for siblings in _siblings(rows):
+        start = 0
+        for position in range(1, len(siblings) + 1):
+            is_same = (
+                position < len(siblings)
+                and structures[siblings[position]] == structures[siblings[start]]
+            )
+            if is_same:
+                continue
+            first, last = siblings[start], siblings[position - 1]
+            if position - start >= SHORTEST_RUN and _may_fold(rows[first].item):
+                found.append(Run(first, position - start, rows[last].end))
+            start = position
+    return tuple(sorted(found, key=lambda run: run.first))
+
+
+def _may_fold(item: Node | Module) -> bool:
+    return isinstance(item, Module) or item.kind == "module"
+
+
+def _siblings(rows: tuple[Row, ...]) -> list[list[int]]:
+    """The rows directly inside each module, and at the top."""
+    groups: list[list[int]] = [[]]
+    open_groups = [groups[0]]
+    for i, row in enumerate(rows):
+        del open_groups[row.depth + 1 :]
+        open_groups[row.depth].append(i)
+        if row.end > i + 1:
+            groups.append([])
+            open_groups.append(groups[-1])
+    return groups
+
+
+def _structures(rows: tuple[Row, ...]) -> list[int]:
+    """A number for each row; the same numbers are the same structures."""
+    numbers: dict[Hashable, int] = {}
+    structures = [0] * len(rows)
+    for i in range(len(rows) - 1, -1, -1):  # what is inside comes before what contains it
+        inside = []
+        child = i + 1
+        while child < rows[i].end:
+            inside.append((_last_part(rows[child].name), structures[child]))
+            child = rows[child].end
+        key = (*_facts(rows[i].item), tuple(inside))
+        structures[i] = numbers.setdefault(key, len(numbers))
+    return structures
+
+
+def _facts(item: Node | Module) -> tuple[Hashable, ...]:
+    common = (item.detail, item.parameters, item.frozen, item.shape, item.calls)
+    if isinstance(item, Module):
+        return ("Module", item.cls, item.returns, item.ran, *common)
+    return (item.kind, item.target, item.call, *common)
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition(".")[2]
