@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from .model_graph import ModelGraph, open_model
     from .model_graph.inputs import example_inputs_for
     from .notebook.explorer import Explorer, explore
-    from .views.feature_maps import plot_feature_maps
+    from .views.feature_maps import (
+        channel_at,
+        plot_channel,
+        plot_comparison,
+        plot_feature_maps,
+    )
 
 __version__ = "0.1.0"
 
@@ -30,6 +35,9 @@ _HOMES = {
     "ModelGraph": "model_graph",
     "open_model": "model_graph",
     "example_inputs_for": "model_graph.inputs",
+    "channel_at": "views.feature_maps",
+    "plot_channel": "views.feature_maps",
+    "plot_comparison": "views.feature_maps",
     "plot_feature_maps": "views.feature_maps",
     "Explorer": "notebook.explorer",
     "explore": "notebook.explorer",
@@ -45,6 +53,8 @@ __all__ = [
     "explore",
     "get_graph_node_names",
     "open_model",
+    "plot_channel",
+    "plot_comparison",
     "plot_feature_maps",
 ]
 

@@ -13,6 +13,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 RGB = 3
 TOKENS = 8
 FRAMES = 16
+_SQUARES = 8
 
 
 def photograph(
@@ -66,6 +67,37 @@ def noise(*shape: int) -> torch.Tensor:
     """Normal random numbers, the same every time."""
     # A generator of its own: the global random state belongs to the user.
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def impulse(*shape: int) -> torch.Tensor:
+    """One in the middle of zeros, which shows what a single point does.
+
+    Example:
+        >>> impulse(1, 1, 3, 3).flatten()
+        tensor([0., 0., 0., 0., 1., 0., 0., 0., 0.])
+    """
+    values = torch.zeros(shape)
+    middle = values.movedim((0, 1), (-2, -1)) if len(shape) > 1 else values
+    for size in shape[2:]:
+        middle = middle[size // 2]
+    middle.fill_(1)
+    return values
+
+
+def checkerboard(*shape: int) -> torch.Tensor:
+    """Squares of 1 and -1, eight along the shorter side, in every channel.
+
+    Example:
+        >>> checkerboard(1, 1, 8, 8)[0, 0, :2, :3]
+        tensor([[ 1., -1.,  1.],
+                [-1.,  1., -1.]])
+    """
+    side = max(1, min(shape[2:]) // _SQUARES)
+    squares = sum(
+        torch.arange(size).div(side, rounding_mode="floor").reshape(-1, *(1,) * after)
+        for after, size in zip(range(len(shape) - 3, -1, -1), shape[2:], strict=True)
+    )
+    return torch.as_tensor(1 - 2 * (squares % 2)).float().expand(shape).contiguous()
 
 
 def as_model_has_it(model: nn.Module, value: Any) -> Any:

@@ -2,192 +2,508 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+import dataclasses
+import operator
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .numbers import shape_text
+from .axes_in_graph import GraphAxes
+from .input_picture import picture_of
+from .map_bodies import Body, Curve, ImageGrid, Words
+from .map_looks import Look, Query, drawn
+from .map_panels import Panel, draw_into, figure_of, panel_at
+from .map_statistics import facts, form, item_facts
+from .map_style import NOT_FINITE_COLOUR, Style
+from .tensor_axes import Reading, fold, reading_of_layout, reading_of_shape
+from .tensor_parts import Item, Part, item_of, parts_of
+from .ways_to_look import (
+    SCALES,
+    SORTS,
+    VIEWS,
+    Channels,
+    checked_channel,
+    limits_of,
+    scaled,
+    strips,
+    tiled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLUMNS = 6
-_GAP = 1
-_DIMENSIONS_OF_MAPS = 4
-_BARS = 64
+    from fxexplore.model_graph.graph import ModelGraph
 
-
-class Grid(NamedTuple):
-    """Channels as tiles of one image.
-
-    Attributes:
-        pixels: height × width, NaN between the tiles and after the last.
-        columns: how many tiles stand side by side.
-        shown: how many channels are tiles of the image.
-    """
-
-    pixels: torch.Tensor
-    columns: int
-    shown: int
+_Layout = str | Mapping[str, str] | None
 
 
 def plot_feature_maps(
-    features: Mapping[str, Any] | torch.Tensor, *, channels: int = 24, index: int = 0
+    features: Any,
+    *,
+    view: str = "channels",
+    channels: Channels = 24,
+    sort: str = "index",
+    scale: str = "channel",
+    layout: _Layout = None,
+    index: int = 0,
+    image: Any = None,
+    graph: ModelGraph | None = None,
+    return_nodes: Mapping[str, str] | None = None,
+    tokens: Sequence[str] | None = None,
+    query: Query | None = None,
+    axes: Axes | None = None,
 ) -> Figure:
-    """Draw the values of nodes.
+    """Draw what nodes computed.
 
-    A batch of maps (N×C×H×W) becomes a grid of its first channels, each scaled to its own
-    range; a matrix or a batch of tokens (N×L×C) a heat map; a batch of vectors (N×C) a
-    row of bars; anything else the histogram of its values. The figure is not registered
-    with pyplot, so it is shown once and needs no closing.
+    What the axes of a tensor stand for is found from the model graph where one is given,
+    else from its shape; what was assumed is said above the picture. Maps (N×C×H×W,
+    N×H×W×C) become a grid of channels; tokens (N×L×C) are folded back to their grid, class
+    and register tokens set aside; attention (N×heads×L×L) is one map per head; video a
+    strip over time; other sequences a heat map; vectors sorted bars and the highest ones;
+    what cannot be placed a histogram. NaN and Inf are magenta. Colours, fonts and ground
+    are those of matplotlib's rcParams. The figure is not registered with pyplot, so it is
+    shown once and needs no closing.
 
     Args:
-        features: what an extractor returned, or one tensor.
-        channels: how many channels to show of each batch of maps.
+        features: what an extractor returned, a tensor, or any nesting of tensors.
+        view: ``"channels"``; their ``"mean"``; ``"pca"``, the three main directions of the
+            channels as red, green and blue; ``"overlay"``, the mean over the input
+            picture; or ``"histogram"``.
+        channels: how many channels to show, which ones, or a slice. ``"mean"`` and
+            ``"overlay"`` take all unless they are chosen one by one.
+        sort: ``"index"``, or ``"energy"``, ``"variance"`` or ``"sparsity"``: highest first.
+        scale: ``"channel"``, each on its own range, or ``"shared"``.
+        layout: letters of the axes where they are known better, such as ``"NHWC"``,
+            ``"NLC"``, ``"NCTHW"`` or, for attention, ``"NHLL"``; or a dict of them by key.
         index: which item of the batch to show.
+        image: the input picture: 3×H×W from 0 to 1, H×W×3, or PIL. ``"overlay"`` and
+            ``query`` draw on it, and it tells the grid of tokens.
+        graph: what ``open_model`` gave, to know which module made what.
+        return_nodes: names of nodes with their keys, if the extractor renamed them.
+        tokens: names of text tokens, for the axis.
+        query: of attention, the token whose view is drawn: its number, where 0 is the
+            class token if there is one, or its (row, column) in the grid.
+        axes: Axes of your own, for a single tensor.
 
     Returns:
-        A ``matplotlib.figure.Figure`` with one row of axes per tensor.
+        A ``matplotlib.figure.Figure`` with one Axes per tensor; the one of ``axes`` if given.
 
     Raises:
-        ValueError: if there is no tensor in ``features``, or ``channels`` is below 1.
+        ValueError: if there is no tensor in ``features``, or an argument does not fit.
 
     Example:
-        >>> figure = plot_feature_maps({"conv1": torch.rand(1, 8, 14, 14)})
+        >>> figure = plot_feature_maps({"conv1": torch.rand(1, 8, 14, 14)}, sort="energy")
         >>> figure.axes[0].get_title(loc="left")
         'conv1'
     """
-    from matplotlib.figure import Figure
-
-    if channels < 1:
-        raise ValueError(f"channels is {channels}; show at least 1")
-    tensors = _tensors(features)
-    if not tensors:
-        raise ValueError("there is no tensor to draw in features")
-    heights = [_height(tensor, channels) for tensor in tensors.values()]
-    figure = Figure(figsize=(6.0, sum(heights)), layout="constrained")
-    rows = figure.subplots(len(tensors), 1, squeeze=False, height_ratios=heights)
-    for (axes,), (name, tensor) in zip(rows, tensors.items(), strict=True):
-        _draw(axes, tensor, channels, index)
-        axes.set_title(name, loc="left", fontsize=10, fontweight="bold", pad=18, parse_math=False)
-        axes.text(
-            0, 1, statistics(tensor), transform=axes.transAxes, fontsize=8, alpha=0.7, va="bottom"
-        )
-    return figure
+    look = _look(view, channels, sort, scale, image, tokens, query)
+    source = _Source(features, layout, index, look, graph, return_nodes)
+    style = Style.of_the_user()
+    panels = [source.panel(part, look) for part in source.parts]
+    if axes is None:
+        return figure_of([[panel] for panel in panels], style)
+    if len(panels) > 1:
+        raise ValueError(f"axes= takes a single tensor, and features holds {len(panels)}")
+    return draw_into(axes, panels[0], style)
 
 
-def statistics(tensor: torch.Tensor) -> str:
-    """Shape, range, mean and share of zeros of a tensor, in one line.
-
-    Example:
-        >>> statistics(torch.tensor([[0.0, 2.0, 4.0, 0.0]]))
-        '1×4 · 0 … 4 · mean 1.5 · 50 % zeros'
-    """
-    values = _readable(tensor)
-    finite = values[values.isfinite()]
-    parts = [shape_text(tuple(tensor.shape))]
-    if finite.numel():
-        zeros = (finite == 0).double().mean().item()
-        parts += [
-            f"{finite.min().item():.3g} … {finite.max().item():.3g}",
-            f"mean {finite.mean().item():.3g}",
-            f"{zeros:.0%} zeros".replace("%", " %"),
-        ]
-    if finite.numel() < values.numel():
-        parts.append(f"{values.numel() - finite.numel()} not finite")
-    return " · ".join(parts)
-
-
-def channel_grid(maps: torch.Tensor, channels: int) -> Grid:
-    """Lay the first channels of one item out as tiles of one image.
+def plot_channel(
+    features: Any,
+    key: str,
+    channel: int,
+    *,
+    image: Any = None,
+    layout: _Layout = None,
+    index: int = 0,
+    graph: ModelGraph | None = None,
+    return_nodes: Mapping[str, str] | None = None,
+    tokens: Sequence[str] | None = None,
+) -> Figure:
+    """Draw one channel of one node large, with the input beside it.
 
     Args:
-        maps: C × H × W.
-        channels: how many channels to show at most.
+        features: as for :func:`plot_feature_maps`.
+        key: which of its tensors: its key, or its way down such as ``"decoder[0]"``.
+        channel: which channel; of attention which head.
+        image: the input picture, to be drawn beside it.
+        layout: as for :func:`plot_feature_maps`.
+        index: likewise.
+        graph: likewise.
+        return_nodes: likewise.
+        tokens: likewise.
+
+    Returns:
+        A ``matplotlib.figure.Figure`` that is not registered with pyplot.
+
+    Raises:
+        ValueError: if there is no such key or channel, or an argument does not fit.
 
     Example:
-        >>> grid = channel_grid(torch.arange(8.0).reshape(2, 2, 2), channels=2)
-        >>> grid.pixels.shape, grid.columns, grid.shown
-        (torch.Size([2, 5]), 2, 2)
-        >>> grid.pixels[0]
-        tensor([0.0000, 0.3333,    nan, 0.0000, 0.3333])
+        >>> figure = plot_channel({"conv1": torch.rand(1, 8, 14, 14)}, "conv1", 5)
+        >>> figure.axes[0].get_title(loc="left")
+        'conv1 · channel 5'
     """
-    shown = maps[:channels].float()
-    count, height, width = shown.shape
-    low, high = shown.amin(dim=(1, 2), keepdim=True), shown.amax(dim=(1, 2), keepdim=True)
-    # A constant channel has no range; it is drawn at the low end of the scale.
-    tiles = (shown - low) / torch.where(high > low, high - low, torch.ones_like(high))
-    columns = min(count, _COLUMNS)
-    rows = math.ceil(count / columns)
-    pixels = torch.full(
-        (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP), float("nan")
+    look = _look("channels", [channel], "index", "shared", image, tokens, None)
+    source = _Source(features, layout, index, look, graph, return_nodes)
+    part = next((part for part in source.parts if part.key == key), None)
+    if part is None:
+        has = ", ".join(repr(part.key) for part in source.parts)
+        raise ValueError(f"{key!r} is no key of features; these are {has}")
+    panel = source.panel(part, look, enlarged=channel)
+    row = [panel]
+    if look.picture is not None:
+        height, width, _ = look.picture.shape
+        row.append(Panel("", _input_body(look.picture), "input", [f"{height}×{width}"]))
+    return figure_of([row], Style.of_the_user())
+
+
+def channel_at(figure: Figure, x: float, y: float) -> tuple[str, int] | None:
+    """Find the channel under a point of a figure, such as a click on its picture.
+
+    Args:
+        figure: what one of the functions of this module returned.
+        x: fraction of the figure's width, from its left.
+        y: fraction of its height, from its top.
+
+    Returns:
+        The key of the tensor and the number of the channel; None where there is none.
+
+    Example:
+        >>> figure = plot_feature_maps({"conv1": torch.rand(1, 1, 14, 14)})
+        >>> box = figure.axes[0].get_position()
+        >>> channel_at(figure, (box.x0 + box.x1) / 2, 1 - (box.y0 + box.y1) / 2)
+        ('conv1', 0)
+    """
+    found = panel_at(figure, x, y)
+    if found is None:
+        return None
+    panel, across, down = found
+    channel = panel.body.channel_at(across, down)
+    return None if channel is None else (panel.key, channel)
+
+
+def plot_comparison(
+    first: Any,
+    second: Any,
+    *,
+    labels: tuple[str, str] = ("first", "second"),
+    view: str = "channels",
+    channels: Channels = 24,
+    sort: str = "index",
+    scale: str = "channel",
+    layout: _Layout = None,
+    index: int = 0,
+    image: Any = None,
+    graph: ModelGraph | None = None,
+    return_nodes: Mapping[str, str] | None = None,
+    tokens: Sequence[str] | None = None,
+    query: Query | None = None,
+) -> Figure:
+    """Draw the same nodes twice, side by side with shared scales, and their difference.
+
+    Args:
+        first: features, as for :func:`plot_feature_maps`.
+        second: features with the same keys and shapes: of another input, or of another
+            state of the model.
+        labels: what the two are called.
+        view: as for :func:`plot_feature_maps`; colours of ``"pca"`` are fitted to both.
+        channels: likewise; chosen and sorted by ``first``.
+        sort: likewise.
+        scale: likewise, for both together; the difference has one scale of its own.
+        layout: likewise.
+        index: likewise.
+        image: likewise.
+        graph: likewise.
+        return_nodes: likewise.
+        tokens: likewise.
+        query: likewise.
+
+    Returns:
+        A ``matplotlib.figure.Figure`` with three Axes per tensor: first, second, and second
+        less first.
+
+    Raises:
+        ValueError: if keys or shapes differ, or an argument does not fit.
+
+    Example:
+        >>> before, after = torch.rand(1, 4, 8, 8), torch.rand(1, 4, 8, 8)
+        >>> figure = plot_comparison({"conv": before}, {"conv": after})
+        >>> len(figure.axes)
+        3
+    """
+    look = _look(view, channels, sort, scale, image, tokens, query)
+    sources = [
+        _Source(features, layout, index, look, graph, return_nodes) for features in (first, second)
+    ]
+    _check_alike(*sources, labels)
+    pairs = zip(sources[0].parts, sources[1].parts, strict=True)
+    rows = [_compared(sources, pair, look, labels) for pair in pairs]
+    return figure_of(rows, Style.of_the_user(), width=10)
+
+
+# --- checking ------------------------------------------------------------------------------
+
+
+def _look(
+    view: str,
+    channels: Channels,
+    sort: str,
+    scale: str,
+    image: Any,
+    tokens: Sequence[str] | None,
+    query: Query | None,
+) -> Look:
+    for name, value, known in (
+        ("view", view, VIEWS), ("sort", sort, SORTS), ("scale", scale, SCALES),
+    ):  # fmt: skip
+        if value not in known:
+            raise ValueError(f"{name}={value!r} is not known; write one of {', '.join(known)}")
+    if isinstance(tokens, str):
+        raise ValueError("tokens is one string; give a list with a name for every token")
+    return Look(
+        view=view,
+        channels=_checked_channels(channels),
+        sort=sort,
+        scale=scale,
+        picture=None if image is None else picture_of(image),
+        tokens=[str(token) for token in tokens] if tokens is not None else (),
+        query=_checked_query(query),
     )
-    for i, tile in enumerate(tiles):
-        top, left = i // columns * (height + _GAP), i % columns * (width + _GAP)
-        pixels[top : top + height, left : left + width] = tile
-    return Grid(pixels, columns, count)
 
 
-def _tensors(features: Any, name: str = "") -> dict[str, torch.Tensor]:
-    """The tensors in a nesting of dicts, tuples and lists, named by their way down."""
-    if isinstance(features, torch.Tensor):
-        return {name or "tensor": features}
-    if isinstance(features, Mapping):
-        items = [(f"{name}.{key}" if name else str(key), v) for key, v in features.items()]
-    elif isinstance(features, (tuple, list)):
-        items = [(f"{name}[{i}]", value) for i, value in enumerate(features)]
+def _checked_channels(channels: Any) -> Channels:
+    words = "give how many to show, a list of their numbers, or a slice"
+    if isinstance(channels, slice):
+        return channels
+    if isinstance(channels, (bool, str)):
+        raise ValueError(f"channels is {channels!r}; {words}")  # noqa: TRY004
+    try:
+        number = operator.index(channels)
+    except TypeError:
+        pass
     else:
-        return {}
-    found: dict[str, torch.Tensor] = {}
-    for key, value in items:
-        found |= _tensors(value, key)
-    return found
+        if number < 1:
+            raise ValueError(f"channels is {number}; show at least 1")
+        return number
+    try:
+        chosen = [operator.index(channel) for channel in channels]
+    except TypeError:
+        raise ValueError(f"channels is {channels!r}; {words}") from None
+    if not chosen:
+        raise ValueError(f"channels is empty; {words}")
+    return chosen
 
 
-def _readable(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.device.type == "meta":
-        raise ValueError("a tensor on the meta device has no values to draw")
-    values = tensor.detach().cpu()
-    return (values.abs() if values.is_complex() else values).double()
+def _checked_query(query: Any) -> Query | None:
+    if query is None:
+        return None
+    try:
+        if isinstance(query, Sequence) and not isinstance(query, str):
+            return tuple(operator.index(q) for q in query)
+        return operator.index(query)
+    except TypeError:
+        raise ValueError(
+            f"query is {query!r}; give a token's number, or its (row, column) in the grid"
+        ) from None
 
 
-def _is_maps(tensor: torch.Tensor) -> bool:
-    return tensor.ndim == _DIMENSIONS_OF_MAPS and tensor.numel() > 0 and min(tensor.shape[-2:]) > 1
+def _check_alike(one: _Source, two: _Source, labels: tuple[str, str]) -> None:
+    shapes = [{part.key: tuple(part.tensor.shape) for part in source.parts} for source in (one, two)]
+    for mine, other, has, lacks in ((*shapes, *labels), (*shapes[::-1], *labels[::-1])):
+        missing = [repr(key) for key in mine if key not in other]
+        if missing:
+            raise ValueError(f"{has} has {', '.join(missing)}, which {lacks} has not")
+    for key, shape in shapes[0].items():
+        if shape != shapes[1][key]:
+            raise ValueError(
+                f"{key!r} is {shape} in {labels[0]} and {shapes[1][key]} in {labels[1]}; "
+                f"only values of the same shape can be compared"
+            )
 
 
-def _height(tensor: torch.Tensor, channels: int) -> float:
-    """Inches for the axes of a tensor on a figure 6 inches wide."""
-    if not _is_maps(tensor):
-        return 2.0
-    count = min(channels, tensor.shape[1])
-    columns = min(count, _COLUMNS)
-    tile = 5.8 / columns * tensor.shape[2] / tensor.shape[3]
-    return 0.5 + min(12.0, math.ceil(count / columns) * tile)
+# --- one tensor ----------------------------------------------------------------------------
 
 
-def _draw(axes: Axes, tensor: torch.Tensor, channels: int, index: int) -> None:
-    values = _readable(tensor)
-    if _is_maps(tensor):
-        grid = channel_grid(values[min(index, len(values) - 1)], channels)
-        axes.imshow(grid.pixels.numpy(), cmap="viridis", interpolation="nearest")
-        axes.axis("off")
-        if grid.shown < tensor.shape[1]:
-            note = f"{grid.shown} of {tensor.shape[1]} channels"
-            axes.set_title(note, loc="right", fontsize=8, alpha=0.7, pad=18)
-        return
-    item = values[min(index, len(values) - 1)] if values.ndim > 1 and len(values) else values
-    if item.ndim == 1 and 0 < len(item) <= _BARS:
-        axes.bar(range(len(item)), item.numpy(), width=0.9)
-        axes.set_xlabel("channel", fontsize=8)
-    elif item.ndim == 1 and len(item):
-        axes.plot(item.numpy(), linewidth=0.7)
-        axes.set_xlabel("channel", fontsize=8)
-    elif item.ndim == 2 and item.numel():  # noqa: PLR2004
-        axes.imshow(item.numpy(), aspect="auto", cmap="viridis", interpolation="nearest")
-        axes.set(xlabel="channel", ylabel="token")
-    else:
-        axes.hist(values[values.isfinite()].flatten().numpy(), bins=50)
-    axes.tick_params(labelsize=7)
+class _Source:
+    """Features, and all that tells what they are."""
+
+    def __init__(
+        self,
+        features: Any,
+        layout: _Layout,
+        index: int,
+        look: Look,
+        graph: ModelGraph | None,
+        return_nodes: Mapping[str, str] | None,
+    ) -> None:
+        self.parts = parts_of(features)
+        if not self.parts:
+            raise ValueError("there is no tensor to draw in features")
+        self._layout = layout
+        self._picture = None if look.picture is None else (*look.picture.shape[:2],)
+        self._is_text = bool(look.tokens)
+        self._axes = None if graph is None else GraphAxes(graph)
+        self._nodes = {key: node for node, key in (return_nodes or {}).items()}
+        self._index = _checked_index(index)
+        readings = [(part, self._reading(part)) for part in self.parts]
+        self._readings = {part.key: reading for part, reading in readings}
+        self._batch = max(_batch(part.tensor, reading) for part, reading in readings)
+        self._check(look)
+
+    def _check(self, look: Look) -> None:
+        if isinstance(self._layout, Mapping):
+            keys = {part.key for part in self.parts} | {part.top for part in self.parts}
+            strange = [repr(key) for key in self._layout if key not in keys]
+            if strange:
+                raise ValueError(f"layout has {', '.join(strange)}, which is no key of features")
+        is_attention = any(reading.is_attention for reading in self._readings.values())
+        if look.query is not None and not is_attention:
+            raise ValueError("query= is for attention of N×heads×L×L, and there is none in features")
+        lengths = {size for part in self.parts for size in part.tensor.shape}
+        if look.tokens and len(look.tokens) not in lengths:
+            raise ValueError(f"tokens has {len(look.tokens)} names, and no tensor as many tokens")
+
+    def _reading(self, part: Part) -> Reading:
+        tensor, shape = part.tensor, tuple(part.tensor.shape)
+        layout = self._layout
+        if isinstance(layout, Mapping):
+            layout = layout.get(part.key, layout.get(part.top))
+        given = reading_of_layout(layout, shape, part.key) if layout is not None else None
+        found = self._reading_in_graph(part, shape)
+        if given is not None:
+            reading = found if found and found.axes == given.axes else self._folded(given, shape)
+        elif found is not None:
+            reading = found
+        elif _has_no_values(tensor):
+            reading = Reading("?")
+        else:
+            reading = reading_of_shape(tensor, self._picture, is_text=self._is_text)
+        return dataclasses.replace(reading, grid=()) if self._is_text else reading
+
+    def _reading_in_graph(self, part: Part, shape: tuple[int, ...]) -> Reading | None:
+        if self._axes is None:
+            return None
+        return self._axes.reading(self._nodes.get(part.top, part.top), shape, self._picture)
+
+    def _folded(self, given: Reading, shape: tuple[int, ...]) -> Reading:
+        if "L" not in given.axes or self._is_text:
+            return given
+        return fold(given.axes, shape[given.axes.rindex("L")], self._picture) or given
+
+    def item(self, part: Part) -> Item:
+        """The item of the batch, of a tensor that has values."""
+        reading = self._readings[part.key]
+        return item_of(part.tensor, reading, self._place(part, reading))
+
+    def _place(self, part: Part, reading: Reading) -> int:
+        count = _batch(part.tensor, reading)
+        if -count <= self._index < count:
+            return self._index % count
+        # What the whole batch shares, such as a position embedding, has one item.
+        if count == 1 and -self._batch <= self._index < self._batch:
+            return 0
+        raise ValueError(f"index={self._index} is beyond the batch: {part.key!r} has {count}")
+
+    def panel(self, part: Part, look: Look, *, enlarged: int | None = None) -> Panel:
+        """The panel of one tensor, or of one of its channels."""
+        if _has_no_values(part.tensor):
+            device = part.tensor.device.type
+            return Panel(
+                part.key, Words(f"no values: on the {device} device"), part.key, form(part.tensor)
+            )
+        item = self.item(part)
+        known = item_facts(part.tensor, item, self._place(part, item.reading))
+        if enlarged is not None:
+            body, title, known = _enlarged(item, part.key, enlarged, look)
+            return Panel(part.key, body, title, [*form(part.tensor)[1:], *known], _notes(item))
+        result = drawn([item], look, part.key)
+        return Panel(part.key, result.bodies[0], part.key, known, _notes(item, result.notes))
+
+
+def _has_no_values(tensor: torch.Tensor) -> bool:
+    return tensor.device.type == "meta" or hasattr(tensor, "fake_mode")
+
+
+def _batch(tensor: torch.Tensor, reading: Reading) -> int:
+    return tensor.shape[0] if reading.axes.startswith("N") else 1
+
+
+def _checked_index(index: Any) -> int:
+    try:
+        return operator.index(index)
+    except TypeError:
+        raise ValueError(f"index is {index!r}; give the number of an item of the batch") from None
+
+
+def _notes(item: Item, more: Sequence[str] = ()) -> list[str]:
+    reading = item.reading
+    notes = [reading.equation() if item.kind != "sequence" else "", reading.guess, *item.notes]
+    notes += more
+    if not item.values.isfinite().all():
+        notes.append(f"NaN and Inf in {NOT_FINITE_COLOUR}")
+    return [note for note in notes if note]
+
+
+# --- one channel, and two tensors ----------------------------------------------------------
+
+
+def _enlarged(item: Item, key: str, channel: int, look: Look) -> tuple[Body, str, list[str]]:
+    """The picture of one channel, what it is called, and its facts."""
+    if item.kind in ("scalar", "unplaced"):
+        return drawn([item], look, key).bodies[0], key, facts(item.values)
+    noun = "head" if item.kind == "attention" else "channel"
+    number = checked_channel(channel, len(item.values), key)
+    values = item.values[number : number + 1]
+    title = f"{key} · {noun} {number}"
+    if item.kind == "vector":
+        rank = int((item.values > values).sum()) + 1
+        place = f"rank {rank} of {len(item.values)}"
+        return Words(f"{values.item():.6g}", large=True), title, [place]
+    if item.kind == "sequence":
+        labels = look.tokens if len(look.tokens) == values.shape[1] else ()
+        return Curve(values, labels=labels), title, facts(values)
+    limits = limits_of(values)
+    unit = scaled(values, limits)
+    tile = strips(unit, 8)[0] if item.kind == "video" else unit
+    labels = look.tokens if item.kind == "attention" and len(look.tokens) == tile.shape[2] else ()
+    body = ImageGrid(
+        tiled(tile, 1), [number], limits, limits.diverging, labels=labels, most=8, numbered=False
+    )
+    return body, title, facts(values)
+
+
+def _input_body(picture: torch.Tensor) -> Body:
+    from .map_bodies import Colours
+
+    return Colours(picture, most=8)
+
+
+def _compared(
+    sources: Sequence[_Source], pair: tuple[Part, Part], look: Look, labels: tuple[str, str]
+) -> list[Panel]:
+    key = pair[0].key
+    names = [*labels, f"{labels[1]} − {labels[0]}"]
+    titles = [f"{key} · {name}" for name in names]
+    if any(_has_no_values(part.tensor) for part in pair):
+        message = Words("no values to compare")
+        return [Panel(key, message, title, form(pair[0].tensor)) for title in titles]
+    items = [source.item(part) for source, part in zip(sources, pair, strict=True)]
+    if items[0].kind != items[1].kind:
+        # Softmax rows are told by their values: where one has them, both are attention.
+        items[1] = item_of(pair[1].tensor, items[0].reading, 0)
+    change = dataclasses.replace(items[0], values=items[1].values - items[0].values)
+    both = drawn(items, look, key)
+    chosen = look
+    if look.view == "channels" and isinstance(both.bodies[0], ImageGrid):
+        chosen = dataclasses.replace(look, channels=both.bodies[0].channels, sort="index")
+    chosen = dataclasses.replace(chosen, signed=True, scale="shared")
+    difference = drawn([change], chosen, key)
+    known = [facts(item.values) for item in (*items, change)]
+    notes = [_notes(items[0], both.notes), _notes(items[1])[:0], []]
+    bodies = [*both.bodies, *difference.bodies]
+    return [
+        Panel(key, body, title, fact, note)
+        for body, title, fact, note in zip(bodies, titles, known, notes, strict=True)
+    ]

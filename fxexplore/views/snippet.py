@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _SCALARS = (str, int, float, bool, type(None))
@@ -52,7 +52,7 @@ def to_python(
         return "# Tick a node to see the code that extracts it."
     imports = _Imports()
     imports.add("fxexplore", "create_feature_extractor")
-    arguments = _return_nodes(return_nodes)
+    arguments = _argument(return_nodes)
     if recorded_on is not None:
         arguments += '    example_inputs=(inputs.args, inputs.kwargs),\n    backend="recorded",\n'
     arguments += f'    mode="{mode}",\n'
@@ -93,7 +93,157 @@ class _Imports:
         )
 
 
-def _return_nodes(return_nodes: Mapping[str, str]) -> str:
+def figure_to_python(
+    return_nodes: Mapping[str, str],
+    options: Mapping[str, Any],
+    *,
+    model: str = "model",
+    lines: Sequence[str] = (),
+    call: str = "x",
+    example: str = "x",
+    recorded: bool = False,
+    mode: str = "eval",
+    picture: str | None = None,
+    tokens: Sequence[str] = (),
+    first: tuple[Sequence[str], str] | None = None,
+    labels: tuple[str, str] | None = None,
+    other: bool = False,
+) -> str:
+    """Write the code that makes a figure of feature maps.
+
+    Args:
+        return_nodes: the names of the return nodes with their output keys.
+        options: the options of ``plot_feature_maps`` that are not as by default.
+        model: the expression that the model goes by in the reader's code.
+        lines: code that makes the inputs, imports first.
+        call: what stands between the parentheses of a call with them.
+        example: the expression that stands for them as ``example_inputs``.
+        recorded: whether the model is recorded rather than traced.
+        mode: ``"eval"`` or ``"train"``.
+        picture: the expression that makes the input picture, if one is drawn.
+        tokens: labels of the tokens of a text.
+        first: lines and call of the run that the figure is compared with, if there is one.
+        labels: what the two runs go by.
+        other: whether the second run is of another model.
+
+    Returns:
+        Code that runs where ``model`` is defined, and leaves the figure in ``figure``.
+
+    Example:
+        >>> options = {"sort": "energy"}
+        >>> print(figure_to_python({"layer1": "layer1"}, options, lines=["x = batch"]))
+        import torch
+        from fxexplore import create_feature_extractor, open_model, plot_feature_maps
+        <BLANKLINE>
+        x = batch
+        extractor = create_feature_extractor(
+            model,
+            return_nodes=[
+                "layer1",
+            ],
+            mode="eval",
+        ).eval()
+        with torch.no_grad():
+            features = extractor(x)
+        figure = plot_feature_maps(
+            features,
+            sort="energy",
+            graph=open_model(model),
+        )
+    """
+    plot = "plot_feature_maps" if first is None else "plot_comparison"
+    imports, made = _parted(lines)
+    before, made_before = _parted(first[0]) if first else ([], [])
+    imports = ["import torch", *_imports_of(plot, picture), *before, *imports]
+    runs = _runs(call, first, made_before, made, other=other)
+    same_inputs = first is None or list(first[0]) == list(lines)
+    start = [*(made if same_inputs else made_before), *_extractors(
+        return_nodes, model, example, recorded=recorded, mode=mode, other=other
+    )]  # fmt: skip
+    opened = f"open_model({model}{f', {example}' if recorded else ''}{_mode(mode)})"
+    arguments = {name: repr(value) for name, value in options.items()}
+    arguments |= {"image": picture} if picture else {}
+    arguments["graph"] = opened
+    if any(node != key for node, key in return_nodes.items()):
+        arguments["return_nodes"] = repr(dict(return_nodes))
+    arguments |= {"tokens": repr(list(tokens))} if tokens else {}
+    arguments |= {"labels": repr(labels)} if labels else {}
+    arguments = {name: _in_double_quotes(text) for name, text in arguments.items()}
+    values = "features" if first is None else "first,\n    second"
+    listed = "".join(f"    {name}={text},\n" for name, text in arguments.items())
+    figure = f"figure = {plot}(\n    {values},\n{listed})"
+    ordered = sorted(set(imports), key=lambda line: (not line.startswith("import "), line))
+    return "\n".join([*ordered, "", *start, *runs, figure])
+
+
+def _mode(mode: str) -> str:
+    return "" if mode == "eval" else f', mode="{mode}"'
+
+
+def _parted(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Imports, and the rest."""
+    imports = [line for line in lines if line.startswith(("import ", "from "))]
+    return imports, [line for line in lines if line not in imports]
+
+
+def _imports_of(plot: str, picture: str | None) -> list[str]:
+    imports = [f"from fxexplore import create_feature_extractor, open_model, {plot}"]
+    if picture and picture.startswith("seen_by_guess("):
+        imports.append("from fxexplore.notebook.chosen_inputs import seen_by_guess")
+    if picture and picture.startswith("Preprocessing("):
+        imports.append("from fxexplore.model_graph.preprocessing import Preprocessing")
+    return imports
+
+
+def _extractors(
+    return_nodes: Mapping[str, str],
+    model: str,
+    example: str,
+    *,
+    recorded: bool,
+    mode: str,
+    other: bool,
+) -> list[str]:
+    """The calls of ``create_feature_extractor``: one for each model."""
+    recording = f'    example_inputs={example},\n    backend="recorded",\n' if recorded else ""
+    made = []
+    for name, of in (("extractor", model), *([("other_extractor", "other_model")] * other)):
+        made.append(
+            f"{name} = create_feature_extractor(\n    {of},\n{_argument(return_nodes)}"
+            f'{recording}    mode="{mode}",\n).{mode}()'
+        )
+    return made
+
+
+def _runs(
+    call: str,
+    first: tuple[Sequence[str], str] | None,
+    made_before: Sequence[str],
+    made: Sequence[str],
+    *,
+    other: bool,
+) -> list[str]:
+    """The lines that run the extractor, once or twice."""
+    if first is None:
+        return ["with torch.no_grad():", f"    features = extractor({call})"]
+    between = made if list(made) != list(made_before) else []
+    second = "other_extractor" if other else "extractor"
+    note = "" if other or between else "  # before the model changed"
+    return [
+        "with torch.no_grad():",
+        f"    first = extractor({first[1]}){note}",
+        *between,
+        "with torch.no_grad():",
+        f"    second = {second}({call})",
+    ]
+
+
+def _in_double_quotes(text: str) -> str:
+    """A repr as formatters write it, where nothing needs escaping."""
+    return text if '"' in text or "\\" in text else text.replace("'", '"')
+
+
+def _argument(return_nodes: Mapping[str, str]) -> str:
     """The argument ``return_nodes``: a list, or a dict where a key has another name."""
     renamed = any(node != key for node, key in return_nodes.items())
     start, end = "{}" if renamed else "[]"

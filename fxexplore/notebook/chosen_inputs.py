@@ -1,0 +1,358 @@
+"""What the feature maps are of: a picture, a variable, a sample, a text, or the example inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from fxexplore.model_graph.inputs import ExampleInputs, example_inputs_for
+from fxexplore.model_graph.pictures import Picture
+from fxexplore.model_graph.preprocessing import Preprocessing
+from fxexplore.model_graph.samples import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    RGB,
+    as_model_has_it,
+    checkerboard,
+    impulse,
+    noise,
+)
+from fxexplore.views.numbers import shape_text
+
+BATCH_OF_PICTURES = 4
+_BATCH_OF_TOKENS = 2
+_SAMPLES = {"noise": noise, "impulse": impulse, "checkerboard": checkerboard}
+
+
+class Place(NamedTuple):
+    """Where among the arguments of forward a picture or a text goes.
+
+    Attributes:
+        kind: ``"picture"`` or ``"tokens"``.
+        keys: the way down: ``(0,)`` for the first positional argument, ``("input_ids",)`` for
+            a keyword argument, ``(0, 0)`` for the first of a list.
+        shape: of the tensor that is there.
+    """
+
+    kind: str
+    keys: tuple[int | str, ...]
+    shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ChosenInputs(ExampleInputs):
+    """What a model is run on, and how it was made.
+
+    Attributes:
+        name: what it goes by in a few words.
+        lines: the code that makes it.
+        call: what stands between the parentheses of a call with it.
+        prepared_by: how the picture was prepared, if there is one.
+        place: where the picture is.
+        tokens: labels of the tokens of a text.
+        notes: what else is to be said about it.
+    """
+
+    name: str = "example inputs"
+    lines: tuple[str, ...] = ()
+    call: str = "*inputs.args, **inputs.kwargs"
+    prepared_by: Preprocessing | None = None
+    place: Place | None = None
+    tokens: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def example(self) -> str:
+        """The expression that stands for it as ``example_inputs``."""
+        if self.call == "x":
+            return "x"
+        if self.call == "*inputs.args, **inputs.kwargs":
+            return "(inputs.args, inputs.kwargs)"
+        return f"(lambda *args, **kwargs: (args, kwargs))({self.call})"
+
+    def picture_code(self, index: int = 0) -> str | None:
+        """The expression that makes :meth:`picture` where :attr:`lines` ran.
+
+        Args:
+            index: item of the batch.
+        """
+        if self.picture(index) is None or self.place is None:
+            return None
+        first, *rest = self.place.keys
+        if any(line.startswith("x = ") for line in self.lines):
+            pixels = "x" if rest else f"x[{index}]"
+        elif self.call == "*inputs.args, **inputs.kwargs":
+            holder = "args" if isinstance(first, int) else "kwargs"
+            pixels = f"inputs.{holder}[{first!r}][{index}]"
+        else:
+            return None
+        if self.prepared_by is None:
+            return f"seen_by_guess({pixels})"
+        is_named = any(line.startswith("prepare = ") for line in self.lines)
+        return f"{'prepare' if is_named else self.prepared_by.code}.seen({pixels})"
+
+    def picture(self, index: int = 0) -> torch.Tensor | None:
+        """The picture that the model sees, of shape 3 × height × width from 0 to 1.
+
+        Args:
+            index: item of the batch.
+        """
+        if self.place is None or self.place.kind != "picture":
+            return None
+        pixels = _at(self, self.place.keys).detach().float().cpu()
+        if pixels.ndim == BATCH_OF_PICTURES:
+            pixels = pixels[min(index, len(pixels) - 1)]
+        if len(pixels) not in (1, RGB):
+            return None
+        return self.prepared_by.seen(pixels) if self.prepared_by else seen_by_guess(pixels)
+
+
+def example_choice(
+    model: nn.Module, example_inputs: Any, name: str = "model", inputs_name: str = "x"
+) -> ChosenInputs:
+    """The example inputs, given or inferred.
+
+    Args:
+        model: the model that is to run on them.
+        example_inputs: as for :func:`~fxexplore.model_graph.inputs.example_inputs_for`.
+        name: the expression that the model goes by.
+        inputs_name: the expression that ``example_inputs`` goes by.
+
+    Raises:
+        ValueError: if nothing was given and nothing could be inferred.
+        TypeError: if ``example_inputs`` is of the wrong kind.
+    """
+    inputs = example_inputs_for(model, example_inputs)
+    places = places_in(inputs)
+    place = next((place for place in places if place.kind == "picture"), None)
+    arguments = name if example_inputs is None else f"{name}, {inputs_name}"
+    return ChosenInputs(
+        inputs.args,
+        inputs.kwargs,
+        inputs.source,
+        name=inputs_name if example_inputs is not None else "",
+        lines=(
+            "from fxexplore import example_inputs_for",
+            f"inputs = example_inputs_for({arguments})",
+        ),
+        place=place,
+        prepared_by=_inferred_preprocessing(model, place) if example_inputs is None else None,
+    )
+
+
+def _inferred_preprocessing(model: nn.Module, place: Place | None) -> Preprocessing | None:
+    if place is None or place.shape[-3] not in (1, RGB):
+        return None
+    size = place.shape[-2], place.shape[-1]
+    config = getattr(model, "pretrained_cfg", None)
+    config = config if isinstance(config, dict) else {}
+    mean, std = config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD)
+    grey = place.shape[-3] == 1
+    if grey:
+        mean, std = (sum(mean) / RGB,), (sum(std) / RGB,)
+    return Preprocessing((max(size),), size, tuple(mean), tuple(std), source="example inputs")
+
+
+def places_in(inputs: ExampleInputs) -> list[Place]:
+    """Where a picture and a text can go: one place of a kind, or none.
+
+    Example:
+        >>> places_in(example_inputs_for(nn.Conv2d(3, 8, 3)))
+        [Place(kind='picture', keys=(0,), shape=(1, 3, 224, 224))]
+    """
+    found: list[Place] = []
+    arguments: list[tuple[int | str, Any]] = [*enumerate(inputs.args), *inputs.kwargs.items()]
+    for key, value in arguments:
+        found += _places(value, (key,))
+    pictures = [place for place in found if place.kind == "picture"]
+    texts = [place for place in found if place.kind == "tokens"]
+    texts = [place for place in texts if place.keys == ("input_ids",)] or texts
+    return [*(pictures if len(pictures) == 1 else ()), *(texts if len(texts) == 1 else ())]
+
+
+def _places(value: Any, keys: tuple[int | str, ...]) -> list[Place]:
+    if isinstance(value, list):
+        inner = [place for i, item in enumerate(value) for place in _places(item, (*keys, i))]
+        return [place for place in inner if place.kind == "picture"]
+    if not isinstance(value, torch.Tensor):
+        return []
+    shape = tuple(value.shape)
+    in_list = len(keys) > 1
+    if value.is_floating_point():
+        is_picture = value.ndim == BATCH_OF_PICTURES - in_list and min(shape, default=0) > 0
+        return [Place("picture", keys, shape)] if is_picture else []
+    is_text = value.ndim == _BATCH_OF_TOKENS and not value.is_complex()
+    return [Place("tokens", keys, shape)] if is_text and value.dtype != torch.bool else []
+
+
+def seen_by_guess(pixels: torch.Tensor) -> torch.Tensor:
+    """What a picture of unknown preprocessing shows, for people to look at.
+
+    Args:
+        pixels: channels × height × width, 1 or 3 channels.
+
+    Returns:
+        As it is from 0 to 1, ImageNet's normalisation turned back, or scaled to its range.
+    """
+    low, high = float(pixels.min()), float(pixels.max())
+    if low >= 0 and high <= 1:
+        return pixels.expand(RGB, -1, -1)
+    if len(pixels) == RGB:
+        mean, std = (torch.tensor(n).reshape(-1, 1, 1) for n in (IMAGENET_MEAN, IMAGENET_STD))
+        back = pixels * std + mean
+        tolerance = 0.02
+        if -tolerance <= float(back.min()) and float(back.max()) <= 1 + tolerance:
+            return back.clamp(0, 1)
+    return ((pixels - low) / ((high - low) or 1)).expand(RGB, -1, -1)
+
+
+def picture_choice(
+    model: nn.Module,
+    base: ChosenInputs,
+    picture: Picture,
+    prepare: Preprocessing,
+    code: str | None = None,
+) -> ChosenInputs:
+    """A picture, prepared, in its place among the example inputs.
+
+    Args:
+        model: the model that is to run on it.
+        base: the example inputs.
+        picture: the picture.
+        prepare: how to prepare it.
+        code: the expression that gives the picture; by default its name is read as a path.
+
+    Raises:
+        ValueError: if the model takes no picture.
+    """
+    place = picture_place(base)
+    prepared = prepare(picture.image)
+    value = prepared if len(place.keys) == 1 else prepared[0]
+    source = "read_picture" if code is None else code.partition("(")[0]
+    made = f"prepare({code or f'read_picture({picture.name!r})'}.image)"
+    lines = (
+        f"from fxexplore.model_graph.pictures import {source}",
+        "from fxexplore.model_graph.preprocessing import Preprocessing",
+        f"prepare = {prepare.code}",
+        f"x = {made}" + ("" if len(place.keys) == 1 else "[0]"),
+    )
+    chosen = put(model, base, place, value, lines)
+    return dataclasses.replace(
+        chosen,
+        source=f"{picture.name} ({prepare.source})",
+        name=picture.name,
+        prepared_by=prepare,
+        notes=picture.notes,
+    )
+
+
+def picture_place(base: ChosenInputs) -> Place:
+    """Where a picture goes.
+
+    Raises:
+        ValueError: if the model takes no picture, or one with other channels.
+    """
+    place = next((place for place in places_in(base) if place.kind == "picture"), None)
+    if place is None:
+        raise ValueError(
+            f"this model does not take one picture (its example inputs are {base.shapes}); name a "
+            f"variable that holds all that it takes"
+        )
+    if place.shape[-3] not in (1, RGB):
+        raise ValueError(
+            f"this model takes {place.shape[-3]} channels, and a picture has 1 or 3; name a "
+            f"variable that holds a tensor of shape {shape_text(place.shape)}"
+        )
+    return place
+
+
+def sample_choice(model: nn.Module, base: ChosenInputs, kind: str) -> ChosenInputs:
+    """Noise, an impulse or a checkerboard, as the model takes it.
+
+    Args:
+        model: the model that is to run on it.
+        base: the example inputs, which have the shape.
+        kind: ``"noise"``, ``"impulse"`` or ``"checkerboard"``.
+
+    Raises:
+        ValueError: if ``kind`` is unknown, or the model takes no single picture.
+    """
+    if kind not in _SAMPLES:
+        raise ValueError(f"there is no sample {kind!r}; take one of {', '.join(_SAMPLES)}")
+    place = next((place for place in places_in(base) if place.kind == "picture"), None)
+    if place is None:
+        raise ValueError(
+            f"{kind} is a picture, and this model does not take one (its example inputs are "
+            f"{base.shapes})"
+        )
+    in_list = len(place.keys) > 1
+    shape = (1, *place.shape[-3:]) if in_list else place.shape
+    value = _SAMPLES[kind](*shape)
+    lines = (
+        f"from fxexplore.model_graph.samples import {kind}",
+        f"x = {kind}({', '.join(map(str, shape))})" + ("[0]" if in_list else ""),
+    )
+    chosen = put(model, base, place, value[0] if in_list else value, lines)
+    return dataclasses.replace(chosen, source=kind, name=kind, prepared_by=None)
+
+
+def put(
+    model: nn.Module, base: ChosenInputs, place: Place, value: torch.Tensor, lines: Sequence[str]
+) -> ChosenInputs:
+    """The example inputs with one tensor changed.
+
+    Args:
+        model: the model that is to run on them.
+        base: the example inputs.
+        place: where the tensor goes.
+        value: the tensor.
+        lines: the code that makes it as ``x``.
+    """
+    value = as_model_has_it(model, value)
+    args, kwargs = list(base.args), dict(base.kwargs)
+    first, *rest = place.keys
+    new: Any = [value] if rest else value
+    if isinstance(first, int):
+        args[first] = new
+    else:
+        kwargs[first] = new
+    alone = len(args) + len(kwargs) == 1
+    here = "[x]" if rest else "x"
+    named = here if isinstance(first, int) else f"{first}={here}"
+    others = () if alone else base.lines
+    if not alone:
+        named = f"*inputs.args, **{{**inputs.kwargs, {first!r}: {here}}}"
+        if isinstance(first, int):
+            named = f"*inputs.args[:{first}], {here}, *inputs.args[{first + 1}:], **inputs.kwargs"
+    picture = next((p for p in places_in(base) if p.kind == "picture"), None)
+    return dataclasses.replace(
+        base,
+        args=tuple(args),
+        kwargs=kwargs,
+        lines=(*others, *lines, *moved(model)),
+        call=named,
+        place=place._replace(shape=tuple(value.shape)) if place.kind == "picture" else picture,
+    )
+
+
+def moved(model: nn.Module) -> tuple[str, ...]:
+    """The line that a model needs that is not on the CPU in float32."""
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if parameter is None or (parameter.device.type, parameter.dtype) == ("cpu", torch.float32):
+        return ()
+    return (
+        "from fxexplore.model_graph.samples import as_model_has_it",
+        "x = as_model_has_it(model, x)",
+    )
+
+
+def _at(inputs: ExampleInputs, keys: tuple[int | str, ...]) -> Any:
+    first, *rest = keys
+    value: Any = inputs.args[first] if isinstance(first, int) else inputs.kwargs[first]
+    for key in rest:
+        value = value[key]
+    return value

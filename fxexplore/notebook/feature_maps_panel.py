@@ -1,0 +1,533 @@
+"""Feature maps of the ticked nodes: choose an input, run, look, compare."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import traitlets
+from torch import nn
+
+from fxexplore.model_graph import ModelGraph
+from fxexplore.views.feature_maps import plot_comparison, plot_feature_maps
+from fxexplore.views.snippet import figure_to_python
+
+from .chosen_inputs import ChosenInputs
+from .held_values import HeldValues
+from .input_chooser import InputChooser
+from .map_cards import MapCards
+from .map_controls import MapControls
+from .map_pictures import Look, file_of
+from .problems import problem_html
+from .running import (
+    Progress,
+    RandomState,
+    Runner,
+    Stop,
+    computed,
+    computed_harmlessly,
+    running_loop,
+    twin_of,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MEGABYTE = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What one run is of.
+
+    Attributes:
+        return_nodes: names of the nodes with their output keys.
+        inputs: what the model runs on.
+        training: whether it runs in train mode.
+        numbers: which tensors in which state the model was made of.
+        label: what the run goes by in a comparison.
+    """
+
+    return_nodes: dict[str, str]
+    inputs: ChosenInputs
+    training: bool
+    numbers: tuple[tuple[int, int], ...]
+    label: str
+
+
+class FeatureMapsPanel(widgets.VBox):
+    """Feature maps of the ticked nodes, and what they are of.
+
+    Args:
+        model: the model, which is left as it is.
+        graph: its graph, in the mode in which it is to run.
+        make_extractor: makes the extractor of ``return_nodes``.
+        example_inputs: as for :func:`~fxexplore.model_graph.inputs.example_inputs_for`.
+        name: the expression that the model goes by in code.
+        inputs_name: the expression that ``example_inputs`` goes by there.
+        tokenizer: turns a sentence into arguments, as those of transformers do.
+        shell: the IPython shell whose variables can be named; by default the present one.
+
+    Example:
+        >>> from fxexplore import create_feature_extractor, open_model
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        >>> make_extractor = lambda: create_feature_extractor(model, panel.return_nodes)
+        >>> panel = FeatureMapsPanel(model, open_model(model), make_extractor=make_extractor)
+        >>> panel.return_nodes = {"1": "1"}
+        >>> {name: tuple(value.shape) for name, value in panel.run().items()}
+        {'1': (1, 4, 222, 222)}
+    """
+
+    return_nodes = traitlets.Dict()
+    """The ticked names with their keys in ``features``."""
+
+    features = traitlets.Dict(read_only=True)
+    """The values of the return nodes that are held of the last run, by key."""
+
+    look = traitlets.Instance(Look, ())
+    """How they are looked at."""
+
+    comparing = traitlets.Bool(False)
+    """Whether the run that was kept is drawn beside the last."""
+
+    kept_bytes = traitlets.Int(512 * _MEGABYTE)
+    """How much of the values of a run is held at most."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        graph: ModelGraph,
+        *,
+        make_extractor: Callable[[], nn.Module],
+        example_inputs: Any = None,
+        name: str = "model",
+        inputs_name: str = "x",
+        tokenizer: Any = None,
+        shell: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self._model = model
+        self._graph = graph
+        self._make_extractor = make_extractor
+        self._name = name
+        self._shell = shell
+        self._held = HeldValues(self.kept_bytes)
+        self._runner = Runner()
+        self._last: Job | None = None
+        self._first: tuple[Job, dict[str, Any]] | None = None
+        self._other: nn.Module | None = None
+        self._runs: dict[str, int] = {}
+        self._keeps = 0
+        self.controls = MapControls()
+        self.inputs = InputChooser(
+            model,
+            example_inputs,
+            name=name,
+            inputs_name=inputs_name,
+            tokenizer=tokenizer,
+            shell=shell,
+            buttons=(self.controls.run,),
+        )
+        self.cards = MapCards()
+        super().__init__(**kwargs)
+        self.children = [
+            self.cards.page,
+            self.inputs,
+            self.controls.looks,
+            self.controls.actions,
+            self.controls.status,
+            self.cards.detail,
+            self.cards.pictures,
+            self.controls.code,
+        ]
+        self.add_class("fxx-maps")
+        self._listen()
+        self._show()
+
+    # --- from Python --------------------------------------------------------------------
+
+    @property
+    def graph(self) -> ModelGraph:
+        """The graph of the model, in the mode in which it is to run."""
+        return self._graph
+
+    @graph.setter
+    def graph(self, graph: ModelGraph) -> None:
+        self._graph = graph
+        self._show()
+
+    @property
+    def current_inputs(self) -> ChosenInputs | None:
+        """What the next run is on; None if nothing was given and nothing could be inferred."""
+        chosen: ChosenInputs | None = self.inputs.chosen
+        return chosen
+
+    def run(self) -> dict[str, Any]:
+        """Run the model as far as the ticked nodes need, and show their values.
+
+        Returns:
+            The values by key.
+
+        Raises:
+            ValueError: if nothing is ticked, or there are no inputs.
+        """
+        self._runner.stop()
+        job = self._job()
+        values = computed_harmlessly(
+            self._make_extractor(), job.inputs.args, job.inputs.kwargs, training=job.training
+        )
+        self._finished(job, values)
+        return values
+
+    def keep(self) -> None:
+        """Keep the last run, to compare others with it.
+
+        Raises:
+            ValueError: if nothing has run yet.
+        """
+        if self._last is None:
+            raise ValueError("nothing has run yet; run first, then keep the run")
+        self._first = self._last, {name: self._held[name] for name in self._held}
+        self._keeps += 1
+        self._show()
+
+    def compare(self, other_inputs: Any = None, *, other_model: nn.Module | None = None) -> Figure:
+        """Run twice, and show both runs and their difference.
+
+        Args:
+            other_inputs: run the model on the present inputs and on these.
+            other_model: run the present inputs through the model and through this one, which
+                has nodes of the same names.
+
+        Returns:
+            The figure that is shown.
+
+        Raises:
+            ValueError: if neither or both are given, nothing is ticked, or the other model
+                has no node of a ticked name.
+        """
+        if (other_inputs is None) == (other_model is None):
+            raise ValueError("give what to compare with: other inputs, or other_model=")
+        self.comparing = False
+        self.run()
+        self.keep()
+        if other_model is not None:
+            self._run_other(other_model)
+        else:
+            from .chosen_inputs import example_choice
+
+            chosen = example_choice(self._model, other_inputs, self._name, "other_inputs")
+            self.inputs.chosen = dataclasses.replace(chosen, name="other inputs")
+            self.run()
+        self.comparing = True
+        return self.figure()
+
+    def figure(self) -> Figure:
+        """All that is shown as one figure, as matplotlib's rcParams have it.
+
+        Raises:
+            ValueError: if nothing is shown.
+        """
+        if not self.features:
+            raise ValueError("there is nothing to draw; tick a node and run")
+        return self._plot(self.features)
+
+    @property
+    def code(self) -> str:
+        """The code that makes the figure.
+
+        Raises:
+            ValueError: if nothing has run yet.
+        """
+        if self._last is None or not self.features:
+            raise ValueError("there is no figure yet; tick a node and run")
+        return self._code(self._last)
+
+    def close(self) -> None:
+        """Stop what runs, let go of the values and close the widgets."""
+        self._runner.stop()
+        self._held.clear()
+        self._first = self._last = None
+        self.cards.close()
+        for widget in self.children:
+            widget.close()
+        super().close()
+
+    # --- running ------------------------------------------------------------------------
+
+    def _job(self) -> Job:
+        if not self.return_nodes:
+            raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
+        chosen = self.current_inputs
+        if chosen is None:
+            from .chosen_inputs import example_choice
+
+            chosen = example_choice(self._model, None)  # raises, and says what to give
+        return Job(
+            dict(self.return_nodes),
+            chosen,
+            self._graph.mode == "train",
+            _numbers_of(self._model),
+            chosen.name or chosen.source,
+        )
+
+    def _start(self) -> None:
+        """What the button does: run beside the loop, if there is one and the model allows it."""
+        if self._runner.busy:
+            self._runner.ask_to_stop()
+            self.controls.say("stopping at the next module…")
+            return
+        self.controls.complain("")
+        loop = running_loop()
+        job = self._job()
+        extractor = self._make_extractor()
+        twin = twin_of(extractor) if loop is not None else None
+        if loop is None or twin is None:
+            values = computed_harmlessly(
+                extractor, job.inputs.args, job.inputs.kwargs, training=job.training
+            )
+            self._finished(job, values)
+            if loop is not None:
+                self.controls.say("this model cannot be copied, so that its runs cannot be stopped")
+            return
+        state = RandomState(self._shell or _present_shell())
+
+        def ended(values: Any, problem: BaseException | None) -> None:
+            state.put_back()
+            self.controls.running = False
+            if isinstance(problem, Stop):
+                self.controls.say("stopped; the pictures are those of the run before")
+            elif problem is not None:
+                self.controls.complain(problem_html(problem))
+            else:
+                self._guarded(lambda: self._finished(job, values))
+
+        self.controls.running = True
+        self._runner.start(
+            lambda progress: computed(
+                twin, job.inputs.args, job.inputs.kwargs, training=job.training, progress=progress
+            ),
+            loop=loop,
+            on_progress=self._show_progress,
+            on_end=ended,
+        )
+
+    def _show_progress(self, progress: Progress) -> None:
+        self.controls.show_progress(progress.calls, progress.total, progress.at)
+
+    def _finished(self, job: Job, values: Mapping[str, Any]) -> None:
+        self.controls.complain("")
+        self._other = None
+        if not self._is_same_run(job):
+            self._held.clear()
+        self._last = job
+        for name, key in job.return_nodes.items():
+            self._held[name] = values[key]
+            self._runs[name] = self._runs.get(name, 0) + 1
+        self._show()
+
+    def _is_same_run(self, job: Job) -> bool:
+        """Whether the values that are held would come out of this run too."""
+        last = self._last
+        return (
+            last is not None
+            and last.inputs is job.inputs
+            and (last.training, last.numbers) == (job.training, job.numbers)
+        )
+
+    def _run_other(self, model: nn.Module) -> None:
+        """Run another model with nodes of the same names."""
+        from fxexplore.feature_extraction import create_feature_extractor
+
+        job = dataclasses.replace(self._job(), label="other model", numbers=_numbers_of(model))
+        recorded = self._graph.backend == "recorded"
+        extractor = create_feature_extractor(
+            model,
+            return_nodes=job.return_nodes,
+            example_inputs=(job.inputs.args, job.inputs.kwargs) if recorded else None,
+            backend=self._graph.backend,
+            mode=self._graph.mode,
+        )
+        values = computed_harmlessly(
+            extractor, job.inputs.args, job.inputs.kwargs, training=job.training
+        )
+        assert self._first is not None  # kept by the caller
+        first = dataclasses.replace(self._first[0], label="this model")
+        self._first = first, self._first[1]
+        self._finished(job, values)
+        self._other = model
+
+    # --- showing ------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        self.observe(lambda _: self._guarded(self._show), ["return_nodes", "look", "comparing"])
+        self.observe(lambda c: self._set_limit(c["new"]), "kept_bytes")
+        self.inputs.observe(lambda _: self._guarded(self._show), "chosen")
+        controls = self.controls
+        controls.run.on_click(lambda _: self._guarded(self._start))
+        controls.keep.on_click(lambda _: self._guarded(self._keep_or_forget))
+        controls.save_png.on_click(lambda _: self._guarded(lambda: self._save("png")))
+        controls.save_svg.on_click(lambda _: self._guarded(lambda: self._save("svg")))
+        controls.copy.on_click(lambda _: self._guarded(self._copy))
+        traitlets.link((self, "look"), (controls, "look"))
+        traitlets.link((self, "comparing"), (controls.compare, "value"))
+        controls.limit.observe(
+            lambda c: self.set_trait("kept_bytes", c["new"] * _MEGABYTE), "value"
+        )
+        self.cards.on_copied = controls.say_copied
+
+    def _set_limit(self, limit: int) -> None:
+        self._held.limit = limit
+        self.controls.limit.value = max(1, limit // _MEGABYTE)
+        self._guarded(self._show)
+
+    def _keep_or_forget(self) -> None:
+        if self._first is None:
+            self.keep()
+        else:
+            self._first = None
+            self.comparing = False
+            self._show()
+
+    def _show(self) -> None:
+        """Bring features, pictures and words up to date; nothing is run."""
+        names = sorted(
+            (name for name in self.return_nodes if name in self._held), key=self._when_computed
+        )
+        features = {self.return_nodes[name]: self._held[name] for name in names}
+        self.set_trait("features", features)
+        self.controls.show_values(features, self.look)
+        self.controls.show_kept(self._held.bytes, self._first[0].label if self._first else None)
+        self.controls.say(self._words())
+        self.cards.show(
+            {key: self._plot_of(key) for key in features},
+            {key: self._signature(name) for name, key in self.return_nodes.items()},
+            self._plot_channel,
+        )
+
+    def _when_computed(self, name: str) -> tuple[int, int]:
+        position = self._graph.index.get(name, 0)
+        row = self._graph.rows[position]
+        return row.end, -row.depth
+
+    def _words(self) -> str:
+        """What is missing among the pictures, or has changed since."""
+        absent = [name for name in self.return_nodes if name not in self._held]
+        gone = [name for name in absent if name in self._held.let_go]
+        new = [name for name in absent if name not in gone]
+        parts = []
+        if not self.return_nodes:
+            parts.append("tick a node to see its feature maps")
+        if new:
+            parts.append(f"not run yet: {', '.join(new)}")
+        if gone:
+            parts.append(f"let go for want of room: {', '.join(gone)}; raise the limit and run")
+        last = self._last
+        if last is not None and self.features and self._other is None:
+            if last.inputs is not self.current_inputs:
+                parts.append(f"these are of {last.label}; run for the new input")
+            elif last.numbers != _numbers_of(self._model):
+                parts.append("the model has changed since this run")
+        return " · ".join(parts)
+
+    def _signature(self, name: str) -> tuple[Any, ...]:
+        """What a picture depends on."""
+        kept = self._keeps if self.comparing and self._first else 0
+        return name, self._runs.get(name), kept, self.look, id(self._graph)
+
+    def _plot_of(self, key: str) -> Callable[[], Figure]:
+        return lambda: self._plot({key: self.features[key]})
+
+    def _plot(self, features: Mapping[str, Any]) -> Figure:
+        options = self._options()
+        kept = self._kept_by_key() if self.comparing else {}
+        both = {key: value for key, value in features.items() if key in kept}
+        if both and self._first and self._last:
+            labels = _labels(self._first[0].label, self._last.label)
+            return plot_comparison({k: kept[k] for k in both}, both, labels=labels, **options)
+        return plot_feature_maps(dict(features), **options)
+
+    def _kept_by_key(self) -> dict[str, Any]:
+        kept = self._first[1] if self._first else {}
+        return {key: kept[name] for name, key in self.return_nodes.items() if name in kept}
+
+    def _options(self) -> dict[str, Any]:
+        assert self._last is not None  # features are there
+        options = self.look.options() | self._context()
+        if self.look.wants_picture:
+            options["image"] = self._last.inputs.picture(self.look.index)
+        return options
+
+    def _context(self) -> dict[str, Any]:
+        assert self._last is not None
+        context: dict[str, Any] = {"graph": self._graph, "return_nodes": self.return_nodes}
+        if self._last.inputs.tokens:
+            context["tokens"] = self._last.inputs.tokens
+        return context
+
+    def _plot_channel(self, key: str, channel: int) -> Figure:
+        from fxexplore.views.feature_maps import plot_channel
+
+        assert self._last is not None
+        picture = self._last.inputs.picture(self.look.index)
+        index = self.look.index
+        return plot_channel(
+            self.features, key, channel, image=picture, index=index, **self._context()
+        )
+
+    # --- taking away --------------------------------------------------------------------
+
+    def _save(self, kind: str) -> None:
+        media = {"png": "image/png", "svg": "image/svg+xml"}
+        content = file_of(self.figure(), kind)
+        self.cards.page.save_file(f"feature_maps.{kind}", media[kind], content)
+
+    def _copy(self) -> None:
+        self.controls.code.value = f'<pre class="fxx-code">{html.escape(self.code)}</pre>'
+        self.cards.page.copy_text(self.code)
+
+    def _code(self, job: Job) -> str:
+        look = self.look
+        picture = job.inputs.picture_code(look.index) if look.wants_picture else None
+        first = self._first[0] if self._first and self.comparing else None
+        return figure_to_python(
+            {name: key for name, key in self.return_nodes.items() if key in self.features},
+            look.options(),
+            model=self._name,
+            lines=job.inputs.lines,
+            call=job.inputs.call,
+            example=job.inputs.example,
+            recorded=self._graph.backend == "recorded",
+            mode=self._graph.mode,
+            picture=picture,
+            tokens=job.inputs.tokens,
+            first=(first.inputs.lines, first.inputs.call) if first else None,
+            labels=_labels(first.label, job.label) if first else None,
+            other=self._other is not None,
+        )
+
+    def _guarded(self, action: Callable[[], Any]) -> None:
+        """Do what a click asks for; an error is shown in words."""
+        try:
+            action()
+        except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
+            self.controls.complain(problem_html(problem))
+
+
+def _numbers_of(model: nn.Module) -> tuple[tuple[int, int], ...]:
+    """Which tensors a model is made of, and how often each was written to."""
+    tensors = (*model.parameters(), *model.buffers())
+    return tuple((id(t), -1 if t.is_inference() else t._version) for t in tensors)
+
+
+def _labels(first: str, second: str) -> tuple[str, str]:
+    return (f"{first}, kept", second) if first == second else (first, second)
+
+
+def _present_shell() -> Any:
+    from IPython.core.getipython import get_ipython
+
+    return get_ipython()

@@ -1,0 +1,427 @@
+"""Choose what a model is run on: a picture, a variable, a sample, a text."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ipywidgets as widgets
+import torch
+import traitlets
+from torch import nn
+
+from fxexplore.model_graph.pictures import Picture, read_picture, sample_photograph
+from fxexplore.model_graph.preprocessing import (
+    Preprocessing,
+    preprocessing_from_text,
+    presets_for,
+)
+
+from .chosen_inputs import (
+    ChosenInputs,
+    example_choice,
+    picture_choice,
+    picture_place,
+    places_in,
+    sample_choice,
+)
+from .named_inputs import is_picture_like, text_choice, value_named, variable_choice
+from .problems import problem_html
+
+_SIDE = 76  # of the thumbnail, in pixels of a dense screen
+_NO_SAMPLE = "Sample"
+_EXAMPLE = "example inputs"
+_PICTURES = ("photograph", "noise", "impulse", "checkerboard")
+_YOURS = "your numbers"
+
+
+class InputChooser(widgets.VBox):
+    """A row that shows the input of a model, and buttons to choose another.
+
+    Args:
+        model: the model that is to run on it.
+        example_inputs: as for :func:`~fxexplore.model_graph.inputs.example_inputs_for`.
+        name: the expression that the model goes by.
+        inputs_name: the expression that ``example_inputs`` goes by.
+        tokenizer: turns a sentence into arguments, as those of transformers do.
+        shell: the IPython shell whose variables can be named; by default the present one.
+        buttons: what stands at the end of the row.
+
+    Example:
+        >>> chooser = InputChooser(nn.Conv2d(3, 8, 3))
+        >>> chooser.use_sample("impulse")
+        >>> chooser.chosen.shapes, chooser.chosen.args[0].sum().item()
+        ('1×3×224×224', 3.0)
+    """
+
+    chosen = traitlets.Any()
+    """The :class:`ChosenInputs`; None as long as there are none."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example_inputs: Any = None,
+        *,
+        name: str = "model",
+        inputs_name: str = "x",
+        tokenizer: Any = None,
+        shell: Any = None,
+        buttons: tuple[widgets.Widget, ...] = (),
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._shell = shell
+        self._picture: Picture | None = None
+        self._picture_code: str | None = None
+        self._prepare: Preprocessing | None = None
+        self._presets: list[Preprocessing] = []
+        self._filling = False
+        self._base, missing = _base(model, example_inputs, name, inputs_name)
+        self._make_widgets()
+        super().__init__(
+            [self._row(buttons), self._variable_row, self._text_row, self._numbers_row, self.note]
+        )
+        self.chosen = None if missing else self._base
+        if missing:
+            self.note.value = f'<div class="fxx-note fxx-quiet">{html.escape(missing)}</div>'
+
+    # --- from Python --------------------------------------------------------------------
+
+    def use_picture(self, source: Any, name: str | None = None, code: str | None = None) -> None:
+        """Take a picture, prepared as the numbers say.
+
+        Args:
+            source: as for :func:`~fxexplore.model_graph.pictures.read_picture`.
+            name: what it goes by.
+            code: the expression that gives it as a ``Picture``.
+
+        Raises:
+            ValueError: if it is no picture, or the model takes none.
+        """
+        picture_place(self._base)
+        picture = source if isinstance(source, Picture) else read_picture(source, name)
+        self._take_picture(picture, self._prepare or self.presets[0], code)
+
+    def use_variable(self, name: str) -> None:
+        """Take a variable of the notebook.
+
+        Args:
+            name: of the variable; a path of attributes will do.
+
+        Raises:
+            ValueError: if it is no name, or does not fit the model.
+            LookupError: if there is no such variable.
+        """
+        name = name.strip()
+        value = value_named(name, self._namespace())
+        kinds = {place.kind for place in places_in(self._base)}
+        if "tokens" in kinds and (isinstance(value, str) or _are_ids(value)):
+            self.use_text(value if isinstance(value, str) else [int(i) for i in value])
+        elif isinstance(value, Picture) or is_picture_like(value):
+            self.use_picture(value, name, f"read_picture({name}, {name!r})")
+        else:
+            self._take(variable_choice(self._model, self._base, name, value))
+
+    def use_sample(self, kind: str) -> None:
+        """Take a sample.
+
+        Args:
+            kind: ``"photograph"``, ``"noise"``, ``"impulse"``, ``"checkerboard"``, or
+                ``"example inputs"`` for what the model was opened with.
+
+        Raises:
+            ValueError: if it is none of these, or the model takes no picture.
+        """
+        if kind == _EXAMPLE:
+            self._take(self._base)
+        elif kind == "photograph":
+            self.use_picture(sample_photograph(), code="sample_photograph()")
+        else:
+            self._take(sample_choice(self._model, self._base, kind))
+
+    def use_text(self, text: Any) -> None:
+        """Take a text.
+
+        Args:
+            text: a list of ids, or a sentence if there is a tokenizer.
+
+        Raises:
+            ValueError: if the model takes no text, or the ids are none of its.
+        """
+        self._take(text_choice(self._model, self._base, text, self._tokenizer))
+
+    def prepare_with(self, prepare: Preprocessing) -> None:
+        """Prepare pictures in another way, the present one too.
+
+        Args:
+            prepare: the way.
+        """
+        self._prepare = prepare
+        self._fill(prepare)
+        if self._picture is None and self.chosen is self._base and self._is_photograph:
+            self._picture, self._picture_code = sample_photograph(), "sample_photograph()"
+        if self._picture is not None:
+            self._take_picture(self._picture, prepare, self._picture_code)
+
+    @property
+    def presets(self) -> list[Preprocessing]:
+        """The ways to prepare a picture that suit the model, the likeliest first."""
+        if not self._presets:
+            place = picture_place(self._base)
+            size = place.shape[-2], place.shape[-1]
+            self._presets = presets_for(self._model, place.shape[-3], size)
+            self._preset.options = [*[p.source for p in self._presets], _YOURS]
+        return self._presets
+
+    # --- inside -------------------------------------------------------------------------
+
+    @property
+    def _is_photograph(self) -> bool:
+        return self._base.prepared_by is not None
+
+    def _namespace(self) -> Mapping[str, Any]:
+        shell = self._shell or _present_shell()
+        if shell is None:
+            raise LookupError("there is no notebook here whose variables could be named")
+        namespace: Mapping[str, Any] = shell.user_ns
+        return namespace
+
+    def _take_picture(self, picture: Picture, prepare: Preprocessing, code: str | None) -> None:
+        chosen = picture_choice(self._model, self._base, picture, prepare, code)
+        self._take(chosen)
+        self._picture, self._picture_code, self._prepare = picture, code, prepare
+        self._fill(prepare)
+
+    def _take(self, chosen: ChosenInputs) -> None:
+        self._picture = self._picture_code = None
+        self.note.value = ""
+        self.chosen = chosen
+
+    def _make_widgets(self) -> None:
+        kinds = {place.kind for place in places_in(self._base)}
+        takes_picture = "picture" in kinds
+        self.thumbnail = widgets.HTML(layout=widgets.Layout(flex="0 0 auto"))
+        self.thumbnail.add_class("fxx-thumbnail")
+        self.words = widgets.HTML(layout=widgets.Layout(flex="1 1 160px", min_width="120px"))
+        self.upload = widgets.FileUpload(
+            accept=".png,.jpg,.jpeg,.webp", layout=_small(), disabled=not takes_picture,
+            tooltip="A picture: PNG, JPEG or WebP",
+        )  # fmt: skip
+        self.variable = widgets.ToggleButton(
+            description="Variable…", layout=_small(), tooltip="A variable of the notebook"
+        )
+        samples = [_NO_SAMPLE, *(_PICTURES if takes_picture else ()), _EXAMPLE]
+        self.sample = widgets.Dropdown(options=samples, layout=_small("104px"))
+        self.numbers = widgets.ToggleButton(
+            description="Prepare…", layout=_small(), disabled=not takes_picture,
+            tooltip="How a picture is resized, cropped and normalised",
+        )  # fmt: skip
+        self.note = widgets.HTML()
+        self.name = widgets.Combobox(
+            placeholder="name of a variable, such as batch or data.images",
+            continuous_update=False, layout=widgets.Layout(flex="1 1 200px", width="auto"),
+        )  # fmt: skip
+        self._variable_row = _folded(self.name)
+        words = "a sentence, or ids" if self._tokenizer is not None else "ids, as in 101, 7592, 102"
+        self.text = widgets.Text(
+            placeholder=words, continuous_update=False,
+            layout=widgets.Layout(flex="1 1 200px", width="auto"),
+        )  # fmt: skip
+        self._text_row = _row(widgets.Label("text"), self.text)
+        self._text_row.layout.display = "flex" if "tokens" in kinds else "none"
+        self._make_numbers()
+        self._listen()
+
+    def _make_numbers(self) -> None:
+        def field(width: str) -> widgets.Text:
+            return widgets.Text(continuous_update=False, layout=_small(width))
+
+        self._preset = widgets.Dropdown(layout=_small("200px"))
+        self._fields = {
+            "resize": field("70px"),
+            "crop": field("84px"),
+            "mean": field("150px"),
+            "std": field("150px"),
+        }
+        parts: list[widgets.Widget] = [self._preset]
+        for name, text in self._fields.items():
+            parts += [widgets.Label("deviation" if name == "std" else name), text]
+        self._numbers_row = _row(*parts)
+        self._numbers_row.layout.display = "none"
+
+    def _listen(self) -> None:
+        self.upload.observe(self._on_upload, "value")
+        self.name.observe(lambda c: self._written(self.use_variable, c["new"]), "value")
+        self.text.observe(lambda c: self._written(self.use_text, c["new"]), "value")
+        self.sample.observe(self._on_sample, "value")
+        self.variable.observe(self._on_variable, "value")
+        self.numbers.observe(self._on_numbers, "value")
+        self._preset.observe(self._on_preset, "value")
+        for text in self._fields.values():
+            text.observe(lambda _: self._guarded(self._on_field), "value")
+
+    def _row(self, buttons: tuple[widgets.Widget, ...]) -> widgets.HBox:
+        return _row(
+            self.thumbnail, self.words, self.upload, self.variable, self.sample, self.numbers,
+            *buttons,
+        )  # fmt: skip
+
+    def _on_upload(self, change: dict[str, Any]) -> None:
+        for file in change["new"]:
+            self._guarded(self.use_picture, bytes(file["content"]), file["name"])
+        if change["new"]:
+            # Its bytes are not needed any more, and the same file can be chosen again.
+            self.upload.value = ()
+
+    def _written(self, use: Callable[[str], None], text: str) -> None:
+        if text.strip():
+            self._guarded(use, text)
+
+    def _on_sample(self, change: dict[str, Any]) -> None:
+        if change["new"] != _NO_SAMPLE:
+            self._guarded(self.use_sample, change["new"])
+            self.sample.value = _NO_SAMPLE
+
+    def _on_variable(self, change: dict[str, Any]) -> None:
+        self._variable_row.layout.display = "flex" if change["new"] else "none"
+        if change["new"]:
+            self._guarded(self._suggest)
+
+    def _suggest(self) -> None:
+        """Offer the variables that could be meant."""
+        mine = [
+            name
+            for name, value in self._namespace().items()
+            if not name.startswith("_") and _is_suitable(value)
+        ]
+        self.name.options = mine
+
+    def _on_numbers(self, change: dict[str, Any]) -> None:
+        self._numbers_row.layout.display = "flex" if change["new"] else "none"
+        if change["new"]:
+            self._guarded(lambda: self._fill(self._shown_preparation()))
+
+    def _shown_preparation(self) -> Preprocessing:
+        presets = self.presets
+        in_use = self.chosen.prepared_by if self.chosen is not None else None
+        return self._prepare or in_use or presets[0]
+
+    def _on_preset(self, change: dict[str, Any]) -> None:
+        chosen = next((p for p in self._presets if p.source == change["new"]), None)
+        if chosen is not None and not self._filling:
+            self._guarded(self.prepare_with, chosen)
+
+    def _on_field(self) -> None:
+        if self._filling:
+            return
+        place = picture_place(self._base)
+        text = {name: field.value for name, field in self._fields.items()}
+        way = self._shown_preparation().interpolation
+        self.prepare_with(
+            preprocessing_from_text(**text, interpolation=way, channels=place.shape[-3])
+        )
+
+    def _fill(self, prepare: Preprocessing) -> None:
+        """Show numbers in the fields."""
+        self._filling = True
+        try:
+            sources = [preset.source for preset in self.presets]
+            self._preset.value = prepare.source if prepare.source in sources else _YOURS
+            self._fields["resize"].value = "×".join(map(str, prepare.resize))
+            self._fields["crop"].value = "×".join(map(str, prepare.crop))
+            for name in ("mean", "std"):
+                numbers = getattr(prepare, name)
+                shown = numbers[:1] if len(set(numbers)) == 1 else numbers
+                self._fields[name].value = " ".join(f"{number:.8g}" for number in shown)
+        finally:
+            self._filling = False
+
+    def _guarded(self, action: Callable[..., None], *arguments: Any) -> None:
+        """Do what was asked for; an error is shown below."""
+        try:
+            self.note.value = ""
+            action(*arguments)
+        except Exception as problem:  # noqa: BLE001  # files and variables may be anything
+            self.note.value = problem_html(problem)
+
+    @traitlets.observe("chosen")
+    def _show(self, change: dict[str, Any]) -> None:
+        chosen: ChosenInputs | None = change["new"]
+        if chosen is None:
+            self.words.value = '<div class="fxx-words fxx-quiet">no input yet</div>'
+            self.thumbnail.value = ""
+            return
+        facts = [chosen.shapes, *chosen.notes]
+        prepared = chosen.prepared_by.words if chosen.prepared_by else ""
+        source = chosen.source if chosen.name != chosen.source else ""
+        second = " · ".join(filter(None, [source, prepared]))
+        first = chosen.name or chosen.source.partition(" (")[0]
+        self.words.value = (
+            f'<div class="fxx-words"><b>{html.escape(first)}</b> '
+            f"{html.escape(' · '.join(facts))}<br>"
+            f'<span class="fxx-quiet">{html.escape(second)}</span></div>'
+        )
+        seen = chosen.picture()
+        self.thumbnail.value = "" if seen is None else _thumbnail(seen)
+
+
+def _base(
+    model: nn.Module, example_inputs: Any, name: str, inputs_name: str
+) -> tuple[ChosenInputs, str]:
+    """The example inputs, or none and why."""
+    try:
+        return example_choice(model, example_inputs, name, inputs_name), ""
+    except ValueError as problem:
+        return ChosenInputs((), {}, "none"), str(problem)
+
+
+def _thumbnail(seen: torch.Tensor) -> str:
+    from torchvision.transforms.v2 import functional
+
+    shorter = min(seen.shape[-2:])
+    small = functional.resize(seen, [_SIDE], antialias=True) if shorter > _SIDE else seen
+    picture = functional.to_pil_image(functional.center_crop(small, [min(small.shape[-2:])]))
+    png = io.BytesIO()
+    picture.save(png, "png")
+    data = base64.b64encode(png.getvalue()).decode()
+    return f'<img alt="What the model sees" src="data:image/png;base64,{data}">'
+
+
+def _are_ids(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(type(item) is int for item in value)
+    return False
+
+
+def _is_suitable(value: Any) -> bool:
+    from PIL import Image
+
+    return isinstance(value, (torch.Tensor, os.PathLike, Image.Image)) or (
+        hasattr(value, "__array_interface__") and getattr(value, "ndim", 0) > 0
+    )
+
+
+def _present_shell() -> Any:
+    from IPython.core.getipython import get_ipython
+
+    return get_ipython()
+
+
+def _small(width: str = "auto") -> widgets.Layout:
+    return widgets.Layout(width=width, flex="0 0 auto")
+
+
+def _row(*parts: widgets.Widget) -> widgets.HBox:
+    row = widgets.HBox(parts)
+    row.add_class("fxx-row")
+    return row
+
+
+def _folded(part: widgets.Widget) -> widgets.HBox:
+    row = _row(widgets.Label("variable"), part)
+    row.layout.display = "none"
+    return row

@@ -1,0 +1,227 @@
+"""The controls of feature maps: run, ways to look, and what to take away."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import ipywidgets as widgets
+import torch
+import traitlets
+
+from fxexplore.feature_extraction.following import tensors_in
+
+from .map_pictures import Look
+
+_VIEWS = [
+    ("channels", "channels"),
+    ("mean", "mean"),
+    ("PCA", "pca"),
+    ("overlay", "overlay"),
+    ("histogram", "histogram"),
+]
+_SORTS = ["index", "energy", "variance", "sparsity"]
+_SCALES = [("each channel", "channel"), ("shared", "shared")]
+_MOST_CHANNELS = 4096
+_MEGABYTE = 1_000_000
+_WIDE = 4  # dimensions of attention maps and of batches of maps
+
+
+class MapControls(traitlets.HasTraits):
+    """The widgets around the pictures; the panel gives them their work.
+
+    Example:
+        >>> controls = MapControls()
+        >>> controls.sort.value = "energy"
+        >>> controls.look.options()
+        {'sort': 'energy'}
+    """
+
+    look = traitlets.Instance(Look, ())
+    """How feature maps are looked at, as the controls say."""
+
+    running = traitlets.Bool(False)
+    """Whether a run is on its way, so that the button stops it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run = _button("Run", "Run the model as far as the ticked nodes need", "primary")
+        self._make_looks()
+        self._make_actions()
+        self._bar = widgets.IntProgress(min=0, layout=widgets.Layout(width="160px", display="none"))
+        self._said = widgets.HTML()
+        self._complaint = widgets.HTML()
+        self.status = widgets.VBox([widgets.HBox([self._bar, self._said]), self._complaint])
+        self.code = widgets.HTML()
+
+    def _make_looks(self) -> None:
+        self.view = widgets.ToggleButtons(
+            options=_VIEWS, style={"button_width": "auto"}, layout=widgets.Layout(width="auto")
+        )
+        self.view.add_class("fxx-segments")
+        self.sort = widgets.Dropdown(options=_SORTS, layout=_width("92px"))
+        self.scale = widgets.Dropdown(options=_SCALES, layout=_width("112px"))
+        self.count = widgets.BoundedIntText(
+            value=24, min=1, max=_MOST_CHANNELS, layout=_width("64px"), continuous_update=False
+        )
+        self._of = widgets.HTML()
+        self.item = widgets.BoundedIntText(
+            value=0, min=0, max=0, layout=_width("56px"), continuous_update=False
+        )
+        self.query = widgets.Text(
+            placeholder="none", layout=_width("56px"), continuous_update=False
+        )
+        self._items = widgets.HBox([widgets.Label("item"), self.item])
+        self._queries = widgets.HBox([widgets.Label("query"), self.query])
+        self.looks = widgets.HBox(
+            [
+                self.view,
+                _labelled("sort", self.sort),
+                _labelled("scale", self.scale),
+                _labelled("show", self.count, self._of),
+                self._items,
+                self._queries,
+            ]
+        )
+        self.looks.add_class("fxx-row")
+        for widget in (self.view, self.sort, self.scale, self.count, self.item, self.query):
+            widget.observe(self._on_control, "value")
+
+    def _make_actions(self) -> None:
+        self.save_png = _button("Save PNG", "Save all that is shown as one picture")
+        self.save_svg = _button("Save SVG", "Save all that is shown as one drawing")
+        self.copy = _button("Copy code", "Copy the code that makes this figure")
+        self.keep = _button("Keep run", "Keep this run, to compare the next with it")
+        self.compare = widgets.ToggleButton(
+            description="Compare", tooltip="Show the run that was kept beside this one",
+            layout=_width("auto"), disabled=True,
+        )  # fmt: skip
+        self._kept = widgets.HTML()
+        self.limit = widgets.BoundedIntText(
+            value=512, min=1, max=10**6, layout=_width("76px"), continuous_update=False
+        )
+        self.limit.tooltip = "The most megabytes of values that are held of a run"
+        space = widgets.HTML(layout=widgets.Layout(flex="1 1 0%"))
+        held = _labelled("held", self._kept, self.limit, widgets.Label("MB"))
+        self.actions = widgets.HBox(
+            [self.save_png, self.save_svg, self.copy, self.keep, self.compare, space, held]
+        )
+        self.actions.add_class("fxx-row")
+
+    def say(self, words: str) -> None:
+        """Say how things are, in a line."""
+        self._said.value = (
+            f'<div class="fxx-note fxx-quiet" role="status">{html.escape(words)}</div>'
+            if words
+            else ""
+        )
+
+    def complain(self, problem: str) -> None:
+        """Show an error.
+
+        Args:
+            problem: as HTML; ``""`` takes the last away.
+        """
+        self._complaint.value = problem
+
+    def say_copied(self, done: bool) -> None:
+        """Say whether the code is on the clipboard."""
+        self.say("copied" if done else "this page may not copy; the code is below")
+
+    def show_progress(self, calls: int, total: int, at: str) -> None:
+        """Show how far a run is."""
+        self._bar.layout.display = "flex"
+        self._bar.max = max(total, calls, 1)
+        self._bar.value = calls
+        self.say(f"{at} · {calls} of {total} leaf modules" if at else "running…")
+
+    def show_values(self, features: Mapping[str, Any], look: Look) -> None:
+        """Fit the controls to what there is to look at.
+
+        Args:
+            features: the values that are shown.
+            look: how they are looked at.
+        """
+        tensors = list(tensors_in(list(features.values())))
+        batch = max((len(t) for t in tensors if t.ndim > 1), default=1)
+        most = max((_channels(t) for t in tensors if t.ndim > 1), default=0)
+        self.item.max = max(batch - 1, look.index, 0)
+        _show(self._items, batch > 1)
+        _show(self._queries, any(_is_attention(t) for t in tensors) or look.query is not None)
+        self._of.value = f'<span class="fxx-quiet">of {most}</span>' if most else ""
+        for button in (self.save_png, self.save_svg, self.copy, self.keep):
+            button.disabled = not features and button is not self.keep
+
+    def show_kept(self, held: int, label: str | None) -> None:
+        """Show how much is held, and the run that is kept to compare with."""
+        self._kept.value = f'<span class="fxx-quiet">{held / _MEGABYTE:.1f} of</span>'
+        self.compare.disabled = label is None
+        self.compare.description = "Compare" if label is None else f"Compare with {_short(label)}"
+        self.keep.description = "Keep run" if label is None else "Forget it"
+
+    @traitlets.observe("running")
+    def _on_running(self, change: dict[str, Any]) -> None:
+        self.run.description = "Stop" if change["new"] else "Run"
+        self.run.button_style = "warning" if change["new"] else "primary"
+        self._bar.layout.display = "none"
+        self._bar.value = 0
+
+    def _on_control(self, _: dict[str, Any]) -> None:
+        text = self.query.value.strip()
+        self.look = Look(
+            self.view.value,
+            self.count.value,
+            self.sort.value,
+            self.scale.value,
+            self.item.value,
+            int(text) if text.isascii() and text.isdigit() else None,
+        )
+
+    @traitlets.observe("look")
+    def _on_look(self, change: dict[str, Any]) -> None:
+        look: Look = change["new"]
+        self.item.max = max(self.item.max, look.index)
+        with self.hold_trait_notifications():
+            self.view.value = look.view
+            self.count.value = look.channels
+            self.sort.value = look.sort
+            self.scale.value = look.scale
+            self.item.value = look.index
+            self.query.value = "" if look.query is None else str(look.query)
+
+
+def _channels(tensor: torch.Tensor) -> int:
+    """How many channels a tensor may have: a word beside a field, no more."""
+    if tensor.ndim >= _WIDE:
+        first, last = tensor.shape[1], tensor.shape[-1]
+        # Channels-last maps are square, and have more channels than rows.
+        return int(last if tensor.shape[1] == tensor.shape[2] != last else first)
+    return int(tensor.shape[-1])
+
+
+def _is_attention(tensor: torch.Tensor) -> bool:
+    return tensor.ndim == _WIDE and tensor.shape[-1] == tensor.shape[-2] > 1
+
+
+def _short(label: str) -> str:
+    most = 18
+    return label if len(label) <= most else f"{label[: most - 1]}…"
+
+
+def _show(widget: widgets.Widget, visible: bool) -> None:
+    widget.layout.display = "flex" if visible else "none"
+
+
+def _labelled(word: str, *parts: widgets.Widget) -> widgets.HBox:
+    return widgets.HBox([widgets.Label(word), *parts])
+
+
+def _button(word: str, tooltip: str, style: str = "") -> widgets.Button:
+    return widgets.Button(
+        description=word, tooltip=tooltip, button_style=style, layout=_width("auto")
+    )
+
+
+def _width(width: str) -> widgets.Layout:
+    return widgets.Layout(width=width, flex="0 0 auto")

@@ -1,0 +1,63 @@
+// What a kernel cannot know of the page it is shown in, and cannot do there: the colour of
+// text, the density of the screen; saving a file, copying text. It is not seen itself.
+
+const MOST_DENSE = 3;
+
+/** Save bytes as a file of the reader's. */
+function save(name, kind, bytes) {
+  const address = URL.createObjectURL(new Blob([bytes], { type: kind }));
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false; // no clipboard on pages that are not served securely
+  }
+}
+
+function render({ model, el }) {
+  const probe = document.createElement("span");
+  probe.className = "fxx-ink";
+  probe.setAttribute("aria-hidden", "true");
+  el.append(probe);
+
+  function look() {
+    if (!probe.isConnected) return;
+    model.set("ink", getComputedStyle(probe).color);
+    model.set("density", Math.min(MOST_DENSE, Math.max(1, window.devicePixelRatio || 1)));
+    model.save_changes();
+  }
+  // A theme is a change of attributes, and then of style sheets, which take a while to load.
+  const later = () => requestAnimationFrame(look);
+  const watched = new MutationObserver(later);
+  const attributes = { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-light"] };
+  for (const node of [document.documentElement, document.body]) watched.observe(node, attributes);
+  watched.observe(document.head, { childList: true });
+  probe.addEventListener("transitionend", look); // the colour itself changed
+  window.addEventListener("resize", later); // another screen, or the page was zoomed
+  later();
+
+  async function onMessage(message, buffers) {
+    if (message.type === "save") save(message.name, message.kind, buffers[0]);
+    if (message.type === "copy") {
+      model.send({ type: "copied", done: await copied(message.text) });
+    }
+  }
+  model.on("msg:custom", onMessage);
+  return () => {
+    watched.disconnect();
+    window.removeEventListener("resize", later);
+    model.off("msg:custom", onMessage);
+  };
+}
+
+export default { render };

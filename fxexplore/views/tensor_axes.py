@@ -1,0 +1,207 @@
+"""What the axes of a tensor stand for: batch, channels, places, time, tokens, heads."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import torch
+
+# Letters of a layout. H beside L stands for heads, as in NHLL and NHLC.
+LAYOUTS = (
+    "NCHW", "NHWC", "NHW", "NLC", "NCL", "NL", "NHLL", "NHLC", "NLHC", "NLL",
+    "NCTHW", "NTCHW", "NTHWC", "NC", "N",
+)  # fmt: skip
+PREFIXES = (1, 0, 2, 5)  # a class token; none; and one for distillation; and four registers
+_SMALLEST_FOLD = 36  # fewer tokens than this are as well a sentence
+_PICTURE_CHANNELS = (1, 3, 4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How a tensor is read.
+
+    Attributes:
+        axes: a letter for every axis, such as ``"NCHW"``; ``"?"`` if it could not be placed.
+        grid: height and width, or time, height and width, that the axis L folds back to;
+            empty if it is no grid.
+        prefix: how many class and register tokens stand before those of the grid.
+        suffix: how many tokens stand after those of the grid.
+        prefix_words: what the prefix is, such as ``"cls_token + 4 reg_token"``.
+        guess: what was assumed, in words; empty if it is known.
+    """
+
+    axes: str
+    grid: tuple[int, ...] = ()
+    prefix: int = 0
+    suffix: int = 0
+    prefix_words: str = ""
+    guess: str = ""
+
+    @property
+    def is_attention(self) -> bool:
+        """Whether two axes are tokens: who looks at whom."""
+        return self.axes.count("L") == 2  # noqa: PLR2004
+
+    def equation(self) -> str:
+        """The tokens as a sum, such as ``"197 tokens = cls_token + 14×14"``."""
+        if not self.grid or "L" not in self.axes:
+            return ""
+        total = self.prefix + math.prod(self.grid) + self.suffix
+        parts = ["×".join(map(str, self.grid))]
+        if self.prefix:
+            parts.insert(0, self.prefix_words or _special_words(self.prefix))
+        if self.suffix:
+            parts.append(f"{self.suffix} more")
+        return f"{total} tokens = {' + '.join(parts)}"
+
+
+UNPLACED = Reading("?")
+
+
+def _special_words(count: int) -> str:
+    return "1 class" if count == 1 else f"{count} class and register"
+
+
+def reading_of_layout(layout: str, shape: Sequence[int], key: str) -> Reading:
+    """Take the caller's word for what the axes are.
+
+    Args:
+        layout: letters, such as ``"NCHW"`` or ``"n c h w"``; without N there is no batch.
+        shape: shape of the tensor.
+        key: its name, for the error.
+
+    Raises:
+        ValueError: if these are no such letters, or not as many as the tensor has axes.
+
+    Example:
+        >>> reading_of_layout("nhwc", (1, 7, 7, 96), "norm").axes
+        'NHWC'
+    """
+    axes = layout.replace(" ", "").upper()
+    known = {*LAYOUTS, *(name[1:] for name in LAYOUTS)}
+    if axes not in known:
+        raise ValueError(
+            f"layout={layout!r} is none that is known; write one of {', '.join(LAYOUTS)}, "
+            f"without N where there is no batch"
+        )
+    if len(axes) != len(shape):
+        raise ValueError(
+            f"layout={layout!r} has {len(axes)} axes, and {key!r} has {len(shape)}: "
+            f"its shape is {tuple(shape)}"
+        )
+    return Reading(axes)
+
+
+def reading_of_shape(
+    tensor: torch.Tensor, picture: tuple[int, int] | None = None, *, is_text: bool = False
+) -> Reading:
+    """Judge a tensor by its shape, and by whether its rows are those of a softmax.
+
+    Args:
+        tensor: its values, on any device but meta.
+        picture: height and width of the input picture, if known.
+        is_text: whether its tokens are known to be words.
+
+    Returns:
+        The reading; where two are possible the likelier, with its assumption in words.
+
+    Example:
+        >>> reading_of_shape(torch.rand(1, 64, 56, 56)).axes
+        'NCHW'
+        >>> reading_of_shape(torch.rand(1, 197, 192)).equation()
+        '197 tokens = 1 class + 14×14'
+    """
+    shape = tuple(tensor.shape)
+    if 0 in shape:
+        return UNPLACED
+    if len(shape) <= 2:  # noqa: PLR2004
+        is_ids = len(shape) == 2 and not (tensor.is_floating_point() or tensor.is_complex())  # noqa: PLR2004
+        return Reading("NL" if is_ids else ("", "C", "NC")[len(shape)])
+    if len(shape) == 3:  # noqa: PLR2004
+        return _of_three(tensor, picture, is_text=is_text)
+    if len(shape) == 4:  # noqa: PLR2004
+        return _of_four(tensor, picture)
+    return _of_five(shape) if len(shape) == 5 else UNPLACED  # noqa: PLR2004
+
+
+def _of_three(tensor: torch.Tensor, picture: tuple[int, int] | None, *, is_text: bool) -> Reading:
+    _, first, last = tensor.shape
+    if first == last and _rows_sum_to_one(tensor):
+        return Reading("NLL", guess="read as attention, rows sum to 1")
+    if is_text:
+        return Reading("NLC")
+    for axes, length in (("NLC", first), ("NCL", last)):
+        folded = fold(axes, length, picture)
+        if folded is not None:
+            return folded
+    return Reading("NLC", guess="read as N L C")
+
+
+def fold(axes: str, length: int, picture: tuple[int, int] | None = None) -> Reading | None:
+    """Find the grid that a number of tokens makes, if there is a likely one.
+
+    Args:
+        axes: the layout that the tokens are in.
+        length: how many tokens.
+        picture: height and width of the input; without it the grid is taken for a square.
+    """
+    for prefix in PREFIXES:
+        grid = _grid(length - prefix, picture)
+        if grid is not None:
+            how = f"for a picture of {picture[0]}×{picture[1]}" if picture else "a square, guessed"
+            return Reading(axes, grid, prefix, guess=how)
+    return None
+
+
+def _grid(count: int, picture: tuple[int, int] | None) -> tuple[int, int] | None:
+    if picture is None:
+        side = math.isqrt(max(count, 0))
+        return (side, side) if side * side == count >= _SMALLEST_FOLD else None
+    height, width = picture
+    sizes = ((height // patch, width // patch) for patch in range(1, min(picture) + 1))
+    return next((size for size in sizes if size[0] * size[1] == count > 1), None)
+
+
+def _of_four(tensor: torch.Tensor, picture: tuple[int, int] | None) -> Reading:
+    _, a, b, c = tensor.shape
+    if b == c > 1 and _rows_sum_to_one(tensor):
+        reading = fold("NHLL", b, picture) or Reading("NHLL")
+        words = "read as attention, rows sum to 1"
+        return dataclasses.replace(reading, guess=f"{words}; {reading.guess}".rstrip("; "))
+    if picture is not None:
+        first, last = _stretch((b, c), picture), _stretch((a, b), picture)
+        if abs(first - last) > math.log(1.1):
+            return _channels_last() if last < first else Reading("NCHW")
+    return _channels_last() if a == b != c and a > 1 else Reading("NCHW")
+
+
+def _channels_last() -> Reading:
+    return Reading("NHWC", guess="read as N H W C")
+
+
+def _stretch(size: tuple[int, int], picture: tuple[int, int]) -> float:
+    """How far the proportions of a map are from those of the picture."""
+    return abs(math.log(size[0] / size[1]) - math.log(picture[0] / picture[1]))
+
+
+def _of_five(shape: tuple[int, ...]) -> Reading:
+    _, a, b, c, d = shape
+    if b == c != d and c > 1:
+        return Reading("NTHWC", guess="read as N T H W C")
+    if b in _PICTURE_CHANNELS and a not in _PICTURE_CHANNELS:
+        return Reading("NTCHW", guess="read as N T C H W")
+    is_clip = a in _PICTURE_CHANNELS
+    if is_clip or a >= b:
+        return Reading("NCTHW", guess="" if is_clip else "read as N C T H W")
+    return Reading("NTCHW", guess="read as N T C H W")
+
+
+def _rows_sum_to_one(tensor: torch.Tensor) -> bool:
+    """Whether these are weights of attention: a softmax over the last axis."""
+    if not tensor.is_floating_point():
+        return False
+    values = tensor.detach().float()
+    tolerance = 0.02 if tensor.dtype in (torch.float16, torch.bfloat16) else 1e-3
+    return bool((values >= 0).all() and ((values.sum(dim=-1) - 1).abs() < tolerance).all())
