@@ -22,6 +22,7 @@ from fxexplore.views.page import StaticPage, to_document, to_fragment
 from .background import Background
 from .code_tab import CodeTab
 from .copy_button import SaveButton
+from .feature_maps_panel import FeatureMapsPanel
 from .frame import Splitter
 from .header import Header
 from .modes import Modes
@@ -29,7 +30,6 @@ from .node_facts import NodeFacts
 from .node_graph import NodeGraph
 from .node_tree import NodeTree
 from .notice import Notice
-from .plain_maps import PlainMaps
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
 
@@ -232,12 +232,13 @@ class Explorer(SharedState, widgets.VBox):
         self.diagram = NodeGraph(graph)
         self.node = NodeFacts(graph)
         self.chips = ReturnNodes()
-        self.maps = PlainMaps(
+        self.maps = FeatureMapsPanel(
             self.model,
             graph,
             make_extractor=self.extractor,
             example_inputs=example_inputs,
             name=name,
+            inputs_name=inputs_name,
         )
         given = None if example_inputs is None else inputs_name
         self.code = CodeTab(inputs, name, given, self._options)

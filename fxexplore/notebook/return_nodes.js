@@ -22,7 +22,7 @@ class Chips {
     this.bar = make("div", "fxx-chips");
     this.bar.setAttribute("role", "toolbar");
     this.bar.setAttribute("aria-label", "Return nodes");
-    this.problem = make("div", "fxx-problem");
+    this.problem = make("div", "fxx-key-problem");
     this.problem.id = `fxx-${Math.random().toString(36).slice(2)}`;
     this.problem.setAttribute("role", "alert");
     this.root.append(this.bar, this.problem);
