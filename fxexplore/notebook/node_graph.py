@@ -71,6 +71,3 @@ class NodeGraph(anywidget.AnyWidget):
             self.boxes = {f"row{i}": row.name for i, row in enumerate(self._graph.rows)}
             self.svg = svg
             self.message = ""
-
-    def wait(self, seconds: float) -> bool:
-        return True
