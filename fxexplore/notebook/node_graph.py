@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import contextlib
 import pathlib
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import anywidget
 import traitlets
 
-from fxexplore.model_graph.graph import ModelGraph
-from fxexplore.views.diagram import opening_fold, to_dot
-from fxexplore.views.layout import LayoutTimeoutError, to_svg
+from fxexplore.model_graph.graph import ModelGraph, Module, Node
+from fxexplore.views import layout
+from fxexplore.views.diagram import draw, opening_fold, to_dot
+from fxexplore.views.drawing import Drawing, Edges
+from fxexplore.views.kinds import kind_of
+from fxexplore.views.numbers import shape_text, short_count
+from fxexplore.views.outline import description
 
 _HERE = pathlib.Path(__file__).parent
+_SECONDS = 0.8  # for each of two tries: an answer within two, whatever is unfolded
+_QUICK = 800  # boxes from which Graphviz is asked for haste at once
+_PATIENCE = 60.0  # for a worker that has to start on a machine with no time
+_MOST_BOXES = 2_000  # more of them, and the page stutters
+_NOISE = re.compile(r"<!--.*?-->\n?|<title>.*?</title>\n?", re.DOTALL)
+_SPACE = ' xml:space="preserve"'
+_COORDINATES = re.compile(r' (?:d|points|x|y)="[^"]*"')
 
 
 class NodeGraph(anywidget.AnyWidget):
     """Graphviz's picture of a model, with modules that fold and unfold.
 
+    Where an asyncio loop runs, as in a kernel, a new picture comes when it is ready, and
+    ``busy`` says that it is on its way; elsewhere it is there at once.
+
     Args:
         graph: the model to show.
+        only: names of the nodes that exist in this mode (train or eval) and not in the other.
         **kwargs: initial values of traits.
+
+    Attributes:
+        only: as given; a change shows at the next picture.
 
     Example:
         >>> from torch import nn
@@ -42,8 +65,17 @@ class NodeGraph(anywidget.AnyWidget):
     focused = traitlets.Unicode().tag(sync=True)
     """Name of the box that was clicked last; ``""`` for none."""
 
-    foldable = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    """Paths of the modules that can be unfolded."""
+    query = traitlets.Unicode().tag(sync=True)
+    """What was searched for; the diagram shows ``hits``."""
+
+    hits = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    """Names that a search has found; their boxes stand out."""
+
+    only = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    """Names of the nodes that exist in this mode (train or eval) and not in the other."""
+
+    mode = traitlets.Unicode().tag(sync=True)
+    """The mode of the model that is shown, ``"eval"`` or ``"train"``."""
 
     svg = traitlets.Unicode().tag(sync=True)
     """The picture, laid out."""
@@ -51,23 +83,198 @@ class NodeGraph(anywidget.AnyWidget):
     boxes = traitlets.Dict().tag(sync=True)
     """The name of the node or module behind each id in the picture."""
 
+    facts = traitlets.Dict().tag(sync=True)
+    """For each id its kind, whether it can be ticked, and what there is to say, in lines."""
+
+    left_out = traitlets.List(traitlets.Int()).tag(sync=True)
+    """Rows of tail and head, in turn, of the edges that are left out; -1 is the output."""
+
     message = traitlets.Unicode().tag(sync=True)
     """What there is to say about the picture, such as why it is not the newest."""
 
-    def __init__(self, graph: ModelGraph, **kwargs: Any) -> None:
+    busy = traitlets.Bool().tag(sync=True)
+    """Whether a newer picture is on its way."""
+
+    def __init__(self, graph: ModelGraph, *, only: Collection[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("expanded", opening_fold(graph))
         self._graph = graph
-        super().__init__(foldable=[module.path for module in graph.modules], **kwargs)
+        self._asked: concurrent.futures.Future[layout.Layout] | None = None
+        self._drawing: Drawing | None = None
+        self._is_newest = False
+        super().__init__(only=list(only), mode=graph.mode, **kwargs)
+        self.on_msg(self._on_message)
         self.observe(lambda _: self._draw(), "expanded")
         self._draw()
 
-    def _draw(self) -> None:
-        try:
-            svg = to_svg(to_dot(self._graph, self.expanded).source)
-        except (LayoutTimeoutError, ValueError) as problem:
-            self.message = f"This is the last picture: {problem}." if self.svg else f"{problem}."
-            return
+    @property
+    def graph(self) -> ModelGraph:
+        """The model that is shown. What still exists stays ticked, unfolded and focused."""
+        return self._graph
+
+    @graph.setter
+    def graph(self, graph: ModelGraph) -> None:
+        self._graph = graph
+        known = graph.index
+        expanded = [path for path in self.expanded if path in known]
         with self.hold_sync():
-            self.boxes = {f"row{i}": row.name for i, row in enumerate(self._graph.rows)}
-            self.svg = svg
-            self.message = ""
+            self.mode = graph.mode
+            self.selected = [name for name in self.selected if name in known]
+            self.hits = [name for name in self.hits if name in known]
+            self.focused = self.focused if self.focused in known else ""
+            if expanded != self.expanded:
+                self.expanded = expanded  # draws
+            else:
+                self._draw()
+
+    def wait(self, seconds: float) -> bool:
+        """Block until the newest picture is in ``svg``.
+
+        Args:
+            seconds: how long to wait at most.
+
+        Returns:
+            Whether it is; False also if it could not be laid out, as ``message`` says.
+        """
+        if self._asked is not None:
+            concurrent.futures.wait([self._asked], seconds)
+            if self._asked.done():
+                self._deliver(self._asked)
+        return self._is_newest
+
+    def save(self, path: str | pathlib.Path) -> None:
+        """Write the picture of this fold state and selection to a file.
+
+        Args:
+            path: where to; it ends with ``.svg``, ``.png``, ``.pdf``, ``.dot`` or ``.gv``.
+
+        Raises:
+            ValueError: if it ends otherwise.
+            LayoutTimeoutError: if the picture is too dense to lay out.
+
+        Example:
+            >>> import tempfile
+            >>> from torch import nn
+            >>> from fxexplore import open_model
+            >>> diagram = NodeGraph(open_model(nn.ReLU()))
+            >>> diagram.save(f"{tempfile.mkdtemp()}/relu.svg")
+        """
+        path = pathlib.Path(path)
+        kind = path.suffix.removeprefix(".").lower()
+        if kind not in ("svg", "png", "pdf", "dot", "gv"):
+            raise ValueError(f"'{path}' does not end with .svg, .png, .pdf, .dot or .gv")
+        source = self.dot
+        if kind in ("dot", "gv"):
+            path.write_text(source, encoding="utf-8")
+        else:
+            path.write_bytes(layout.submit([source], file_format=kind).result().picture)
+
+    @property
+    def dot(self) -> str:
+        """The picture of this fold state and selection in the DOT language."""
+        return str(to_dot(self._graph, self.expanded, self.selected).source)
+
+    def _draw(self) -> None:
+        if self._asked is not None:
+            layout.cancel(self._asked)
+            self._asked = None
+        drawing = Drawing.of(self._graph, self.expanded)
+        self._is_newest = False
+        if len(drawing.boxes) > _MOST_BOXES:
+            self.busy = False
+            self._regret(f"the picture would have {len(drawing.boxes):,} boxes", drawing)
+            return
+        self._drawing = drawing
+        self._asked = layout.submit(_sources(drawing), time_limit=_SECONDS)
+        self.busy = True
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a script: nobody would deliver it later
+            self.wait(_PATIENCE)
+        else:
+            self._asked.add_done_callback(lambda asked: self._call_back(loop, asked))
+
+    def _call_back(
+        self, loop: asyncio.AbstractEventLoop, asked: concurrent.futures.Future[layout.Layout]
+    ) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and its reader with it
+            loop.call_soon_threadsafe(self._deliver, asked)
+
+    def _deliver(self, asked: concurrent.futures.Future[layout.Layout]) -> None:
+        if asked is not self._asked or self._drawing is None:
+            return  # a newer one is wanted, or it is delivered already
+        drawing, self._asked = self._drawing, None
+        with self.hold_sync():
+            self.busy = False
+            try:
+                picture, attempt = asked.result()
+            except layout.LayoutTimeoutError:
+                self._regret("this is too dense to lay out in time", drawing)
+            except (ValueError, RuntimeError) as problem:
+                self._regret(str(problem).rstrip("."), drawing)
+            else:
+                self._show(picture, drawing if attempt == 0 else _simplest(drawing))
+
+    def _show(self, picture: bytes, drawing: Drawing) -> None:
+        rows = drawing.graph.rows
+        drawn = sorted({*drawing.boxes, *drawing.clusters})
+        self.boxes = {f"row{row}": rows[row].name for row in drawn}
+        self.facts = {f"row{row}": _facts(rows[row].item) for row in drawn}
+        self.left_out = [end for pair in sorted(drawing.left_out) for end in pair]
+        self.svg = _slim(layout.svg_element(picture))
+        self.message = _said(drawing)
+        self._is_newest = True
+
+    def _regret(self, reason: str, drawing: Drawing) -> None:
+        last = "This is the last picture: " if self.svg else "No picture: "
+        crowded = " or ".join(f"{name} ({count:,} boxes)" for name, count in drawing.crowded())
+        self.message = last + reason + (f". Fold {crowded}." if crowded else ".")
+
+    def _on_message(self, _: Any, content: Any, __: Any) -> None:
+        """The page asks for the source, or whether anybody is there."""
+        if content == "dot":
+            self.send({"dot": self.dot})
+        elif content == "ping":
+            self.send({"pong": True})
+
+
+def _sources(drawing: Drawing) -> Iterator[str]:
+    """The picture, and a plainer one for when it takes too long."""
+    yield draw(drawing, quick=len(drawing.boxes) > _QUICK).source
+    yield draw(_simplest(drawing), quick=True, straight=True).source
+
+
+def _simplest(drawing: Drawing) -> Drawing:
+    return drawing.with_edges(Edges.FEWEST)
+
+
+def _said(drawing: Drawing) -> str:
+    count = len(drawing.left_out)
+    if not count:
+        return ""
+    return (
+        f"{count:,} edges that longer paths imply are left out; "
+        "the box that is pointed at or chosen shows its own."
+    )
+
+
+def _facts(item: Node | Module) -> list[Any]:
+    """Its kind, whether it can be ticked (0 or 1), and what there is to say, in lines."""
+    facts = [description(item)]
+    facts += [] if item.shape is None else [shape_text(item.shape)]
+    facts += [f"{short_count(item.parameters)} parameters"] if item.parameters else []
+    facts += [f"{short_count(item.flops)}FLOPs"] if item.flops else []
+    if isinstance(item, Module):
+        facts += [f"called {item.calls} times"] if item.calls > 1 else []
+    elif item.source and item.source not in facts[0]:
+        facts.append(item.source)
+    can_tick = isinstance(item, Node) or item.returns
+    return [kind_of(item), int(can_tick), "\n".join(facts)]
+
+
+def _slim(svg: str) -> str:
+    """The same picture in fewer bytes: no remarks, and tenths of a pixel."""
+    return _COORDINATES.sub(_rounded, _NOISE.sub("", svg).replace(_SPACE, ""))
+
+
+def _rounded(attribute: re.Match[str]) -> str:
+    return re.sub(r"(\.\d)\d+", r"\1", attribute[0])

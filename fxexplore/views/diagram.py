@@ -2,70 +2,42 @@
 
 from __future__ import annotations
 
+import html
 import itertools
-from collections import Counter
+import re
 from collections.abc import Collection, Iterator
 
 import graphviz
 
 from fxexplore.model_graph.graph import ModelGraph, Module, Node
 
-from .numbers import short_count
+from .drawing import OUTPUT, Drawing, Edges, Link
+from .kinds import FILLS, kind_of
+from .numbers import shape_text, short_count
+
+__all__ = ["OPENING_BOXES", "kind_of", "opening_fold", "to_dot"]
 
 OPENING_BOXES = 60
 
-# By what a box computes: the fill, and the words of its leaf modules and operations.
-# The fills are light tints whose hues also differ for colour-blind readers.
-_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "convolution": ("#cfe3f7", ("conv",)),
-    "normalisation": ("#e4e1f5", ("norm",)),
-    "attention": ("#fdf0b8", ("attention",)),
-    "pooling": ("#d5efdc", ("pool",)),
-    "linear": ("#f7d7e1", ("linear", "mlp", "embedding", "matmul", "einsum", "bmm")),
-    "activation": (
-        "#fbe0cd",
-        ("relu", "gelu", "silu", "elu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "softmax",
-         "mish", "softplus", "swish"),
-    ),
-}  # fmt: skip
-_OTHER_FILLS = {
-    "input": "#ffffff",
-    "output": "#ffffff",
-    "folded": "#eceef1",
-    "operation": "#eceef1",
-}
-
-
-_TEXT = {"fontname": "sans-serif", "fontsize": "11"}
+_MOST_LABELS = 750  # more of them, and room for labels costs Graphviz seconds
+_INK, _QUIET, _TICKED = "#1f2328", "#596070", "#0b63c9"
+_TEXT = {"fontname": "sans-serif", "fontsize": "11", "fontcolor": _INK}
 _GRAPH = _TEXT | {
-    "bgcolor": "transparent", "nodesep": "0.2", "ranksep": "0.28", "pad": "0.1",
-    "fontcolor": "#667", "labeljust": "l", "style": "dashed,rounded", "color": "#b6bac4",
+    "bgcolor": "white", "nodesep": "0.2", "ranksep": "0.24", "pad": "0.1",
+    "labeljust": "l", "style": "dashed,rounded", "color": "#9aa0ad",
 }  # fmt: skip
 _BOX = _TEXT | {
-    "shape": "box", "style": "filled,rounded", "color": "#667", "height": "0.3",
+    "shape": "box", "style": "filled,rounded", "color": "#667085", "height": "0.3",
     "margin": "0.13,0.05", "penwidth": "0.8",
 }  # fmt: skip
+_CLUSTER = {"bgcolor": "transparent", "margin": "9"}
 _EDGE = _TEXT | {
-    "color": "#667", "arrowsize": "0.55", "penwidth": "0.8", "fontsize": "9", "fontcolor": "#667",
+    "color": "#667085", "arrowsize": "0.55", "penwidth": "0.8", "fontsize": "9",
+    "fontcolor": _QUIET,
 }  # fmt: skip
-
-
-def kind_of(item: Node | Module) -> str:
-    """The kind of box that stands for a node or module: ``"convolution"``, ``"folded"``, ...
-
-    Example:
-        >>> kind_of(Node("layer1.0.conv1", "module", "Conv2d"))
-        'convolution'
-    """
-    if isinstance(item, Module):
-        return "folded"
-    if item.kind in ("input", "parameter"):
-        return "input"
-    target = item.target.lower()
-    for kind, (_, words) in _KINDS.items():
-        if any(word in target for word in words):
-            return kind
-    return "operation"
+# Fewer rounds of each optimisation; they only help together.
+_QUICK = {"mclimit": "0.1", "nslimit": "0.5", "nslimit1": "0.5"}
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def opening_fold(graph: ModelGraph, limit: int = OPENING_BOXES) -> list[str]:
@@ -105,19 +77,27 @@ def to_dot(
     graph: ModelGraph,
     expanded: Collection[str] | None = None,
     selected: Collection[str] = (),
+    *,
+    edges: str = "auto",
 ) -> graphviz.Digraph:
     """Draw a model as DOT.
 
     Every box and cluster has the id ``row<i>`` of its row in ``graph.rows``, and a class
-    that starts with ``fx-`` and says its kind. Operations on sizes are left out.
+    that starts with ``fx-`` and says its kind; every edge the id ``edge<tail>-<head>``.
+    Operations on sizes and modules that never ran are left out.
 
     Args:
         graph: the model to draw.
         expanded: paths of the modules that are unfolded; by default :func:`opening_fold`.
         selected: names of the nodes and modules that are ticked.
+        edges: which of the edges that longer paths imply are drawn: ``"all"``, ``"fewest"``
+            (none of them), or ``"auto"`` (in a dense picture those that stand alone).
 
     Returns:
         A ``graphviz.Digraph``. Names of the model are escaped in it.
+
+    Raises:
+        ValueError: if ``edges`` is none of those words.
 
     Example:
         >>> from torch import nn
@@ -126,96 +106,122 @@ def to_dot(
         >>> 'row1 -> row2' in dot.source
         True
     """
-    unfolded = set(opening_fold(graph) if expanded is None else expanded)
-    drawing = _Drawing(graph, unfolded, set(selected))
-    return drawing.dot()
+    words = [word.value for word in Edges]
+    if edges not in words:
+        raise ValueError(f"edges is {edges!r}; write one of {', '.join(map(repr, words))}")
+    unfolded = opening_fold(graph) if expanded is None else expanded
+    return draw(Drawing.of(graph, unfolded, Edges(edges)), selected)
 
 
-class _Drawing:
-    def __init__(self, graph: ModelGraph, expanded: set[str], selected: set[str]) -> None:
-        self._graph = graph
-        self._expanded = expanded
+def draw(
+    drawing: Drawing,
+    selected: Collection[str] = (),
+    *,
+    quick: bool = False,
+    straight: bool = False,
+) -> graphviz.Digraph:
+    """Write what a picture holds as DOT.
+
+    Args:
+        drawing: what it holds.
+        selected: names of the nodes and modules that are ticked.
+        quick: whether Graphviz shall rather be fast than draw as few crossings as it can.
+        straight: whether edges are straight lines, which takes less time again.
+    """
+    limits = (_QUICK if quick else {}) | ({"splines": "line"} if straight else {})
+    return _Draft(drawing, set(selected), limits).dot()
+
+
+class _Draft:
+    def __init__(self, drawing: Drawing, selected: set[str], limits: dict[str, str]) -> None:
+        self._drawing = drawing
+        self._graph = drawing.graph
         self._selected = selected
+        self._limits = limits
 
     def dot(self) -> graphviz.Digraph:
-        dot = graphviz.Digraph(graph_attr=_GRAPH, node_attr=_BOX, edge_attr=_EDGE)
-        self._fill(dot, self._graph.children())
-        outputs = self._box_of_outputs()
-        if outputs:
-            dot.node("output", "output", id="output", **_style("output"))
-        for (tail, head), count in (self._edges() + outputs).items():
-            dot.edge(tail, head, label=f" ×{count}" if count > 1 else None)
+        graph_attr = _GRAPH | self._limits
+        dot = graphviz.Digraph(graph_attr=graph_attr, node_attr=_BOX, edge_attr=_EDGE)
+        self._fill(dot)
+        if any(head == OUTPUT for _, head in self._drawing.links):
+            dot.node("output", "output", id="output", fillcolor=FILLS["output"], **_class("output"))
+        drawn = self._drawing.drawn
+        # A label has a rank of its own; beside the edge it may cross others but costs nothing.
+        place = "label" if len(drawn) <= _MOST_LABELS and not self._limits else "xlabel"
+        for (tail, head), link in drawn.items():
+            text = _label_of(link)
+            label = {place: graphviz.escape(f" {text}")} if text else {}
+            dot.edge(_box(tail), _box(head), id=f"edge{tail}-{head}", **label)
         return dot
 
-    def _fill(self, dot: graphviz.Digraph, names: Collection[str]) -> None:
-        for name in names:
-            item = self._graph[name]
-            if isinstance(item, Module) and not item.ran:
-                continue
-            if isinstance(item, Module) and name in self._expanded:
-                with dot.subgraph(name=f"cluster_{self._box(name)}") as cluster:
-                    cluster.attr(
-                        label=graphviz.escape(f"{self._mark(name)}{self._label(name)}  {item.cls}"),
-                        id=self._box(name),
-                        margin="9",
-                        **{"class": self._class(name, "unfolded")},
-                    )
-                    self._fill(cluster, self._graph.children(name))
-            elif isinstance(item, Module) or item.kind != "size":
-                self._draw_box(dot, name, item)
+    def _fill(self, dot: graphviz.Digraph) -> None:
+        """Boxes and clusters in the order of the rows, so that clusters nest."""
+        rows = self._graph.rows
+        open_clusters: list[tuple[int, graphviz.Digraph]] = []
+        for row in sorted({*self._drawing.boxes, *self._drawing.clusters}):
+            while open_clusters and open_clusters[-1][0] <= row:
+                _close(open_clusters, dot)
+            around = open_clusters[-1][1] if open_clusters else dot
+            if row in self._drawing.clusters:
+                open_clusters.append((rows[row].end, self._cluster(row)))
+            else:
+                self._draw_box(around, row)
+        while open_clusters:
+            _close(open_clusters, dot)
 
-    def _draw_box(self, dot: graphviz.Digraph, name: str, item: Node | Module) -> None:
+    def _cluster(self, row: int) -> graphviz.Digraph:
+        module = self._graph.rows[row].item
+        assert isinstance(module, Module)
+        style = self._ticked(module.path) | _class("unfolded")
+        attributes = _CLUSTER | {"label": self._text(module.path, module.cls), "id": _box(row)}
+        return graphviz.Digraph(f"cluster_{_box(row)}", graph_attr=attributes | style)
+
+    def _draw_box(self, dot: graphviz.Digraph, row: int) -> None:
+        item, name = self._graph.rows[row].item, self._graph.rows[row].name
         kind = kind_of(item)
-        first = f"{self._mark(name)}{self._label(name)}"
-        facts = item.cls if isinstance(item, Module) else item.target
+        facts = ""
         if isinstance(item, Module):
-            first = f"▸ {first}"
-            facts += f" · {short_count(item.parameters)}" if item.parameters else ""
-        # A node whose label says what it is needs no second line.
-        plain = isinstance(item, Node) and item.kind != "module"
-        lines = [first] if plain else [first, facts]
-        style = _style(kind)
-        style["class"] = self._class(name, kind)
-        if name in self._selected:
-            style |= {"penwidth": "2.4", "color": "#0b63c9"}
-        dot.node(
-            self._box(name), "\\n".join(graphviz.escape(line) for line in lines),
-            id=self._box(name), **style,
-        )  # fmt: skip
+            count = f" · {short_count(item.parameters)}" if item.parameters else ""
+            facts = item.cls + count
+        elif item.kind == "module":
+            facts = item.target  # other labels say what they are
+        style = {"fillcolor": FILLS[kind]} | self._ticked(name) | _class(kind)
+        dot.node(_box(row), self._text(name, facts), id=_box(row), **style)
 
-    def _mark(self, name: str) -> str:
-        return "✓ " if name in self._selected else ""
+    def _text(self, name: str, facts: str) -> str:
+        """A label in HTML: the name, and what stands quietly behind it."""
+        is_folded = self._is_folded(name)
+        marks = ("✓ " if name in self._selected else "") + ("▸ " if is_folded else "")
+        quiet = f'  <font color="{_QUIET}">{_escaped(facts)}</font>' if facts else ""
+        return f"<{marks}{_escaped(self._graph.label(name)).strip() or '·'}{quiet}>"
 
-    def _label(self, name: str) -> str:
-        return self._graph.label(name)
+    def _is_folded(self, name: str) -> bool:
+        row = self._graph.index[name]
+        return isinstance(self._graph[name], Module) and row not in self._drawing.clusters
 
-    def _class(self, name: str, kind: str) -> str:
-        return f"fx-{kind}" + (" fx-selected" if name in self._selected else "")
-
-    def _box(self, name: str) -> str:
-        return f"row{self._graph.index[name]}"
-
-    def _visible(self, name: str) -> str:
-        """What stands for a node: itself, or the outermost folded module around it."""
-        return next((p for p in self._graph.ancestors(name) if p not in self._expanded), name)
-
-    def _edges(self) -> Counter[tuple[str, str]]:
-        edges: Counter[tuple[str, str]] = Counter()
-        visible = {node.name: self._visible(node.name) for node in self._graph.nodes}
-        hidden = {node.name for node in self._graph.nodes if node.kind == "size"}
-        for node in self._graph.nodes:
-            for source in node.inputs:
-                tail, head = visible[source], visible[node.name]
-                if tail != head and source not in hidden and node.name not in hidden:
-                    edges[self._box(tail), self._box(head)] += 1
-        return edges
-
-    def _box_of_outputs(self) -> Counter[tuple[str, str]]:
-        sizes = {node.name for node in self._graph.nodes if node.kind == "size"}
-        names = [name for name in self._graph.outputs if name not in sizes]
-        return Counter((self._box(self._visible(name)), "output") for name in names)
+    def _ticked(self, name: str) -> dict[str, str]:
+        return {"penwidth": "2.4", "color": _TICKED} if name in self._selected else {}
 
 
-def _style(kind: str) -> dict[str, str]:
-    fill = _KINDS[kind][0] if kind in _KINDS else _OTHER_FILLS[kind]
-    return {"fillcolor": fill, "class": f"fx-{kind}"}
+def _close(open_clusters: list[tuple[int, graphviz.Digraph]], dot: graphviz.Digraph) -> None:
+    _, cluster = open_clusters.pop()
+    (open_clusters[-1][1] if open_clusters else dot).subgraph(cluster)
+
+
+def _class(kind: str) -> dict[str, str]:
+    return {"class": f"fx-{kind}"}
+
+
+def _box(row: int) -> str:
+    return "output" if row == OUTPUT else f"row{row}"
+
+
+def _label_of(link: Link) -> str:
+    shape = shape_text(link.shape) if link.shape is not None and link.is_new else ""
+    return " · ".join(filter(None, [shape, f"×{link.count}" if link.count > 1 else ""]))
+
+
+def _escaped(text: str) -> str:
+    """Text for an HTML label, in which Graphviz still replaces codes such as ``\\N``."""
+    legal = _NOT_IN_XML.sub("\ufffd", text).replace("\n", "⏎")
+    return html.escape(legal).replace("\\", "&#92;")

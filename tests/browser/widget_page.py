@@ -82,7 +82,10 @@ class WidgetPage:
         self.page.goto(ADDRESS)
         self.page.evaluate(SCRIPT)
         style = f"width:{width}px" + (f";height:{height}px;display:grid" if height else "")
-        self.page.evaluate("([state, style]) => fxxShow(state, style)", [message, style])
+        # As text: Playwright takes long over lists of many items.
+        self.page.evaluate(
+            "([state, style]) => fxxShow(JSON.parse(state), style)", [json.dumps(message), style]
+        )
         return self.host
 
     @property
@@ -193,7 +196,7 @@ class WidgetPage:
             self._waiting.append(message)
 
     def _to_page(self, messages) -> None:
-        self.page.evaluate("messages => messages.forEach(fxxFromKernel)", messages)
+        self.page.evaluate("all => JSON.parse(all).forEach(fxxFromKernel)", json.dumps(messages))
 
     def _on_message(self, data: dict) -> list[dict]:
         self.messages.append(data)

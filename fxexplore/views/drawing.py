@@ -1,0 +1,229 @@
+"""What a picture of a model holds: boxes, clusters, and the edges between them.
+
+A dense model has many edges that longer paths imply, such as those from every layer of a dense
+block to every later one. Graphviz needs minutes for them and the eye can't follow them, so a
+dense picture leaves them out; :attr:`Drawing.left_out` still knows them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+
+from fxexplore.model_graph.graph import ModelGraph, Module, Node
+
+OUTPUT = -1
+"""Stands for the box of the model's outputs, which is no row."""
+
+Pair = tuple[int, int]
+
+# Edges that longer paths imply are drawn while they pass by no more boxes than this in all.
+_BYPASSED = 60
+
+
+class Edges(enum.Enum):
+    """Which of the edges that longer paths imply are drawn."""
+
+    ALL = "all"
+    """Every one."""
+    AUTO = "auto"
+    """All in a sparse picture; in a dense one those that stand alone, as around a residual."""
+    FEWEST = "fewest"
+    """None: what is drawn is the transitive reduction."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """The edges between two boxes.
+
+    Attributes:
+        count: how many there are.
+        shape: of the tensor that flows, where it is known and one.
+        is_new: whether the box that it leaves made the shape, rather than passed it on.
+    """
+
+    count: int
+    shape: tuple[int, ...] | None
+    is_new: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """The picture of one fold state, before it is laid out.
+
+    Attributes:
+        graph: the model.
+        boxes: rows of what is drawn as a box, in order of execution.
+        clusters: rows of the unfolded modules that have something to show.
+        links: what flows between boxes, by the rows of tail and head.
+        left_out: those of ``links`` that are not drawn.
+    """
+
+    graph: ModelGraph
+    boxes: tuple[int, ...]
+    clusters: frozenset[int]
+    links: Mapping[Pair, Link]
+    left_out: frozenset[Pair] = frozenset()
+
+    @classmethod
+    def of(
+        cls, graph: ModelGraph, expanded: Collection[str], edges: Edges = Edges.AUTO
+    ) -> Drawing:
+        """Find out what is in the picture of a fold state.
+
+        Args:
+            graph: the model.
+            expanded: paths of the modules that are unfolded.
+            edges: which edges are drawn.
+        """
+        boxes, clusters, stand_in = _visible(graph, set(expanded))
+        drawing = cls(graph, tuple(boxes), frozenset(clusters), _links(graph, stand_in))
+        return drawing.with_edges(edges)
+
+    def with_edges(self, edges: Edges) -> Drawing:
+        """The same boxes with other edges."""
+        return dataclasses.replace(self, left_out=frozenset(_left_out(self.links, edges)))
+
+    @property
+    def drawn(self) -> dict[Pair, Link]:
+        """The links that are drawn."""
+        return {pair: link for pair, link in self.links.items() if pair not in self.left_out}
+
+    def crowded(self, most: int = 3) -> list[tuple[str, int]]:
+        """The unfolded modules with most boxes, and how many those are.
+
+        Modules that hold nearly the whole picture say little and come last.
+
+        Args:
+            most: how many modules to name.
+        """
+        rows = self.graph.rows
+        counts = [(row, sum(row < box < rows[row].end for box in self.boxes)) for row in
+                  sorted(self.clusters)]  # fmt: skip
+        whole = len(self.boxes)
+        counts.sort(key=lambda pair: (pair[1] > 0.9 * whole, -pair[1]))
+        return [(rows[row].name, count) for row, count in counts[:most]]
+
+
+def _visible(graph: ModelGraph, expanded: set[str]) -> tuple[list[int], list[int], list[int]]:
+    """Rows of boxes and clusters, and for each row the box that stands for it or -1."""
+    rows = graph.rows
+    flows = [isinstance(row.item, Node) and row.item.kind != "size" for row in rows]
+    before = [0]  # how many nodes with tensors stand before each row
+    for flow in flows:
+        before.append(before[-1] + flow)
+    boxes, clusters = [], []
+    stand_in = [-1] * len(rows)
+    position = 0
+    while position < len(rows):
+        row = rows[position]
+        if before[row.end] == before[position]:
+            position = row.end  # nothing that flows: it never ran, or computes sizes only
+        elif isinstance(row.item, Module) and row.name in expanded:
+            clusters.append(position)
+            position += 1
+        else:
+            boxes.append(position)
+            stand_in[position : row.end] = [position] * (row.end - position)
+            position = row.end
+    return boxes, clusters, stand_in
+
+
+def _links(graph: ModelGraph, stand_in: list[int]) -> dict[Pair, Link]:
+    counts: Counter[Pair] = Counter()
+    shapes: defaultdict[Pair, set[tuple[int, ...] | None]] = defaultdict(set)
+    arriving: defaultdict[int, set[tuple[int, ...] | None]] = defaultdict(set)
+    row_of = graph.index
+    hidden = {node.name for node in graph.nodes if node.kind == "size"}
+    shape_of = {node.name: node.shape for node in graph.nodes}
+
+    def add(source: str, head: int) -> None:
+        tail = stand_in[row_of[source]]
+        if tail != head:
+            counts[tail, head] += 1
+            shapes[tail, head].add(shape_of[source])
+            arriving[head].add(shape_of[source])
+
+    for node in graph.nodes:
+        if node.name not in hidden:
+            for source in node.inputs:
+                if source not in hidden:
+                    add(source, stand_in[row_of[node.name]])
+    for name in graph.outputs:
+        if name in shape_of and name not in hidden:
+            add(name, OUTPUT)
+    links: dict[Pair, Link] = {}
+    seen: set[tuple[int, tuple[int, ...]]] = set()
+    for pair, count in counts.items():
+        shape = next(iter(shapes[pair])) if len(shapes[pair]) == 1 else None
+        is_new = shape is not None and shape not in arriving[pair[0]]
+        if shape is not None and is_new:
+            is_new = (pair[0], shape) not in seen
+            seen.add((pair[0], shape))
+        links[pair] = Link(count, shape, is_new)
+    return links
+
+
+def _left_out(links: Mapping[Pair, Link], edges: Edges) -> Iterable[Pair]:
+    if edges is Edges.ALL:
+        return ()
+    implied = implied_edges(links)
+    if edges is Edges.FEWEST:
+        return implied
+    rank = _ranks(links)
+    boxes = len(rank)
+    if sum(rank[head] - rank[tail] - 1 for tail, head in implied) <= _BYPASSED + boxes:
+        return ()
+    out = Counter(tail for tail, _ in implied)
+    into = Counter(head for _, head in implied)
+    return [(tail, head) for tail, head in implied if out[tail] > 1 or into[head] > 1]
+
+
+def implied_edges(pairs: Iterable[Pair]) -> list[Pair]:
+    """The edges whose ends are joined by a longer path as well.
+
+    Sets of reachable boxes are the bits of whole numbers. Edges against the order of
+    execution, as a module makes that is called twice, are never among them.
+
+    Args:
+        pairs: tails and heads, as rows.
+
+    Example:
+        >>> implied_edges([(0, 1), (1, 2), (0, 2)])
+        [(0, 2)]
+    """
+    after = _forward(pairs)
+    ends = sorted({end for tail, heads in after.items() for end in (tail, *heads)}, key=_order)
+    bit = {end: 1 << i for i, end in enumerate(ends)}
+    reached = dict.fromkeys(ends, 0)
+    implied = []
+    for tail in reversed(ends):
+        for head in sorted(after.get(tail, ()), key=_order):
+            if reached[tail] & bit[head]:
+                implied.append((tail, head))
+            reached[tail] |= reached[head] | bit[head]
+    return implied
+
+
+def _ranks(pairs: Iterable[Pair]) -> dict[int, int]:
+    """The length of the longest path that leads to each box."""
+    after = _forward(pairs)
+    ranks: defaultdict[int, int] = defaultdict(int)
+    for tail in sorted(after, key=_order):
+        for head in after[tail]:
+            ranks[head] = max(ranks[head], ranks[tail] + 1)
+    return ranks
+
+
+def _forward(pairs: Iterable[Pair]) -> dict[int, list[int]]:
+    after: defaultdict[int, list[int]] = defaultdict(list)
+    for tail, head in pairs:
+        if _order(tail) < _order(head):
+            after[tail].append(head)
+    return after
+
+
+def _order(row: int) -> float:
+    return float("inf") if row == OUTPUT else row
