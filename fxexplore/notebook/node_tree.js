@@ -47,6 +47,7 @@ class Tree {
     );
     this.build();
     this.listen();
+    el.classList.add("fxx-tree-host");
     el.append(this.root);
     this.show();
     if (this.state.cursor >= 0) this.reveal(this.state.cursor);

@@ -1,19 +1,512 @@
 """The tree in a bare page: what it does by itself, without JupyterLab."""
 
+import pytest
 import torchvision
 
 from fxexplore import open_model
+from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.notebook.node_tree import NodeTree
+from fxexplore.views.numbers import short_count
+from tests.benchmarks.test_tree import big_graph
+
+STRANGE = '<img src=x onerror="console.error(1)">'
 
 
-def test_ticks_reach_python(widget_page):
-    tree = NodeTree(open_model(torchvision.models.resnet18(weights=None)))
-    host = widget_page.show(tree)
-    host.locator('[data-name="conv1"] .fxx-box').click()
-    widget_page.wait_for(lambda: tree.selected == ["conv1"])
-    tree.selected = ["conv1", "layer1"]
-    widget_page.wait_for(
-        "() => document.querySelector('[data-name=layer1]').ariaChecked === 'true'"
+def encoder(blocks=12):
+    """A stem, twelve blocks of the same structure, one that is another, and odd ends."""
+    nodes, modules = [Node("x", "input", "input", shape=(1, 3, 8, 8))], []
+    nodes.append(
+        Node("stem", "module", "Conv2d", "", "3, 16", parameters=448, shape=(1, 16, 8, 8), flops=9)
     )
-    widget_page.set_theme("dark")
-    widget_page.screenshot("tree-dark")
+    modules.append(Module("layers", "Sequential", 1_300_000, shape=(1, 16, 8, 8)))
+    for n in range(blocks + 1):
+        path, wide = f"layers.{n}", 64 if n < blocks else 32
+        modules.append(Module(path, "Block", 100_000, shape=(1, 16, 8, 8), flops=3_000_000))
+        nodes += [
+            Node(f"{path}.fc", "module", "Linear", path, f"16, {wide}", parameters=99_000,
+                 shape=(1, 16, 8, wide), flops=2_000_000),
+            Node(f"{path}.act", "module", "GELU", path, call=1, calls=2, shape=(1, 16, 8, wide)),
+            Node(f"{path}.act_1", "module", "GELU", path, call=2, calls=2, shape=(1, 16, 8, wide)),
+            Node(f"{path}.add", "operation", "add", path, source="net.py:7", shape=(1, 16, 8, 8)),
+        ]  # fmt: skip
+    modules += [
+        Module("aux", "Head", 50_000, ran=False, returns=False),
+        Module("tied", "Tied", 1_024, returns=False, frozen=1_024, shared=("stem.twin",)),
+    ]
+    nodes += [
+        Node("tied.relu", "operation", "relu_", "tied", source="net.py:9", shape=(1, 16)),
+        Node("getattr", "size", "getattr", source="net.py:10"),
+        Node(f"tied.{STRANGE}", "module", "Linear", "tied", STRANGE, parameters=1_024, frozen=9),
+    ]
+    return ModelGraph("Net", tuple(nodes), tuple(modules), parameters=1_351_472, mode="train")
+
+
+@pytest.fixture
+def tree():
+    return NodeTree(encoder(), expanded=["layers", "tied"], only=["tied.relu"])
+
+
+@pytest.fixture
+def host(widget_page, tree):
+    return widget_page.show(tree)
+
+
+def row(host, name):
+    return host.locator(f"[role=treeitem][data-name={name!r}]")
+
+
+def run(host, name):
+    return host.locator(f"[role=treeitem][data-run={name!r}]")
+
+
+def names(host):
+    """The lines in sight, from top to bottom; runs in brackets."""
+    return host.locator("[role=treeitem]").evaluate_all(
+        "rows => rows.map(r => r.dataset.name ?? `[${r.dataset.run}]`)"
+    )
+
+
+def press(widget_page, *keys):
+    for key in keys:
+        widget_page.page.keyboard.press(key)
+
+
+class TestMouse:
+    def test_ticks_and_folds_reach_python(self, widget_page, tree, host):
+        row(host, "stem").locator(".fxx-box").click()
+        widget_page.wait_for(lambda: tree.selected == ["stem"])
+        row(host, "layers").locator(".fxx-fold").click()
+        widget_page.wait_for(lambda: tree.expanded == ["tied"])
+        assert names(host)[:4] == ["x", "stem", "layers", "tied"]
+        row(host, "stem").locator(".fxx-box").click()
+        widget_page.wait_for(lambda: tree.selected == [])
+
+    def test_what_python_sets_is_shown(self, widget_page, tree, host):
+        tree.selected = ["layers.12.add"]
+        tree.expanded = ["layers", "layers.12"]
+        assert row(host, "layers.12.add").get_attribute("aria-checked") == "true"
+        assert row(host, "layers.12").get_attribute("aria-checked") == "mixed"
+        assert row(host, "layers").get_attribute("aria-checked") == "mixed"
+        assert row(host, "layers").locator(".fxx-box").get_attribute("title") == "1 ticked inside"
+
+    def test_a_focus_set_elsewhere_opens_the_way_there(self, widget_page, tree, host):
+        tree.expanded = []
+        tree.focused = "layers.3.add"
+        row(host, "layers.3.add").wait_for()
+        widget_page.wait_for(lambda: tree.expanded == ["layers", "layers.3"])
+        widget_page.wait_for(lambda: tree.open_runs == ["layers.0"])
+
+    def test_a_double_click_unfolds_and_a_fold_takes_the_focus_out(self, widget_page, tree, host):
+        row(host, "layers.12").dblclick()
+        row(host, "layers.12.add").click()
+        widget_page.wait_for(lambda: tree.focused == "layers.12.add")
+        row(host, "layers").locator(".fxx-fold").click()
+        widget_page.wait_for(lambda: tree.focused == "layers")
+
+    def test_what_has_no_output_cannot_be_ticked_and_says_why(self, widget_page, tree, host):
+        row(host, "aux").locator(".fxx-box").click()
+        assert "never ran" in host.locator(".fxx-said").inner_text()
+        row(host, "tied").locator(".fxx-box").click()
+        assert "never calls it" in host.locator(".fxx-said").inner_text()
+        assert tree.selected == []
+
+    def test_all_folds_and_unfolds_by_small_messages(self, widget_page, tree, host):
+        host.get_by_role("button", name="Fold or unfold every module").click()
+        widget_page.wait_for(lambda: tree.expanded == [])
+        host.get_by_role("button", name="Fold or unfold every module").click()
+        widget_page.wait_for(lambda: len(tree.expanded) == 16)
+        assert tree.open_runs == ["layers.0"]
+
+
+class TestRuns:
+    def test_a_run_is_one_honest_row(self, widget_page, tree, host):
+        assert names(host)[:5] == ["x", "stem", "layers", "[layers.0]", "layers.12"]
+        folded = run(host, "layers.0")
+        assert folded.locator(".fxx-name").inner_text() == "0 … 11"
+        assert folded.locator(".fxx-note").inner_text() == "12 × Block, same structure"
+        assert folded.locator(".fxx-number").all_inner_texts() == [
+            "1×16×8×8", short_count(1_200_000), short_count(36_000_000),
+        ]  # fmt: skip
+        assert folded.get_attribute("aria-expanded") == "false"
+
+    def test_it_opens_by_click_and_by_keys_and_its_rows_are_inside(self, widget_page, tree, host):
+        run(host, "layers.0").locator(".fxx-fold").click()
+        widget_page.wait_for(lambda: tree.open_runs == ["layers.0"])
+        assert tree.expanded == ["layers", "tied"]
+        inside = row(host, "layers.7")
+        shown = [inside.get_attribute(f"aria-{n}") for n in ("level", "posinset", "setsize")]
+        assert shown == ["3", "8", "12"]
+        assert row(host, "layers.12").get_attribute("aria-posinset") == "2"
+        press(widget_page, "ArrowLeft")
+        widget_page.wait_for(lambda: tree.open_runs == [])
+        press(widget_page, "ArrowRight", "ArrowRight", "ArrowDown")
+        widget_page.wait_for(lambda: tree.focused == "layers.1")
+        press(widget_page, "ArrowLeft", "ArrowLeft", "Enter")
+        widget_page.wait_for(lambda: tree.open_runs == ["layers.0"])
+
+    def test_its_box_ticks_all_and_shows_some(self, widget_page, tree, host):
+        tree.selected = ["layers.4.fc"]
+        box = run(host, "layers.0")
+        assert box.get_attribute("aria-checked") == "mixed"
+        box.locator(".fxx-box").click()
+        widget_page.wait_for(lambda: len(tree.selected) == 13)
+        assert tree.selected[1:] == [f"layers.{n}" for n in range(12)]
+        assert box.get_attribute("aria-checked") == "true"
+        box.locator(".fxx-box").click()
+        widget_page.wait_for(lambda: tree.selected == ["layers.4.fc"])
+
+
+class TestKeyboard:
+    def test_every_key_of_the_tree_pattern(self, widget_page, tree, host):
+        host.get_by_role("tree").focus()
+
+        def goes_to(keys, name):
+            press(widget_page, *keys)
+            widget_page.wait_for(lambda: tree.focused == name)
+
+        goes_to(["End"], "aux")
+        goes_to(["Home"], "x")
+        goes_to(["ArrowDown", "ArrowDown"], "layers")
+        press(widget_page, "ArrowLeft")
+        widget_page.wait_for(lambda: tree.expanded == ["tied"])
+        goes_to(["ArrowRight", "ArrowRight", "ArrowDown"], "layers.12")
+        press(widget_page, "Enter")
+        widget_page.wait_for(lambda: "layers.12" in tree.expanded)
+        goes_to(["PageDown"], "aux")
+        goes_to(["ArrowUp", "ArrowUp"], f"tied.{STRANGE}")
+        goes_to(["ArrowLeft"], "tied")
+        goes_to(["Home", "ArrowDown"], "stem")
+        press(widget_page, " ")
+        widget_page.wait_for(lambda: tree.selected == ["stem"])
+        tree.expanded = []
+        press(widget_page, "*")
+        widget_page.wait_for(lambda: sorted(tree.expanded) == ["layers", "tied"])
+        assert widget_page.page.evaluate("fxxHandledKeys") == []  # nothing is left to JupyterLab
+
+    def test_letters_find_and_other_keys_forget_them(self, widget_page, tree, host):
+        host.get_by_role("tree").focus()
+        press(widget_page, "t", "i")
+        widget_page.wait_for(lambda: tree.focused == "tied")
+        press(widget_page, "Home", "s")  # not "tis"
+        widget_page.wait_for(lambda: tree.focused == "stem")
+        press(widget_page, "ArrowDown", "x")
+        widget_page.wait_for(lambda: tree.focused == "x")
+
+    def test_the_focused_row_is_announced_even_when_scrolled_away(self, widget_page, host):
+        widget_page.page.evaluate("document.querySelector('.fxx-list').style.flex = '0 0 88px'")
+        host.get_by_role("tree").focus()
+        press(widget_page, "ArrowDown")
+        host.locator(".fxx-list").evaluate("list => list.scrollTop = 1e6")
+        widget_page.frame()
+        active = host.get_by_role("tree").get_attribute("aria-activedescendant")
+        label = widget_page.page.evaluate("id => document.getElementById(id).ariaLabel", active)
+        assert label.startswith("stem, Conv2d(3, 16), output 1×16×8×8")
+
+
+class TestSearch:
+    @pytest.mark.parametrize(
+        ("query", "hits"),
+        [
+            ("stem", {"stem"}),
+            ("layers", {"layers"}),  # and not all that is inside
+            ("layers.12", {"layers.12"}),
+            ("12 GELU", {"layers.12.act", "layers.12.act_1"}),
+            ("layers.?.a?d", {f"layers.{n}.add" for n in range(10)}),
+            ("*.1?.f*", {f"layers.1{n}.fc" for n in range(3)}),
+            ("class:head", {"aux"}),
+            ("class:?lock 11", {"layers.11"}),
+            ("op:relu", {"tied.relu"}),
+            ("op:add layers.3", {"layers.3.add"}),
+            ("shape:3", {"x"}),
+            ("shape:8x32", {"layers.12.fc", "layers.12.act", "layers.12.act_1"}),
+            ("shape:16x*x32 fc", {"layers.12.fc"}),
+            ("params>1M", {"layers"}),
+            ("params >= 100k class:block 1?", {"layers.10", "layers.11", "layers.12"}),
+            ("params=448", {"stem"}),
+            ("flops<1k", {"stem"}),
+            ("<img", {f"tied.{STRANGE}"}),
+            ("nowhere", set()),
+        ],
+    )
+    def test_the_terms_of_a_query(self, search, query, hits):
+        widget_page, tree = search
+        tree.query = query
+        word = "hit" if len(hits) == 1 else "hits"
+        widget_page.wait_for(
+            f"document.querySelector('.fxx-count').innerText === '{len(hits)} {word}'"
+        )
+        widget_page.wait_for(lambda: set(tree.hits) == hits)
+
+    @pytest.fixture(scope="class")
+    def search(self, browser, screenshots):
+        from .widget_page import WidgetPage
+
+        page = WidgetPage(browser, screenshots)
+        tree = NodeTree(encoder())
+        page.show(tree)
+        yield page, tree
+        page.leave()
+        assert page.errors == []
+
+    @pytest.mark.parametrize(
+        ("query", "words"),
+        [
+            ("colour:red", "there is no “colour:”"),
+            ("params>many", "write a number"),
+            ("shape:wide", "write sizes"),
+            ("class:", "as in class:Conv2d"),
+        ],
+    )
+    def test_a_bad_term_is_said_in_words(self, search, query, words):
+        widget_page, tree = search
+        tree.query = query
+        widget_page.wait_for(
+            "w => document.querySelector('.fxx-problem').innerText.includes(w)", words
+        )
+        assert widget_page.host.locator(".fxx-search").get_attribute("aria-invalid") == "true"
+
+    def test_hits_are_shown_with_what_they_are_in(self, widget_page, tree, host):
+        host.locator(".fxx-search").fill("11.fc")
+        widget_page.wait_for(lambda: tree.query == "11.fc")
+        assert names(host) == ["layers", "[layers.0]", "layers.11", "layers.11.fc"]
+        assert host.locator(".fxx-hit").count() == 1
+        host.locator(".fxx-search").press("Escape")
+        widget_page.wait_for(lambda: tree.query == "")
+        assert names(host)[3] == "[layers.0]"
+
+    def test_one_walks_from_hit_to_hit(self, widget_page, tree, host):
+        host.locator(".fxx-search").fill("op:add")
+        host.locator(".fxx-search").press("Enter")
+        widget_page.wait_for(lambda: tree.focused == "layers.0.add")
+        host.get_by_role("button", name="Next hit").click()
+        assert host.locator(".fxx-count").inner_text() == "2 of 13 hits"
+        host.get_by_role("button", name="Previous hit").click()
+        host.get_by_role("button", name="Previous hit").click()
+        widget_page.wait_for(lambda: tree.focused == "layers.12.add")
+
+    def test_all_hits_are_ticked_and_it_can_be_undone(self, widget_page, tree, host):
+        tree.selected = ["layers.2.add", "x"]
+        host.locator(".fxx-search").fill("op:add")
+        host.get_by_role("button", name="Tick all 13 hits").click()
+        widget_page.wait_for(lambda: len(tree.selected) == 14)
+        host.get_by_role("button", name="Take back the ticks").click()
+        widget_page.wait_for(lambda: tree.selected == ["layers.2.add", "x"])
+
+    def test_a_parent_can_be_folded_and_a_hit_unfolded_during_a_search(
+        self, widget_page, tree, host
+    ):
+        tree.query = "class:block 12"
+        assert names(host) == ["layers", "layers.12"]
+        row(host, "layers.12").locator(".fxx-fold").click()
+        assert names(host)[2:] == [f"layers.12.{n}" for n in ("fc", "act", "act_1", "add")]
+        row(host, "layers").locator(".fxx-fold").click()
+        assert names(host) == ["layers"]
+        assert tree.expanded == ["layers", "tied"]
+
+    def test_a_row_that_others_focus_on_is_shown_although_it_is_no_hit(
+        self, widget_page, tree, host
+    ):
+        tree.query = "stem"
+        tree.focused = "layers.5.add"
+        row(host, "layers.5.add").wait_for()
+        assert host.locator(".fxx-hit").count() == 1
+
+    def test_the_help_lists_what_can_be_written(self, widget_page, tree, host):
+        button = host.get_by_role("button", name="How to search")
+        button.click()
+        examples = host.locator(".fxx-help dt").all_inner_texts()
+        assert "class:Conv2d" in examples
+        assert button.get_attribute("aria-expanded") == "true"
+        for example in examples[:-1]:  # the last one is a key
+            tree.query = example
+            widget_page.frame()
+            assert host.locator(".fxx-problem").inner_text() == ""
+        widget_page.screenshot("tree-help")
+
+
+class TestRow:
+    def test_marks_say_what_is_special(self, host, widget_page, tree):
+        tree.expanded = ["layers", "layers.12", "tied"]
+        marks = {
+            "tied": ["shared", "frozen"],
+            "aux": ["never ran"],
+            "tied.relu": ["train only"],
+            "layers.12.act_1": ["call 2 of 2"],
+            "stem": [],
+        }
+        for name, words in marks.items():
+            assert row(host, name).locator(".fxx-mark").all_inner_texts() == words
+        assert "the same as stem.twin" in row(host, "tied").get_attribute("title")
+        assert "frozen: 1.02 k of 1.02 k parameters" in row(host, "tied").get_attribute("title")
+        assert "never ran" in row(host, "aux").get_attribute("aria-label")
+
+    def test_the_whole_text_is_on_hover(self, host):
+        lines = row(host, "stem").get_attribute("title").split("\n")
+        assert lines == [
+            "stem", "Conv2d(3, 16)",
+            "output 1×16×8×8 · 448 parameters (< 0.1 %) · 9FLOPs",
+        ]  # fmt: skip
+
+    def test_strangers_text_is_text(self, host):
+        assert host.locator("img").count() == 0
+        assert row(host, f"tied.{STRANGE}".replace('"', '\\"')).count() <= 1
+        assert STRANGE in host.locator(".fxx-name").all_inner_texts()
+
+    def test_names_are_copied_by_button_and_by_key(self, widget_page, tree, host):
+        def pasted():
+            return widget_page.page.evaluate("navigator.clipboard.readText()")
+
+        row(host, "layers.12").hover()
+        row(host, "layers.12").get_by_role("button", name="Copy “layers.12”").click()
+        assert pasted() == "layers.12"
+        assert host.locator(".fxx-said").inner_text() == "Copied layers.12"
+        row(host, "stem").click()
+        press(widget_page, "Control+c")
+        widget_page.wait_for(lambda: pasted() == "stem")
+        assert host.locator(".fxx-said").inner_text() == "Copied stem"
+
+    def test_columns_are_hidden_by_a_menu_that_keys_work(self, widget_page, tree, host):
+        host.get_by_role("button", name="Columns").click()
+        press(widget_page, "ArrowDown", "Enter")
+        widget_page.wait_for(lambda: tree.columns == ["output", "flops"])
+        assert host.locator(".fxx-head span").all_inner_texts() == ["node", "output", "FLOPs"]
+        assert row(host, "stem").locator(".fxx-number").count() == 2
+        widget_page.screenshot("tree-menu")
+        press(widget_page, "Escape")
+        assert host.locator(".fxx-menu").is_hidden()
+        tree.columns = ["flops"]
+        widget_page.wait_for("document.querySelectorAll('.fxx-head span').length === 2")
+
+    @pytest.mark.parametrize("width", [300, 380, 460, 660, 1000])
+    def test_names_keep_their_room_at_every_width(self, widget_page, tree, width):
+        tree.expanded = ["layers", "layers.12", "tied"]
+        tree.selected = ["layers.12.fc"]
+        host = widget_page.show(tree, width=width, height=420)
+        cells = host.locator(".fxx-cell").evaluate_all("all => all.map(c => c.clientWidth)")
+        assert min(cells) >= 150
+        for name in ("layers.12.act_1", "aux", "tied"):
+            label = row(host, name).locator(".fxx-name")
+            assert label.evaluate("e => e.scrollWidth <= e.clientWidth")
+        assert host.evaluate("e => e.scrollWidth <= e.clientWidth")
+        assert host.locator(".fxx-tree").evaluate("e => e.clientHeight") == 420
+        widget_page.screenshot(f"tree-width-{width}")
+
+    def test_numbers_are_written_as_in_python(self, widget_page):
+        numbers = [1, 128, 999, 1000, 9_408, 9_995, 73_984, 99_950, 999_499, 999_600, 2_099_712,
+                   11_689_512, 7_000_000_000, 123_456_789_012]  # fmt: skip
+        nodes = tuple(
+            Node(f"n{i}", "module", "Linear", parameters=n) for i, n in enumerate(numbers)
+        )
+        host = widget_page.show(NodeTree(ModelGraph("M", nodes, (), parameters=sum(numbers))))
+        shown = host.locator(".fxx-number:nth-child(3)").all_inner_texts()
+        assert shown == [short_count(n) for n in numbers]
+
+
+class TestManyRows:
+    @pytest.fixture(scope="class")
+    def graph(self):
+        return big_graph(100_000)
+
+    @pytest.fixture
+    def big(self, widget_page, graph):
+        tree = NodeTree(graph, expanded=[])
+        widget_page.show(tree)
+        return tree
+
+    def test_they_travel_once_and_what_changes_is_small(self, widget_page, big):
+        rows = len(big.graph.rows)
+        assert rows > 95_000
+        assert widget_page.opening_bytes <= 100 * rows
+        host = widget_page.host
+        host.get_by_role("button", name="Fold or unfold every module").click()
+        widget_page.wait_for(lambda: len(big.expanded) == len(big.graph.modules))
+        row(host, "stage_0.block_0").locator(".fxx-fold").click()
+        row(host, "stage_0.block_0").locator(".fxx-box").click()
+        widget_page.wait_for(lambda: big.selected == ["stage_0.block_0"])
+        assert set(big.graph.index) - set(big.expanded) >= {"stage_0.block_0"}
+        assert max(len(str(message)) for message in widget_page.messages) < 1_000
+        assert max((m["bytes"] for m in widget_page.sent), default=0) < 1_000
+
+    def test_only_the_rows_in_sight_are_in_the_page(self, widget_page, big):
+        big.expanded = [module.path for module in big.graph.modules]
+        host = widget_page.host
+        widget_page.frame()
+        height = host.locator(".fxx-space").evaluate("e => e.clientHeight")
+        assert height == 22 * len(big.graph.rows)
+        assert host.locator("[role=treeitem]").count() < 60
+        big.focused = big.graph.nodes[-1].name
+        row(host, big.focused).wait_for()
+        assert host.locator("[role=treeitem]").count() < 60
+        host.locator(".fxx-search").fill("conv_14")
+        widget_page.wait_for(lambda: len(big.hits) == 2_000)
+        assert host.locator(".fxx-count").inner_text() == "6200 of 6200 hits"
+        assert host.get_by_role("button", name="6200 are too many to tick at once").is_disabled()
+        widget_page.screenshot("tree-100000")
+
+
+class TestLooks:
+    @pytest.mark.parametrize("theme", ["light", "dark", "high-contrast", "vscode", "none"])
+    def test_every_theme_reads_well(self, widget_page, tree, theme):
+        tree.expanded = ["layers", "layers.12", "tied"]
+        tree.selected = ["stem", "layers.12.fc"]
+        host = widget_page.show(tree)
+        widget_page.set_theme(theme)
+        tree.query = "12 act" if theme == "dark" else ""
+        row(host, "layers.12.act").click()
+        widget_page.screenshot(f"tree-theme-{theme}")
+        shown = host.locator(".fxx-tree").evaluate(
+            """tree => {
+                const pen = document.createElement('canvas').getContext('2d');
+                const brightness = (colour) => {
+                    pen.clearRect(0, 0, 1, 1);
+                    pen.fillStyle = colour;
+                    pen.fillRect(0, 0, 1, 1);
+                    const [r, g, b] = pen.getImageData(0, 0, 1, 1).data;
+                    return (r + g + b) / 3;
+                };
+                const style = getComputedStyle(tree);
+                return [brightness(style.color), brightness(style.backgroundColor)];
+            }"""
+        )
+        assert abs(shown[0] - shown[1]) > 120
+
+    def test_forced_colours_keep_ticks_hits_and_focus_apart(self, widget_page, tree):
+        widget_page.emulate(forced_colors=True, reduced_motion=True)
+        tree.selected = ["stem"]
+        tree.query = "stem"
+        host = widget_page.show(tree)
+        row(host, "stem").click()
+        outline = row(host, "stem").evaluate("e => getComputedStyle(e).outlineStyle")
+        assert outline == "solid"
+        widget_page.screenshot("tree-forced-colours")
+
+    def test_without_a_kernel_it_says_so_and_folds_still(self, widget_page, tree, host):
+        offline = host.locator(".fxx-offline")
+        assert offline.is_hidden()
+        widget_page.disconnect()
+        assert offline.is_visible()
+        assert "Not connected" in offline.inner_text()
+        row(host, "layers").locator(".fxx-fold").click()
+        assert "layers.12" not in names(host)
+        widget_page.screenshot("tree-offline")
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "resnet18",
+            *(
+                pytest.param(name, marks=pytest.mark.slow)
+                for name in ("vit_b_16", "densenet201", "maxvit_t", "swin_v2_t")
+            ),
+        ],
+    )
+    def test_real_models(self, widget_page, name):
+        graph = open_model(torchvision.models.get_model(name, weights=None))
+        tree = NodeTree(graph)
+        widget_page.show(tree, width=560)
+        widget_page.set_theme("light")
+        assert names(widget_page.host)
+        widget_page.screenshot(f"tree-{name}")
+        tree.query = "class:conv2d params>10k"
+        widget_page.wait_for("document.querySelector('.fxx-count').innerText !== ''")
+        widget_page.screenshot(f"tree-{name}-search")
