@@ -266,7 +266,7 @@ class Explorer(SharedState, widgets.VBox):
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
         self.share(self.tree, "selected", "expanded", "focused", "query", "hits")
-        self.share(self.diagram, "selected", "expanded", "focused", "hits")
+        self.share(self.diagram, "selected", "expanded", "focused", "query", "hits")
         self.share(self.chips, "return_nodes", "focused")
         self.share(self.node, "focused")
         self.share(self.maps, "return_nodes")
@@ -325,7 +325,7 @@ class Explorer(SharedState, widgets.VBox):
         gone = self.replace_graph(graph)
         only = self._modes.only(graph.mode)
         for view in (self.tree, self.diagram):
-            view.only = only
+            view.only = list(only)
             view.graph = graph
         self.node.graph = self.maps.graph = graph
         self.header.show(graph)

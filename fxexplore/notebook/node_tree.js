@@ -23,7 +23,7 @@ class Tree {
   resize = new ResizeObserver(() => this.schedule());
   /** @type {string[]} */
   columns = []; // that there is room for
-  /** @type {{texts: string[], width: number} | undefined} */
+  /** @type {{texts: string[], font: string, width: number} | undefined} */
   measured = undefined;
   typed = "";
   typedAt = 0;
@@ -179,11 +179,12 @@ class Tree {
 
   /** @param {string[]} texts @param {number} least @param {number} most */
   widest(texts, least, most) {
-    if (this.measured?.texts !== texts) {
+    const { font } = getComputedStyle(this.root); // "" until the tree is in the page
+    if (this.measured?.texts !== texts || this.measured.font !== font) {
       const longest = texts.reduce((a, b) => (b.length > a.length ? b : a), "");
       const pen = /** @type {CanvasRenderingContext2D} */ (make("canvas").getContext("2d"));
-      pen.font = getComputedStyle(this.root).font;
-      this.measured = { texts, width: Math.ceil(pen.measureText(longest).width) + 12 };
+      pen.font = font;
+      this.measured = { texts, font, width: Math.ceil(pen.measureText(longest).width) + 12 };
     }
     return Math.min(most, Math.max(least, this.measured.width));
   }

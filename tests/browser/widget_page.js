@@ -4,15 +4,11 @@
 
   const unpack = ({ state, paths, buffers }) => {
     const values = { ...state };
-<<<<<<< HEAD
     (paths ?? []).forEach((path, i) => {
       const last = path[path.length - 1];
       const outer = path.slice(0, -1).reduce((value, part) => value[part], values);
       outer[last] = new DataView(decode(buffers[i]).buffer);
     });
-=======
-    (paths ?? []).forEach(([name], i) => (values[name] = new DataView(decode(buffers[i]).buffer)));
->>>>>>> diagram
     return values;
   };
 
