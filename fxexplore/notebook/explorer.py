@@ -254,6 +254,7 @@ class Explorer(SharedState, widgets.VBox):
             value=520, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
         )
         save = SaveButton(self.page, label="Save page", file_name=f"{self.model._get_name()}.html")
+        save.add_class("fxx-needs-kernel")
         footer = widgets.HBox([self.chips, self.code.copy_button, save])
         for part, cls in ((self.tree, "left"), (tabs, "right"), (body, "body"), (footer, "footer")):
             part.add_class(f"fxx-{cls}")

@@ -151,7 +151,7 @@ def _parameters(graph: ModelGraph, item: Node | Module) -> str:
         return ""
     parts = [f"{item.parameters:,}"]
     if graph.parameters:
-        parts.append(f"{100 * item.parameters / graph.parameters:.2g} % of the model")
+        parts.append(_share(item.parameters, graph.parameters))
     if item.frozen:
         whole = item.frozen >= item.parameters
         parts.append("frozen" if whole else f"{item.frozen:,} of them frozen")
@@ -164,8 +164,12 @@ def _flops(graph: ModelGraph, item: Node | Module) -> str:
     if not item.flops:
         return ""
     text = f"{short_count(item.flops)}FLOPs"
-    share = f" · {100 * item.flops / graph.flops:.2g} % of the model" if graph.flops else ""
-    return text + share
+    return f"{text} · {_share(item.flops, graph.flops)}" if graph.flops else text
+
+
+def _share(part: int, whole: int) -> str:
+    percent = 100 * part / whole
+    return f"{percent:.0f} % of the model" if percent >= 10 else f"{percent:.2g} % of the model"  # noqa: PLR2004
 
 
 def _inputs(graph: ModelGraph, name: str) -> list[str]:

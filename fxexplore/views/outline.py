@@ -45,7 +45,11 @@ def marks(item: Node | Module, *, only_in: str = "") -> dict[str, str]:
     if only_in:
         found[f"{only_in} only"] = f"exists in {only_in} mode only"
     if item.calls > 1:
-        call = f"{item.calls} calls" if isinstance(item, Module) else f"call {item.call} of {item.calls}"
+        call = (
+            f"{item.calls} calls"
+            if isinstance(item, Module)
+            else f"call {item.call} of {item.calls}"
+        )
         found[call] = f"the same module is called {item.calls} times"
     if item.shared:
         found["shared"] = f"the same as {', '.join(item.shared)}"

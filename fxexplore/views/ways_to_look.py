@@ -73,9 +73,7 @@ def scaled(values: torch.Tensor, limits: Limits) -> torch.Tensor:
     return torch.where(values.isfinite(), unit.clamp(0, 1), NOT_FINITE).to(values.dtype)
 
 
-def scaled_channels(
-    values: torch.Tensor, diverging: bool, *partners: torch.Tensor
-) -> torch.Tensor:
+def scaled_channels(values: torch.Tensor, diverging: bool, *partners: torch.Tensor) -> torch.Tensor:
     """Channels in the range 0 to 1, each on its own scale.
 
     Args:
