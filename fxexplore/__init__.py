@@ -69,15 +69,16 @@ def __getattr__(name: str) -> Any:
 
 def load_ipython_extension(shell: Any) -> None:
     """Register ``%fxnodes``: what ``%load_ext fxexplore`` calls."""
-    from .notebook.magic import FxMagics
+    from .notebook import magic
 
-    shell.register_magics(FxMagics)
+    magic.load(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
     """Take ``%fxnodes`` away again: what ``%unload_ext fxexplore`` calls."""
-    shell.magics_manager.magics["line"].pop("fxnodes", None)
-    shell.magics_manager.registry.pop("FxMagics", None)
+    from .notebook import magic
+
+    magic.unload(shell)
 
 
 def __dir__() -> list[str]:

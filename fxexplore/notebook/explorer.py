@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import difflib
-import html
-import io
-import pathlib
-import traceback
-from collections.abc import Callable
+import inspect
+import time
 from typing import Any
 
 import ipywidgets as widgets
-import torch
 import traitlets
 from torch import nn
 
 from fxexplore.feature_extraction import create_feature_extractor
-from fxexplore.feature_extraction.harmless import untouched
 from fxexplore.feature_extraction.tracing import checked_model
-from fxexplore.model_graph import ModelGraph, Module, open_model
-from fxexplore.model_graph.inputs import example_inputs_for
-from fxexplore.views.feature_maps import plot_feature_maps
-from fxexplore.views.numbers import short_count
-from fxexplore.views.outline import to_html
-from fxexplore.views.snippet import to_python
+from fxexplore.model_graph import ModelGraph
+from fxexplore.model_graph.inputs import ExampleInputs, example_inputs_for
+from fxexplore.views.outline import to_text
+from fxexplore.views.page import StaticPage, to_document, to_fragment
 
+from .background import Background
+from .code_tab import CodeTab
+from .copy_button import SaveButton
+from .feature_maps_panel import FeatureMapsPanel
+from .frame import Splitter
+from .header import Header
+from .modes import Modes
+from .node_facts import NodeFacts
 from .node_graph import NodeGraph
 from .node_tree import NodeTree
+from .notice import Notice
+from .return_nodes import ReturnNodes
+from .shared_state import SharedState
 
-_DPI = 200  # sharp on screens with two pixels for one
-_STYLE = f"<style>{(pathlib.Path(__file__).parent / 'explorer.css').read_text()}</style>"
+_PATIENCE = 1.0  # seconds that the first display may wait, so that it is saved with facts
+_SOON = 0.5  # seconds after which a person wonders what is going on
 
 
-def explore(
-    model: nn.Module, example_inputs: Any = None, *, tracer_kwargs: dict[str, Any] | None = None
-) -> Explorer:
+def explore(model: nn.Module, example_inputs: Any = None, **options: Any) -> Explorer:
     """Show what is inside a model, and what each part of it computes.
 
     Args:
         model: the model to look at; it is left as it is.
         example_inputs: what to run it on: a tensor, a tuple of positional arguments, a
             dict of keyword arguments, or a pair of both. By default a photograph.
-        tracer_kwargs: as for :func:`fxexplore.create_feature_extractor`.
+        **options: further arguments of :class:`Explorer`.
 
     Returns:
         A widget; it is shown if it is the last line of a notebook's cell.
@@ -59,72 +61,82 @@ def explore(
         >>> {name: tuple(value.shape) for name, value in explorer.features.items()}
         {'1': (1, 4, 222, 222)}
     """
-    return Explorer(model, example_inputs, tracer_kwargs=tracer_kwargs)
+    return Explorer(model, example_inputs, **options)
 
 
-class Explorer(widgets.VBox):
+class Explorer(SharedState, widgets.VBox):
     """Tree, diagram, feature maps and code of one model, on one selection and one fold state.
 
     Args:
         model: as for :func:`explore`.
         example_inputs: likewise.
-        tracer_kwargs: likewise.
+        mode: ``"eval"`` or ``"train"``, the mode to open the model in.
+        backend: as for :func:`fxexplore.open_model`.
+        tracer_kwargs: as for :func:`fxexplore.create_feature_extractor`.
+        concrete_args: likewise.
         name: the expression that stands for the model in the code that is shown.
         inputs_name: the expression that stands for ``example_inputs`` there.
+        **traits: initial values of traits.
+
+    Attributes:
+        tree: the tree of names.
+        diagram: the picture.
+        maps: the feature maps.
+        code: the code of the selection.
+        node: the facts of the focused node.
+        chips: the return nodes with their keys.
+        notice: the line that says what is going on.
+
+    Example:
+        >>> from torch import nn
+        >>> explorer = Explorer(nn.Sequential(nn.ReLU(), nn.Sigmoid()), selected=["0"])
+        >>> explorer.return_nodes = {"0": "first"}
+        >>> print(explorer.code.text.splitlines()[5].strip())
+        "0": "first",
     """
 
-    selected = traitlets.List(traitlets.Unicode())
-    """Names of the ticked nodes and modules."""
-
-    return_nodes = traitlets.Dict()
-    """The ticked names with their keys in ``features``; follows ``selected``."""
-
-    expanded = traitlets.List(traitlets.Unicode())
-    """Paths of the unfolded modules."""
-
-    focused = traitlets.Unicode()
-    """Name of the row or box that was clicked last."""
-
-    query = traitlets.Unicode()
-    """Words that the tree is searched for."""
+    mode = traitlets.Unicode("eval")
+    """``"eval"`` or ``"train"``: the mode whose nodes are shown, and that is run."""
 
     features = traitlets.Dict(read_only=True)
     """The values of the return nodes at the last run, by key."""
+
+    # Defaults, because a widget is closed too when it could not be made.
+    _parts: tuple[widgets.Widget, ...] = ()
+    _facts: Background[ModelGraph] | None = None
+    _slow_facts: asyncio.TimerHandle | None = None
 
     def __init__(
         self,
         model: nn.Module,
         example_inputs: Any = None,
         *,
+        mode: str = "eval",
+        backend: str = "auto",
         tracer_kwargs: dict[str, Any] | None = None,
+        concrete_args: dict[str, Any] | None = None,
         name: str = "model",
         inputs_name: str = "x",
+        **traits: Any,
     ) -> None:
+        _check_keywords(traits)
         self.model = checked_model(model)
-        self.graph: ModelGraph = open_model(self.model, example_inputs, tracer_kwargs=tracer_kwargs)
-        self.tree = NodeTree(self.graph)
-        self.diagram = NodeGraph(self.graph)
-        self._name = name
-        self._inputs_name = inputs_name
-        self._tracer_kwargs = tracer_kwargs
-        self._example_inputs = example_inputs
-        self._input_words, self._input_code = self._inputs_in_words()
-        self._header = widgets.HTML(_STYLE + self._headline())
-        self._run_button = widgets.Button(
-            description="Run", button_style="primary", layout=widgets.Layout(width="80px")
-        )
-        self._run_button.on_click(lambda _: self._guarded(self.run))
-        self._maps = widgets.VBox(layout=widgets.Layout(max_height="450px", overflow="auto"))
-        self._code = widgets.HTML()
-        self._footer = widgets.HTML()
-        self._error = widgets.HTML()
-        super().__init__(self._parts())
+        self._options: dict[str, Any] = {
+            "tracer_kwargs": tracer_kwargs,
+            "concrete_args": concrete_args,
+        }
+        self._modes = Modes(self.model, example_inputs, {"backend": backend, **self._options})
+        # With no event loop nobody would bring the facts later.
+        graph = self._modes.graph(mode) if _loop_runs() else self._modes.annotated(mode)
+        self._make_parts(graph, example_inputs, name, inputs_name)
+        super().__init__(graph, self._laid_out(), mode=mode, layout=traits.pop("layout", {}))
         self.add_class("fxx-explorer")
-        for trait in ("selected", "expanded", "focused"):
-            traitlets.link((self.tree, trait), (self, trait))
-            traitlets.link((self, trait), (self.diagram, trait))
-        traitlets.link((self.tree, "query"), (self, "query"))
-        self._show_selection()
+        self._connect()
+        for trait, value in traits.items():
+            setattr(self, trait, value)
+        self._find_facts()
+
+    # --- what can be done ---------------------------------------------------------------
 
     def extractor(self) -> nn.Module:
         """The feature extractor of the ticked nodes, as the code that is shown makes it.
@@ -134,156 +146,254 @@ class Explorer(widgets.VBox):
         """
         if not self.return_nodes:
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
-        is_recorded = self.graph.backend == "recorded"
-        inputs = example_inputs_for(self.model, self._example_inputs) if is_recorded else None
+        recorded = self.graph.backend == "recorded"
+        inputs = self.maps.current_inputs if recorded else None
         return create_feature_extractor(
             self.model,
             return_nodes=self.return_nodes,
-            tracer_kwargs=self._tracer_kwargs,
             example_inputs=inputs and (inputs.args, inputs.kwargs),
             backend=self.graph.backend,
-            mode="eval",
+            mode=self.mode,
+            **self._options,
         )
 
     def run(self) -> None:
-        """Run the model in eval mode as far as the ticked nodes need, and show their values.
+        """Run the model as far as the ticked nodes need, and show their values.
 
         Raises:
             ValueError: if nothing is ticked, or there are no example inputs.
         """
-        extractor = self.extractor()
-        inputs = example_inputs_for(self.model, self._example_inputs)
-        self._run_button.disabled = True
-        try:
-            with untouched(self.model), torch.no_grad():
-                extractor.eval()
-                features = extractor(*inputs.args, **inputs.kwargs)
-        finally:
-            self._run_button.disabled = False
-        self.set_trait("features", features)
-        self._error.value = ""
-        self._maps.children = [_picture(key, value) for key, value in features.items()]
+        self.maps.run()
 
-    @traitlets.validate("selected")
-    def _check_selected(self, proposal: dict[str, Any]) -> list[str]:
-        for name in proposal["value"]:
-            self._check_name(name)
-        return list(dict.fromkeys(proposal["value"]))
+    def wait(self, seconds: float = 60.0) -> bool:
+        """Block until facts and picture are there, but not longer than ``seconds``.
 
-    @traitlets.validate("return_nodes")
-    def _check_return_nodes(self, proposal: dict[str, Any]) -> dict[str, str]:
-        for name in proposal["value"]:
-            self._check_name(name)
-        return dict(proposal["value"])
+        Returns:
+            Whether they are.
+        """
+        deadline = time.monotonic() + seconds
+        found = self._facts is None or self._facts.wait(seconds)
+        return self.diagram.wait(max(0.0, deadline - time.monotonic())) and found
 
-    def _check_name(self, name: str) -> None:
-        if name not in self.graph.index:
-            near = difflib.get_close_matches(name, self.graph.index, n=3)
-            hint = f"; did you mean {', '.join(near)}?" if near else ""
-            raise traitlets.TraitError(f"'{name}' is no node or module of this model{hint}")
-        item = self.graph[name]
-        if isinstance(item, Module) and not item.returns:
-            raise traitlets.TraitError(
-                f"'{name}' is a {item.cls} that forward never calls, so it returns nothing; "
-                f"choose something inside it"
-            )
+    def static(self) -> StaticPage:
+        """Tree, picture and code without the widget, for pages that are read with no kernel.
 
-    @traitlets.observe("selected")
-    def _on_selected(self, change: dict[str, Any]) -> None:
-        keys = self.return_nodes
-        self.return_nodes = {name: keys.get(name, name) for name in change["new"]}
+        Example:
+            >>> from torch import nn
+            >>> Explorer(nn.Sequential(nn.ReLU())).static()
+            Sequential · 0 parameters
+              input  input
+              0  ReLU
+        """
+        self.wait()
+        return StaticPage(self._fragment(), self._as_text())
 
-    @traitlets.observe("return_nodes")
-    def _on_return_nodes(self, change: dict[str, Any]) -> None:
-        self.selected = list(change["new"])
-        self._show_selection()
+    def page(self) -> str:
+        """The same as an HTML document of its own."""
+        self.wait()
+        return to_document(self.graph.model, self._fragment())
 
-    def _parts(self) -> list[widgets.Widget]:
-        self.tree.layout = widgets.Layout(flex="1 1 0%", min_width="300px")
-        inputs = widgets.HTML(f"input: {html.escape(self._input_words)}")
-        maps = widgets.VBox([widgets.HBox([self._run_button, inputs]), self._error, self._maps])
-        tabs = widgets.Tab(
-            [self.diagram, maps, self._code], titles=["Diagram", "Feature maps", "Code"]
-        )
-        tabs.layout = widgets.Layout(flex="1 1 0%", min_width="300px")
-        body = widgets.HBox([self.tree, tabs])
-        return [self._header, body, self._footer]
-
-    def _headline(self) -> str:
-        facts = [
-            f"{short_count(self.graph.parameters)} parameters",
-            *([f"{short_count(self.graph.flops)}FLOPs"] if self.graph.flops else []),
-            f"{len(self.graph.nodes)} nodes",
-            self._way_in(),
-        ]
-        return (
-            f'<div class="fxx-bar"><b>{html.escape(self.graph.model)}</b> '
-            f'<span class="fxx-quiet">{" · ".join(facts)}</span></div>'
-        )
-
-    def _way_in(self) -> str:
-        if not self.graph.reason:
-            return self.graph.backend
-        reason = html.escape(self.graph.reason, quote=True)
-        return f'<span title="{reason}" tabindex="0"><u>{self.graph.backend}</u></span>'
-
-    def _inputs_in_words(self) -> tuple[str, str | None]:
-        try:
-            inputs = example_inputs_for(self.model, self._example_inputs)
-        except (TypeError, ValueError) as problem:
-            return str(problem), None
-        return f"{inputs.source} {inputs.shapes}", inputs.code
-
-    def _show_selection(self) -> None:
-        code = to_python(
-            self.return_nodes,
-            model=self._name,
-            inputs=self._input_code,
-            recorded_on=self._recorded_on(),
-        )
-        self._code.value = f'<pre class="fxx-code">{html.escape(code)}</pre>'
-        chips = "".join(
-            f'<span class="fxx-chip">{html.escape(name)} → <b>{html.escape(key)}</b></span>'
-            for name, key in self.return_nodes.items()
-        )
-        none = '<span class="fxx-quiet">(none yet; tick a node in the tree)</span>'
-        label = '<span class="fxx-quiet">return nodes</span>'
-        self._footer.value = f'<div class="fxx-bar">{label} {chips or none}</div>'
-
-    def _recorded_on(self) -> str | None:
-        if self.graph.backend != "recorded":
-            return None
-        given = self._example_inputs is not None
-        return f"{self._name}, {self._inputs_name}" if given else self._name
-
-    def _guarded(self, action: Callable[[], None]) -> None:
-        """Run what a click asks for; an error is shown where the click was."""
-        try:
-            action()
-        except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
-            details = "".join(traceback.format_exception(problem))
-            self._error.value = (
-                '<div class="fxx-error" role="alert">'
-                f"<b>{html.escape(type(problem).__name__)}</b>: "
-                f"{html.escape(str(problem))}<details><summary>Traceback</summary>"
-                f"<pre>{html.escape(details)}</pre></details></div>"
-            )
+    def close(self) -> None:
+        """Stop what runs, and take the widget with all its parts off the page."""
+        self._drop_facts()
+        self.unobserve_all()
+        for part in self._parts:
+            part.unobserve_all()
+            part.close()
+        super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """The live widget, and the same as HTML for pages where no kernel runs."""
+        self.wait(_PATIENCE)
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
-        picture = base64.b64encode(self.diagram.svg.encode()).decode()
-        bundle["text/html"] = (
-            f"{to_html(self.graph, self.expanded, self.return_nodes)}"
-            f'<img alt="Diagram of the model" src="data:image/svg+xml;base64,{picture}">'
+        return bundle | {"text/plain": self._as_text(), "text/html": self._fragment()}
+
+    def _as_text(self) -> str:
+        return to_text(self.graph, self.expanded)
+
+    def _fragment(self) -> str:
+        return to_fragment(
+            self.graph,
+            svg=self.diagram.svg,
+            expanded=self.expanded,
+            return_nodes=self.return_nodes,
+            code=self.code.text if self.return_nodes else "",
         )
-        return bundle
+
+    # --- its parts ----------------------------------------------------------------------
+
+    def _make_parts(
+        self, graph: ModelGraph, example_inputs: Any, name: str, inputs_name: str
+    ) -> None:
+        inputs = _known_inputs(self.model, example_inputs)
+        self.header = Header(graph, inputs)
+        self.notice = Notice()
+        self.tree = NodeTree(graph)
+        self.diagram = NodeGraph(graph)
+        self.node = NodeFacts(graph)
+        self.chips = ReturnNodes()
+        self.maps = FeatureMapsPanel(
+            self.model,
+            graph,
+            make_extractor=self.extractor,
+            example_inputs=example_inputs,
+            name=name,
+            inputs_name=inputs_name,
+        )
+        given = None if example_inputs is None else inputs_name
+        self.code = CodeTab(inputs, name, given, self._options)
+
+    def _laid_out(self) -> list[widgets.Widget]:
+        tabs = widgets.Tab(
+            [self.diagram, self.maps, self.code, self.node],
+            titles=["Diagram", "Feature maps", "Code", "Node"],
+        )
+        columns = Splitter(value=46.0, label="Width of the tree")
+        body = widgets.HBox([self.tree, columns, tabs])
+        height = Splitter(
+            value=520, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
+        )
+        save = SaveButton(self.page, label="Save page", file_name=f"{self.model._get_name()}.html")
+        save.add_class("fxx-needs-kernel")
+        footer = widgets.HBox([self.chips, self.code.copy_button, save])
+        for part, cls in ((self.tree, "left"), (tabs, "right"), (body, "body"), (footer, "footer")):
+            part.add_class(f"fxx-{cls}")
+        self._parts = (
+            self.header, self.notice, self.tree, columns, self.diagram, self.maps, self.code,
+            self.node, tabs, body, height, self.chips, self.code.copy_button, save, footer,
+        )  # fmt: skip
+        return [self.header, self.notice, body, height, footer]
+
+    def _connect(self) -> None:
+        self.expanded = self.tree.expanded
+        self.share(self.tree, "selected", "expanded", "focused", "query", "hits")
+        self.share(self.diagram, "selected", "expanded", "focused", "query", "hits")
+        self.share(self.chips, "return_nodes", "focused")
+        self.share(self.node, "focused")
+        self.share(self.maps, "return_nodes")
+        self.maps.observe(lambda change: self.set_trait("features", change["new"]), "features")
+        self.header.switch.observe(lambda change: self._switch(change["new"]), "value")
+        self.observe(lambda _: self.code.show(self.graph, self.return_nodes), "return_nodes")
+        self.code.show(self.graph, self.return_nodes)
+
+    def refused(self, problem: traitlets.TraitError) -> None:
+        """Say why a part's value was not taken."""
+        self.notice.error(problem)
+
+    # --- its mode -----------------------------------------------------------------------
+
+    @traitlets.validate("mode")
+    def _check_mode(self, proposal: dict[str, Any]) -> str:
+        mode: str = proposal["value"]
+        try:
+            self._modes.graph(mode)
+        except traitlets.TraitError:
+            raise
+        except Exception as problem:
+            raise traitlets.TraitError(
+                f"the model does not open in {mode} mode: {problem}"
+            ) from problem
+        return mode
+
+    @traitlets.observe("mode")
+    def _on_mode(self, change: dict[str, Any]) -> None:
+        mode = change["new"]
+        if mode == self.graph.mode:
+            return
+        gone = self._show(self._modes.graph(mode))
+        if gone:
+            names = ", ".join(gone)
+            self.notice.say(f"No longer ticked, because {mode} mode has no such node: {names}")
+        self._find_facts()
+
+    def _switch(self, mode: str) -> None:
+        """What a click on the switch asks for."""
+        if mode == self.mode:
+            return
+        self.notice.clear()
+        if self._modes.is_slow:
+            self.notice.progress(f"Opening the model in {mode} mode; interrupt the kernel to stop")
+        try:
+            self.mode = mode
+            if self.notice.is_progress:
+                self.notice.clear()
+        except (traitlets.TraitError, KeyboardInterrupt) as problem:
+            self.header.refuse(mode, self.mode, problem)
+            self.notice.error(problem)
+
+    def _show(self, graph: ModelGraph) -> list[str]:
+        """Show another graph of the model; gives the ticked names that are gone."""
+        gone = self.replace_graph(graph)
+        only = self._modes.only(graph.mode)
+        for view in (self.tree, self.diagram):
+            view.only = list(only)
+            view.graph = graph
+        self.node.graph = self.maps.graph = graph
+        self.header.show(graph)
+        self.code.show(graph, self.return_nodes)
+        return gone
+
+    # --- its facts ----------------------------------------------------------------------
+
+    def _find_facts(self) -> None:
+        """Look for shapes and FLOPs, in a thread if somebody can take them later."""
+        self._drop_facts()
+        mode = self.mode
+        if self._modes.is_annotated(mode) or not _loop_runs():
+            self._take_facts(self._modes.annotated(mode))
+            return
+        self._facts = Background(
+            lambda: self._modes.annotated(mode), self._take_facts, self._facts_failed
+        )
+        self._slow_facts = asyncio.get_running_loop().call_later(_SOON, self._facts_are_slow)
+
+    def _take_facts(self, graph: ModelGraph) -> None:
+        self._drop_facts()
+        if graph is not self.graph:
+            self._show(graph)
+
+    def _facts_failed(self, problem: Exception) -> None:
+        self._drop_facts()
+        self.notice.error(problem, "Shapes and FLOPs could not be found")
+
+    def _facts_are_slow(self) -> None:
+        self.notice.progress("Finding shapes and FLOPs", self._drop_facts)
+
+    def _drop_facts(self) -> None:
+        if self._slow_facts is not None:
+            self._slow_facts.cancel()
+            if self.notice.is_progress:
+                self.notice.clear()
+        if self._facts is not None:
+            self._facts.cancel()
+        self._facts = self._slow_facts = None
 
 
-def _picture(key: str, value: Any) -> widgets.HTML:
-    figure = plot_feature_maps({key: value})
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=_DPI)
-    data = base64.b64encode(png.getvalue()).decode()
-    alt = html.escape(f"Feature maps of {key}", quote=True)
-    return widgets.HTML(f'<img class="fxx-map" alt="{alt}" src="data:image/png;base64,{data}">')
+def _known_inputs(model: nn.Module, example_inputs: Any) -> ExampleInputs | None:
+    try:
+        return example_inputs_for(model, example_inputs)
+    except ValueError:
+        return None  # the code then says that x is what the model takes
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _check_keywords(traits: dict[str, Any]) -> None:
+    """Refuse what is no argument and no trait, in words."""
+    known = ["selected", "return_nodes", "expanded", "focused", "query", "layout"]
+    arguments = [name for name in inspect.signature(Explorer.__init__).parameters if name != "self"]
+    for name in traits:
+        if name not in known:
+            near = difflib.get_close_matches(name, [*arguments, *known], n=1)
+            hint = (
+                f"did you mean {near[0]}?"
+                if near
+                else f"there are {', '.join([*arguments[1:-1], *known])}"
+            )
+            raise TypeError(f"the explorer has no argument {name!r}; {hint}")

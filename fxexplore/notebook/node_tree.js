@@ -23,7 +23,7 @@ class Tree {
   resize = new ResizeObserver(() => this.schedule());
   /** @type {string[]} */
   columns = []; // that there is room for
-  /** @type {{texts: string[], width: number} | undefined} */
+  /** @type {{texts: string[], font: string, width: number} | undefined} */
   measured = undefined;
   typed = "";
   typedAt = 0;
@@ -177,12 +177,14 @@ class Tree {
 
   /** @param {string[]} texts @param {number} least @param {number} most */
   widest(texts, least, most) {
-    if (this.measured?.texts !== texts) {
+    // Empty until the tree is in the page; `font` as a whole is empty in forced colours too.
+    const { fontSize, fontFamily } = getComputedStyle(this.root);
+    const font = `${fontSize} ${fontFamily}`;
+    if (this.measured?.texts !== texts || this.measured.font !== font) {
       const longest = texts.reduce((a, b) => (b.length > a.length ? b : a), "");
       const pen = /** @type {CanvasRenderingContext2D} */ (make("canvas").getContext("2d"));
-      const { fontSize, fontFamily } = getComputedStyle(this.root); // `font` is empty in forced colours
-      pen.font = `${fontSize} ${fontFamily}`;
-      this.measured = { texts, width: Math.ceil(pen.measureText(longest).width) + 12 };
+      pen.font = font;
+      this.measured = { texts, font, width: Math.ceil(pen.measureText(longest).width) + 12 };
     }
     return Math.min(most, Math.max(least, this.measured.width));
   }

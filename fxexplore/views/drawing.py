@@ -68,9 +68,7 @@ class Drawing:
     left_out: frozenset[Pair] = frozenset()
 
     @classmethod
-    def of(
-        cls, graph: ModelGraph, expanded: Collection[str], edges: Edges = Edges.AUTO
-    ) -> Drawing:
+    def of(cls, graph: ModelGraph, expanded: Collection[str], edges: Edges = Edges.AUTO) -> Drawing:
         """Find out what is in the picture of a fold state.
 
         Args:

@@ -36,7 +36,7 @@ def tick_run_and_read(lab, explorer, name, screenshot):
     explorer.locator(".fxx-search").fill(name)
     explorer.locator(f'[role=treeitem][data-name="{name}"]').locator(".fxx-box").click()
     explorer.get_by_role("tab", name="Feature maps").click()
-    explorer.get_by_role("button", name="Run").click()
+    explorer.get_by_role("button", name="Run", exact=True).click()
     explorer.locator("img.fxx-map").first.wait_for()
     lab.page.screenshot(path=screenshot)
     explorer.get_by_role("tab", name="Code").click()

@@ -49,7 +49,7 @@ def test_unfold_tick_run_and_read_the_code(lab, explorer, screenshots):
     page.screenshot(path=screenshots / "quickstart-2-ticked.png")
 
     explorer.get_by_role("tab", name="Feature maps").click()
-    explorer.get_by_role("button", name="Run").click()
+    explorer.get_by_role("button", name="Run", exact=True).click()
     maps = explorer.locator("img.fxx-map")
     maps.nth(1).wait_for()
     assert maps.count() == 2
@@ -115,7 +115,7 @@ def test_a_search_shows_hits_with_their_parents(lab, explorer, screenshots):
 
 def test_an_error_is_shown_in_words(lab, explorer, screenshots):
     explorer.get_by_role("tab", name="Feature maps").click()
-    explorer.get_by_role("button", name="Run").click()
+    explorer.get_by_role("button", name="Run", exact=True).click()
     alert = explorer.get_by_role("alert")
     alert.wait_for()
     assert "nothing is ticked" in alert.inner_text()

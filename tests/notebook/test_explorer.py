@@ -1,17 +1,18 @@
-import json
+import ast
+import asyncio
+import threading
 
 import pytest
 import torch
 import torchvision
 import traitlets
-from IPython.core.error import UsageError
-from IPython.core.interactiveshell import InteractiveShell
 from torch import nn
 
-from fxexplore import create_feature_extractor, explore
-from fxexplore.model_graph import ModelGraph, Node
+from fxexplore import Explorer, create_feature_extractor, explore
+from fxexplore.model_graph.opening import Opening
 from fxexplore.model_graph.samples import photograph
-from fxexplore.notebook.node_tree import NodeTree
+from fxexplore.notebook import explorer as explorer_file
+from tests.notebook.switching import Switching
 
 
 @pytest.fixture(scope="module")
@@ -25,151 +26,439 @@ def explorer(model):
     return explore(model)
 
 
-def test_selection_and_fold_state_are_one_in_every_part(explorer):
-    explorer.tree.selected = ["layer1"]
-    assert explorer.selected == explorer.diagram.selected == ["layer1"]
-    explorer.diagram.expanded = ["layer4"]
-    assert explorer.expanded == explorer.tree.expanded == ["layer4"]
-    explorer.focused = "conv1"
-    assert explorer.tree.focused == explorer.diagram.focused == "conv1"
-    explorer.tree.query = "relu"
-    assert explorer.query == "relu"
+SMALL = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.ReLU())
 
 
-def test_return_nodes_follow_the_ticks_and_keep_their_keys(explorer):
-    explorer.selected = ["layer1"]
-    explorer.return_nodes = {"layer1": "low", "layer3": "high"}
-    assert explorer.tree.selected == ["layer1", "layer3"]
-    explorer.tree.selected = ["layer3", "layer4"]
-    assert explorer.return_nodes == {"layer3": "high", "layer4": "layer4"}
+class TestSharedState:
+    def test_selection_and_fold_state_are_one_in_every_part(self, explorer):
+        explorer.tree.selected = ["layer1"]
+        assert explorer.selected == explorer.diagram.selected == ["layer1"]
+        explorer.diagram.expanded = ["layer4"]
+        assert explorer.expanded == explorer.tree.expanded == ["layer4"]
+        explorer.focused = "conv1"
+        assert explorer.tree.focused == explorer.diagram.focused == "conv1"
+        explorer.chips.focused = "layer1"
+        assert explorer.focused == explorer.node.focused == explorer.tree.focused == "layer1"
+        explorer.tree.query = "relu"
+        assert explorer.query == "relu"
+
+    def test_traits_are_observed_and_linked_from_outside(self, explorer):
+        other = explore(SMALL)
+        seen = []
+        explorer.observe(lambda change: seen.append(change["new"]), "selected")
+        explorer.tree.selected = ["conv1"]
+        assert seen == [["conv1"]]
+        traitlets.link((explorer, "query"), (other, "query"))
+        other.tree.query = "conv"
+        assert explorer.tree.query == "conv"
+
+    def test_traits_are_set_where_it_is_made(self, model):
+        explorer = Explorer(model, selected=["layer2"], query="relu", focused="layer1")
+        assert explorer.tree.selected == ["layer2"]
+        assert (explorer.tree.query, explorer.node.focused) == ("relu", "layer1")
+
+    @pytest.mark.parametrize(
+        ("trait", "value"),
+        [
+            ("selected", ["layer1.0.rel"]),
+            ("return_nodes", {"layer1.0.rel": "a"}),
+            ("expanded", ["layer1.0.rel"]),
+            ("focused", "layer1.0.rel"),
+        ],
+    )
+    def test_an_unknown_name_is_refused_with_the_nearest(self, explorer, trait, value):
+        before = getattr(explorer, trait)
+        with pytest.raises(traitlets.TraitError, match=r"layer1\.0\.relu"):
+            setattr(explorer, trait, value)
+        assert getattr(explorer, trait) == before
+
+    def test_what_a_part_may_not_have_it_takes_back_and_the_reason_is_shown(self, explorer):
+        explorer.selected = ["layer1"]
+        with pytest.raises(traitlets.TraitError, match="no node or module"):
+            explorer.tree.selected = ["layer9"]
+        assert explorer.tree.selected == explorer.selected == ["layer1"]
+        assert "layer9" in explorer.notice.words
+
+    def test_a_module_that_never_runs_itself_cannot_be_ticked(self):
+        class Blocks(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.blocks = nn.ModuleList([nn.ReLU(), nn.ReLU()])
+
+            def forward(self, x):
+                for block in self.blocks:
+                    x = block(x)
+                return x
+
+        explorer = explore(Blocks())
+        with pytest.raises(traitlets.TraitError, match="never calls"):
+            explorer.selected = ["blocks"]
+
+    def test_an_unknown_argument_is_refused_with_the_nearest(self, model):
+        with pytest.raises(TypeError, match="did you mean mode"):
+            explore(model, modes="train")
+        with pytest.raises(TypeError, match=r"example_inputs.*selected"):
+            explore(model, zzz=1)
 
 
-def test_running_gives_what_the_extractor_gives_and_leaves_the_model_alone(explorer, model):
-    model.train()
-    state = {k: v.clone() for k, v in model.state_dict().items()}
-    explorer.return_nodes = {"bn1": "norm", "layer2": "stage"}
-    explorer.run()
-    assert all(module.training for module in model.modules())
-    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+class TestReturnNodes:
+    def test_they_follow_the_ticks_and_keep_their_keys(self, explorer):
+        explorer.selected = ["layer1"]
+        explorer.return_nodes = {"layer1": "low", "layer3": "high"}
+        assert explorer.tree.selected == ["layer1", "layer3"]
+        explorer.tree.selected = ["layer3", "layer4"]
+        assert explorer.return_nodes == {"layer3": "high", "layer4": "layer4"}
+        assert explorer.chips.return_nodes == explorer.return_nodes
 
-    extractor = create_feature_extractor(model, explorer.return_nodes).eval()
-    with torch.no_grad():
-        expected = extractor(photograph())
-    model.train()
-    assert list(explorer.features) == ["norm", "stage"]
-    for key, value in explorer.features.items():
-        assert torch.equal(value, expected[key])
-        assert not value.requires_grad
+    def test_they_stand_in_order_of_execution_and_ticks_in_order_of_ticking(self, explorer):
+        explorer.selected = ["layer4", "conv1", "layer2"]
+        assert list(explorer.return_nodes) == ["conv1", "layer2", "layer4"]
+        assert explorer.selected == ["layer4", "conv1", "layer2"]
+
+    def test_a_clash_of_keys_is_refused_and_does_not_reach_the_code(self, explorer):
+        explorer.return_nodes = {"layer1": "low", "layer2": "high"}
+        with pytest.raises(traitlets.TraitError, match="'low' is given to both"):
+            explorer.chips.return_nodes = {"layer1": "low", "layer2": "low"}
+        assert explorer.return_nodes == explorer.chips.return_nodes
+        assert '"layer2": "high"' in explorer.code.text
+        with pytest.raises(traitlets.TraitError, match="empty"):
+            explorer.return_nodes = {"layer1": ""}
+
+    def test_a_tick_whose_name_is_anothers_key_gets_a_free_key(self, explorer):
+        explorer.return_nodes = {"layer1": "layer2"}
+        explorer.selected = ["layer1", "layer2"]
+        assert explorer.return_nodes == {"layer1": "layer2", "layer2": "layer2_1"}
 
 
-def test_given_inputs_are_used(model):
-    x = torch.randn(2, 3, 64, 64)
-    explorer = explore(model, x)
-    explorer.selected = ["layer1"]
-    explorer.run()
-    assert explorer.features["layer1"].shape == (2, 64, 16, 16)
-    assert explorer.graph["layer1"].shape == (2, 64, 16, 16)
-
-
-def test_a_model_that_no_photograph_fits_opens_and_says_so_at_the_run():
-    explorer = explore(nn.Sequential(nn.Sigmoid()))
-    explorer.selected = ["0"]
-    with pytest.raises(ValueError, match="example_inputs"):
+class TestRunning:
+    def test_gives_what_the_extractor_gives_and_leaves_the_model_alone(self, explorer, model):
+        model.train()
+        state = {k: v.clone() for k, v in model.state_dict().items()}
+        explorer.return_nodes = {"bn1": "norm", "layer2": "stage"}
         explorer.run()
+        assert all(module.training for module in model.modules())
+        assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+
+        extractor = create_feature_extractor(model, explorer.return_nodes).eval()
+        with torch.no_grad():
+            expected = extractor(photograph())
+        model.train()
+        assert list(explorer.features) == ["norm", "stage"]
+        for key, value in explorer.features.items():
+            assert torch.equal(value, expected[key])
+            assert not value.requires_grad
+
+    def test_given_inputs_are_used(self, model):
+        explorer = explore(model, torch.randn(2, 3, 64, 64))
+        explorer.selected = ["layer1"]
+        explorer.run()
+        assert explorer.features["layer1"].shape == (2, 64, 16, 16)
+        assert explorer.graph["layer1"].shape == (2, 64, 16, 16)
+
+    def test_a_model_that_nothing_fits_opens_and_says_so_at_the_run(self):
+        explorer = explore(nn.Sequential(nn.Sigmoid()))
+        explorer.selected = ["0"]
+        with pytest.raises(ValueError, match="example_inputs"):
+            explorer.run()
+
+    def test_nothing_ticked_is_said_in_words(self, explorer):
+        with pytest.raises(ValueError, match="nothing is ticked"):
+            explorer.run()
 
 
-@pytest.mark.parametrize("trait", ["selected", "return_nodes"])
-def test_an_unknown_name_is_refused_with_the_nearest(explorer, trait):
-    value = ["layer1.0.rel"] if trait == "selected" else {"layer1.0.rel": "a"}
-    with pytest.raises(traitlets.TraitError, match=r"layer1\.0\.relu"):
-        setattr(explorer, trait, value)
+class TestModes:
+    def test_train_mode_shows_and_runs_what_train_mode_computes(self):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()).eval()
+        x = torch.randn(4, 3, 8, 8) * 5 + 2
+        explorer = Explorer(net, x, selected=["0"], mode="train")
+        before = {k: v.clone() for k, v in net.state_dict().items()}
+        explorer.run()
+        means = explorer.features["0"].mean(dim=(0, 2, 3))
+        assert means.abs().max() < 1e-5  # the statistics of the batch, not the stored ones
+        assert not net.training
+        assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+    def test_a_switch_keeps_the_selection_as_far_as_the_names_exist_and_says_which_went(self):
+        explorer = explore(Switching())
+        explorer.return_nodes = {"head": "a", "sigmoid": "b"}
+        explorer.focused = "sigmoid"
+        explorer.mode = "train"
+        assert explorer.graph.mode == explorer.header.switch.value == "train"
+        assert explorer.return_nodes == explorer.chips.return_nodes == {"head": "a"}
+        assert explorer.tree.selected == explorer.diagram.selected == ["head"]
+        assert explorer.focused == explorer.node.focused == ""
+        assert "sigmoid" in explorer.notice.words
+        assert list(explorer.tree.only) == list(explorer.diagram.only) == ["tanh"]
+        explorer.mode = "eval"
+        assert list(explorer.tree.only) == ["sigmoid"]
+
+    def test_the_switch_and_the_trait_are_one(self, explorer):
+        explorer.header.switch.value = "train"
+        assert explorer.mode == "train"
+        explorer.mode = "eval"
+        assert explorer.header.switch.value == "eval"
+
+    def test_what_is_no_mode_is_refused(self, explorer, model):
+        with pytest.raises(traitlets.TraitError, match="write 'eval' or 'train'"):
+            explorer.mode = "trian"
+        with pytest.raises(traitlets.TraitError, match="write 'eval' or 'train'"):
+            explore(model, mode="trian")
+
+    def test_a_model_that_opens_in_one_mode_alone_says_why_and_stays(self):
+        explorer = explore(Switching(fails_in="train"))
+        explorer.selected = ["head"]
+        with pytest.raises(traitlets.TraitError, match=r"train mode.*no training here"):
+            explorer.mode = "train"
+        explorer.header.switch.value = "train"  # as a click does
+        assert explorer.mode == explorer.header.switch.value == explorer.graph.mode == "eval"
+        assert explorer.header.switch.disabled
+        assert "no training here" in explorer.notice.words
+        explorer.run()
+        assert list(explorer.features) == ["head"]
 
 
-def test_a_module_that_never_runs_itself_cannot_be_ticked():
-    class Blocks(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.blocks = nn.ModuleList([nn.ReLU(), nn.ReLU()])
+class TestOpening:
+    def test_with_no_event_loop_everything_is_there_at_once(self, explorer):
+        assert explorer.graph["layer1"].shape == (1, 64, 56, 56)
+        assert explorer.diagram.svg
+        assert explorer.wait(0)
 
-        def forward(self, x):
-            for block in self.blocks:
-                x = block(x)
-            return x
+    def test_in_an_event_loop_names_come_first_and_facts_later(self, model, monkeypatch):
+        hold = threading.Event()
+        held(monkeypatch, hold)
 
-    explorer = explore(Blocks())
-    with pytest.raises(traitlets.TraitError, match="never calls"):
-        explorer.selected = ["blocks"]
+        async def main():
+            explorer = explore(model)
+            shapes = [explorer.graph["layer1"].shape]
+            explorer.selected = ["layer1"]
+            hold.set()
+            await until(lambda: explorer.graph["layer1"].shape is not None)
+            shapes.append(explorer.graph["layer1"].shape)
+            assert explorer.node.graph is explorer.graph
+            assert explorer.selected == ["layer1"]
+            assert "FLOPs" in explorer.header.children[0].value
+            explorer.close()
+            return shapes
+
+        assert asyncio.run(main()) == [None, (1, 64, 56, 56)]
+
+    def test_the_first_display_waits_for_the_facts_but_not_long(self, model, monkeypatch):
+        async def quick():
+            explorer = explore(model)
+            page = explorer._repr_mimebundle_()["text/html"]
+            explorer.close()
+            return page
+
+        assert "1×64×56×56" in asyncio.run(quick())
+
+        monkeypatch.setattr(explorer_file, "_PATIENCE", 0.05)
+        hold = threading.Event()
+        held(monkeypatch, hold)
+
+        async def slow():
+            explorer = explore(model)
+            page = explorer._repr_mimebundle_()["text/html"]
+            explorer.close()
+            hold.set()
+            return page
+
+        page = asyncio.run(slow())
+        assert "layer1" in page
+        assert "1×64×56×56" not in page
+
+    def test_slow_facts_show_progress_that_can_be_stopped(self, model, monkeypatch):
+        monkeypatch.setattr(explorer_file, "_SOON", 0.0)
+        hold = threading.Event()
+        held(monkeypatch, hold)
+
+        async def main():
+            explorer = explore(model)
+            await until(lambda: explorer.notice.is_progress)
+            assert "shapes" in explorer.notice.words
+            explorer.notice._stop.click()
+            hold.set()
+            await asyncio.sleep(0.1)
+            assert explorer.notice.words == ""
+            assert explorer.graph["layer1"].shape is None
+            explorer.close()
+
+        asyncio.run(main())
+
+    def test_facts_that_fail_are_said_in_words_and_the_names_stay(self, monkeypatch):
+        def fail(_):
+            raise RuntimeError("<b>no</b> shapes")
+
+        monkeypatch.setattr(Opening, "annotated", fail)
+
+        async def main():
+            explorer = explore(SMALL)
+            await until(lambda: explorer.notice.words)
+            explorer.selected = ["2"]
+            return explorer.notice
+
+        notice = asyncio.run(main())
+        assert notice.words == "Shapes and FLOPs could not be found: <b>no</b> shapes"
+        page = notice.children[0].value
+        assert "<b>no" not in page
+        assert "<summary>Traceback</summary>" in page
+
+    def test_closing_leaves_no_thread_that_works_for_it(self, model, monkeypatch):
+        hold = threading.Event()
+        held(monkeypatch, hold)
+
+        async def main():
+            explorer = explore(model)
+            explorer.close()
+            hold.set()
+            await asyncio.sleep(0.05)
+            return explorer
+
+        explorer = asyncio.run(main())
+        assert explorer.graph["layer1"].shape is None
+        assert explorer.tree.comm is None
+        assert explorer.comm is None
 
 
-def test_an_error_in_a_click_is_shown_in_words(explorer):
-    explorer._run_button.click()
-    assert "nothing is ticked" in explorer._error.value
-    assert "<summary>Traceback</summary>" in explorer._error.value
+async def until(condition):
+    for _ in range(6000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
 
 
-def test_strangers_text_is_escaped_in_every_part():
-    model = nn.Sequential()
-    model.add_module("<img src=x onerror=alert(1)>", nn.ReLU())
-    explorer = explore(model)
-    name = explorer.graph.nodes[1].name
-    explorer.selected = [name]
-    for part in (explorer._header, explorer._code, explorer._footer):
-        assert "<img" not in part.value
-    page = explorer._repr_mimebundle_()["text/html"]
-    assert page.count("<img") == 1  # the diagram
-    assert "onerror=" not in page.replace("&lt;img src=x onerror=", "")
+def held(monkeypatch, hold):
+    """Make facts wait for an event."""
+    annotated = Opening.annotated
+
+    def late(self):
+        assert hold.wait(60)
+        return annotated(self)
+
+    monkeypatch.setattr(Opening, "annotated", late)
 
 
-def test_the_bundle_has_the_widget_and_a_page_without_script(explorer):
-    bundle = explorer._repr_mimebundle_()
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-    page = bundle["text/html"]
-    assert "<details" in page
-    assert 'src="data:image/svg+xml;base64,' in page
-    assert "<script" not in page
-    assert "http" not in page
+class TestPages:
+    def test_strangers_text_is_escaped_in_every_part(self):
+        net = nn.Sequential()
+        net.add_module("<img src=x onerror=alert(1)>", nn.ReLU())
+        explorer = explore(net)
+        explorer.selected = [explorer.graph.nodes[1].name]
+        for part in (explorer.header.children[0], explorer.code.children[0]):
+            assert "<img" not in part.value
+        for page in (explorer._repr_mimebundle_()["text/html"], explorer.page()):
+            assert page.count("<img") == 1  # the diagram
+            assert "onerror=" not in page.replace("&lt;img src=x onerror=", "")
+
+    def test_the_bundle_has_the_widget_and_a_page_without_script(self, explorer):
+        bundle = explorer._repr_mimebundle_()
+        assert "application/vnd.jupyter.widget-view+json" in bundle
+        page = bundle["text/html"]
+        assert "<details" in page
+        assert 'src="data:image/svg+xml;base64,' in page
+        assert "<script" not in page
+        assert "http" not in page
+        assert bundle["text/plain"].startswith("ResNet · 11.7 M parameters")
+
+    def test_the_static_page_has_the_code_and_no_widget(self, explorer):
+        explorer.return_nodes = {"layer1": "low"}
+        static = explorer.static()
+        page = static._repr_html_()
+        assert "☑" in page
+        assert "&quot;layer1&quot;: &quot;low&quot;" in page
+        assert "<script" not in page
+        assert not hasattr(static, "_repr_mimebundle_")
+        assert repr(static).splitlines()[0] == "ResNet · 11.7 M parameters"
+
+    def test_the_saved_page_is_a_document_of_its_own(self, explorer):
+        page = explorer.page()
+        assert page.startswith("<!doctype html>")
+        assert "<title>ResNet</title>" in page
+        assert "<script" not in page
+        assert "http" not in page
 
 
-def test_a_tree_of_many_rows_is_small_on_the_wire():
-    nodes = tuple(Node(f"block_{i}", "module", "Linear", detail="in=3") for i in range(10_000))
-    state = NodeTree(ModelGraph("M", nodes, ())).get_state()
-    rows = {k: v for k, v in state.items() if k not in ("_esm", "_css", "layout", "tooltip")}
-    size = len(json.dumps(rows, default=lambda v: "x" * len(bytes(v))))
-    assert size / len(nodes) <= 100
+def is_code(text):
+    ast.parse(text)
+    return True
 
 
-@pytest.mark.parametrize("name", ["node_tree.js", "node_graph.js"])
-def test_a_widgets_module_is_small(name):
-    import fxexplore.notebook.node_tree as room
+class TestCode:
+    def pasted(self, explorer, **scope):
+        """What the code that is shown computes."""
+        exec(explorer.code.text, scope)
+        return scope["features"]
 
-    assert (room._HERE / name).stat().st_size < 50_000
+    def check(self, explorer, **scope):
+        """The pasted code gives the keys and shapes that a run gives."""
+        explorer.run()
+        features = self.pasted(explorer, **scope)
+        assert list(features) == list(explorer.features)
+        for key, value in explorer.features.items():
+            assert features[key].shape == value.shape
+        return features
 
+    def test_of_a_traced_model_runs_as_pasted(self, explorer, model):
+        explorer.return_nodes = {"layer1.0.relu": "first", "layer4": "last"}
+        assert explorer.code.copy_button.text == explorer.code.text
+        self.check(explorer, model=model)
 
-class TestMagic:
-    @pytest.fixture
-    def shell(self, model):
-        shell = InteractiveShell.instance()
-        shell.run_line_magic("load_ext", "fxexplore")
-        shell.user_ns.update(net={"a": model}, batch=torch.ones(1, 3, 64, 64))
-        yield shell
-        shell.run_line_magic("unload_ext", "fxexplore")
+    def test_in_train_mode(self, model):
+        explorer = Explorer(model, torch.randn(2, 3, 64, 64), mode="train", inputs_name="batch")
+        explorer.selected = ["bn1"]
+        self.check(explorer, model=model, batch=torch.randn(2, 3, 64, 64))
+        assert ").train()" in explorer.code.text
 
-    def test_shows_the_model_that_an_expression_names(self, shell, model):
-        explorer = shell.run_line_magic("fxnodes", "net['a']")
-        assert explorer.model is model
-        explorer.selected = ["fc"]
-        assert "net[&#x27;a&#x27;]" in explorer._code.value
+    def test_of_nodes_of_one_mode_alone(self):
+        net = Switching()
+        for mode, name in (("eval", "sigmoid"), ("train", "tanh")):
+            explorer = Explorer(net, mode=mode, selected=[name])
+            self.check(explorer, model=net)
 
-    def test_takes_inputs(self, shell):
-        explorer = shell.run_line_magic("fxnodes", "--inputs batch net['a'].layer1")
-        assert explorer.graph.model == "Sequential"
+    def test_of_a_recorded_model_with_given_inputs(self):
+        class Loops(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(3, 3)
 
-    @pytest.mark.parametrize("line", ["", "nowhere", "batch"])
-    def test_what_is_no_model_is_a_usage_error(self, shell, line):
-        with pytest.raises(UsageError):
-            shell.run_line_magic("fxnodes", line)
+            def forward(self, x, times):
+                for _ in range(int(times)):
+                    x = self.fc(x)
+                return x
 
-    def test_unloading_leaves_no_trace(self, shell):
-        shell.run_line_magic("unload_ext", "fxexplore")
-        assert shell.find_line_magic("fxnodes") is None
-        shell.run_line_magic("load_ext", "fxexplore")
+        net = Loops()
+        batch = (torch.ones(1, 3), torch.tensor(2))
+        explorer = Explorer(net, batch, name="net", inputs_name="batch", selected=["fc_1"])
+        assert explorer.graph.backend == "recorded"
+        features = self.check(explorer, net=net, batch=batch)
+        assert torch.equal(features["fc_1"], explorer.features["fc_1"])
+
+    def test_of_a_traced_model_that_takes_numbers_of_words(self):
+        net = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 2))
+        explorer = Explorer(net, selected=["0"])
+        self.check(explorer, model=net)
+
+    def test_of_a_model_in_half_precision(self):
+        net = nn.Sequential(nn.Linear(4, 2)).to(torch.bfloat16)
+        self.check(Explorer(net, selected=["0"]), model=net)
+
+    def test_with_leaf_modules_that_the_explorer_was_given(self, model):
+        block = torchvision.models.resnet.BasicBlock
+        explorer = explore(model, tracer_kwargs={"leaf_modules": [block]})
+        explorer.selected = ["layer1.0"]
+        assert "from torchvision.models.resnet import BasicBlock" in explorer.code.text
+        self.check(explorer, model=model)
+
+    def test_with_hostile_names_and_keys(self):
+        net = nn.Sequential()
+        name = 'a"""\'\\\n#{'
+        net.add_module(name, nn.ReLU())
+        net.add_module("b", nn.Conv2d(3, 1, 1))
+        explorer = explore(net)
+        explorer.return_nodes = {name: "');raise SystemExit#", "b": "\u2028"}
+        self.check(explorer, model=net)
+
+    def test_nothing_ticked_is_no_code_to_copy(self, explorer):
+        assert is_code(explorer.code.text)
+        assert explorer.code.copy_button.text == ""

@@ -116,7 +116,7 @@ def test_the_code_asks_for_just_the_return_nodes(return_nodes):
         def __call__(self, x):
             return x
 
-    def create_feature_extractor(_, return_nodes):
+    def create_feature_extractor(_, return_nodes, mode):
         is_dict = isinstance(return_nodes, dict)
         asked.update(return_nodes if is_dict else {name: name for name in return_nodes})
         return Extractor()

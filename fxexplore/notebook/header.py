@@ -1,0 +1,91 @@
+"""The first line of the explorer: what model this is, and in which mode it is open."""
+
+from __future__ import annotations
+
+import html
+
+import ipywidgets as widgets
+
+from fxexplore.model_graph import ModelGraph
+from fxexplore.model_graph.inputs import ExampleInputs
+from fxexplore.views.numbers import short_count
+
+from .frame import FullScreenButton
+from .modes import MODES
+
+
+class Header(widgets.HBox):
+    """Facts of the whole model, the switch between its modes, and full screen.
+
+    Args:
+        graph: the model.
+        inputs: what it is run on by default, if that is known.
+
+    Attributes:
+        switch: the radio buttons of eval and train mode.
+    """
+
+    def __init__(self, graph: ModelGraph, inputs: ExampleInputs | None = None) -> None:
+        self._inputs = inputs
+        self._facts = widgets.HTML()
+        self._facts.add_class("fxx-headline")
+        self.switch = widgets.RadioButtons(
+            options=MODES, value=graph.mode, orientation="horizontal", tooltip=_SWITCH
+        )
+        self.switch.add_class("fxx-mode")
+        super().__init__([self._facts, self.switch, FullScreenButton()])
+        self.add_class("fxx-header")
+        self.show(graph)
+
+    def show(self, graph: ModelGraph) -> None:
+        """Show the facts of a graph."""
+        self._facts.value = headline(graph, self._inputs)
+        self.switch.value = graph.mode
+
+    def refuse(self, wanted: str, mode: str, problem: BaseException) -> None:
+        """Go back to ``mode``, because the model does not open in the one that was wanted."""
+        self.switch.value = mode
+        if not isinstance(problem, KeyboardInterrupt):
+            self.switch.disabled = True
+            self.switch.tooltip = f"The model opens in {mode} mode alone, not in {wanted} mode"
+
+
+_SWITCH = "eval mode as in use; train mode with dropout and batch statistics"
+
+
+def headline(graph: ModelGraph, inputs: ExampleInputs | None = None) -> str:
+    """The facts of a whole model as a line of HTML.
+
+    Args:
+        graph: the model.
+        inputs: what its shapes are for, if that is known.
+
+    Example:
+        >>> headline(ModelGraph("Net", (), (), parameters=2000))
+        '<b>Net</b> <span>2.00 k parameters · 0 nodes · symbolic</span>'
+    """
+    facts = [
+        f"{short_count(graph.parameters)} parameters",
+        *([f"{short_count(graph.flops)}FLOPs"] if graph.flops else []),
+        f"{len(graph.nodes):,} nodes",
+        *([_input(inputs)] if inputs is not None else []),
+        _way_in(graph),
+    ]
+    return f"<b>{html.escape(graph.model)}</b> <span>{' · '.join(facts)}</span>"
+
+
+def _input(inputs: ExampleInputs) -> str:
+    word, _, detail = inputs.source.partition(" (")
+    source = _folded(word, inputs.source) if detail else html.escape(word)
+    return f"input {html.escape(inputs.shapes)} {source}"
+
+
+def _way_in(graph: ModelGraph) -> str:
+    if not graph.reason:
+        return html.escape(graph.backend)
+    return _folded(graph.backend, f"Traced symbolically it does not open: {graph.reason}")
+
+
+def _folded(word: str, details: str) -> str:
+    # Folds out by mouse, finger and keyboard, where a tooltip needs a mouse.
+    return f"<details><summary>{html.escape(word)}</summary>{html.escape(details)}</details>"

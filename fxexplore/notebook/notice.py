@@ -1,0 +1,89 @@
+"""The line of the explorer that says what is going on, and what went wrong."""
+
+from __future__ import annotations
+
+import html
+import traceback
+from collections.abc import Callable
+
+import ipywidgets as widgets
+
+
+class Notice(widgets.HBox):
+    """Progress with a way to stop, a remark, or an error with its traceback folded.
+
+    Example:
+        >>> notice = Notice()
+        >>> notice.say("layer1 is gone")
+        >>> notice.words
+        'layer1 is gone'
+    """
+
+    def __init__(self) -> None:
+        self.words = ""
+        """What is shown; ``""`` for nothing."""
+        self._text = widgets.HTML()
+        self._text.add_class("fxx-notice-text")
+        self._stop = widgets.Button(description="Stop")
+        self._close = widgets.Button(description="✕", tooltip="Take this line away")
+        self._close.on_click(lambda _: self.clear())
+        self._stop.on_click(lambda _: self._stopped())
+        self._stop_action: Callable[[], None] | None = None
+        super().__init__([self._text, self._stop, self._close])
+        self.add_class("fxx-notice")
+        self.clear()
+
+    @property
+    def is_progress(self) -> bool:
+        """Whether progress is shown, not a remark or an error."""
+        return self._is_progress
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._show("", "")
+
+    def say(self, words: str) -> None:
+        """Show a remark."""
+        self._show(words, f'<div role="status">{html.escape(words)}</div>')
+
+    def progress(self, words: str, stop: Callable[[], None] | None = None) -> None:
+        """Say what is being done.
+
+        Args:
+            words: what it is.
+            stop: what a click on the button "Stop" does, if there is a way.
+        """
+        bar = '<span class="fxx-busy" aria-hidden="true"></span>'
+        self._show(words, f'<div role="status">{bar}{html.escape(words)}…</div>', stop)
+        self._is_progress = True
+
+    def error(self, problem: BaseException, what: str = "") -> None:
+        """Say what went wrong, with the traceback folded beneath.
+
+        Args:
+            problem: what was raised.
+            what: what did not work, in words.
+        """
+        words = f"{what}: {problem}" if what else str(problem) or type(problem).__name__
+        details = "".join(traceback.format_exception(problem))
+        self._show(
+            words,
+            f'<div class="fxx-error" role="alert"><b>{html.escape(type(problem).__name__)}</b> '
+            f"{html.escape(words)}<details><summary>Traceback</summary>"
+            f"<pre>{html.escape(details)}</pre></details></div>",
+        )
+
+    def _show(self, words: str, page: str, stop: Callable[[], None] | None = None) -> None:
+        self.words = words
+        self._is_progress = False
+        self._text.value = page
+        self._stop_action = stop
+        self._stop.layout.display = None if stop else "none"
+        self._close.layout.display = "none" if stop else None
+        self.layout.display = None if words else "none"
+
+    def _stopped(self) -> None:
+        action = self._stop_action
+        self.clear()
+        if action:
+            action()

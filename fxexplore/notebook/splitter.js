@@ -1,0 +1,81 @@
+// A separator (WAI-ARIA window splitter). It writes a CSS variable on the explorer's panel.
+
+/** @param {{model: any, el: HTMLElement}} context */
+function render({ model, el }) {
+  const isColumn = model.get("unit") === "%";
+  const start = model.get("value");
+  const bar = document.createElement("div");
+  bar.className = "fxx-splitter";
+  bar.tabIndex = 0;
+  bar.title = `${model.get("label")}: drag, or arrow keys; double click puts it back`;
+  bar.setAttribute("role", "separator");
+  bar.setAttribute("aria-label", model.get("label"));
+  bar.setAttribute("aria-orientation", isColumn ? "vertical" : "horizontal");
+  el.append(bar);
+
+  /** @param {number} value */
+  const limited = (value) => Math.max(model.get("least"), Math.min(model.get("most"), value));
+  /** @param {number} value */
+  const show = (value) => {
+    /** @type {HTMLElement | null} */
+    const panel = el.closest(".fxx-explorer");
+    panel?.style.setProperty(model.get("variable"), `${value}${model.get("unit")}`);
+    for (const [name, number] of Object.entries({ now: value, min: model.get("least"), max: model.get("most") })) {
+      bar.setAttribute(`aria-value${name}`, String(Math.round(number)));
+    }
+  };
+  /** @param {number} value */
+  const save = (value) => {
+    model.set("value", limited(value));
+    model.save_changes();
+  };
+  const refresh = () => show(model.get("value"));
+  // The view may be made before it is in the page: its first size is when it is.
+  const arrival = new ResizeObserver(refresh);
+  arrival.observe(bar);
+
+  bar.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    event.preventDefault();
+    bar.focus();
+    bar.setPointerCapture(event.pointerId);
+    arrival.disconnect();
+    const from = { x: event.clientX, y: event.clientY, value: model.get("value") };
+    const width = el.parentElement?.clientWidth || 1;
+    let value = from.value;
+    /** @param {PointerEvent} now */
+    const move = (now) => {
+      const moved = isColumn ? ((now.clientX - from.x) / width) * 100 : now.clientY - from.y;
+      value = limited(from.value + moved);
+      show(value);
+    };
+    const stop = () => {
+      bar.removeEventListener("pointermove", move);
+      save(value);
+    };
+    bar.addEventListener("pointermove", move);
+    bar.addEventListener("lostpointercapture", stop, { once: true });
+  });
+  bar.addEventListener("dblclick", () => save(start));
+  bar.addEventListener("keydown", (event) => {
+    const step = isColumn ? 2 : 24;
+    /** @type {Record<string, number>} */
+    const steps = isColumn
+      ? { ArrowLeft: -step, ArrowRight: step, Home: -1e9, End: 1e9 }
+      : { ArrowUp: -step, ArrowDown: step, Home: -1e9, End: 1e9 };
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    event.stopPropagation(); // JupyterLab would take the keys for its own
+    if (event.key in steps) save(model.get("value") + steps[event.key]);
+    else if (event.key === "Enter") save(start);
+    else return;
+    event.preventDefault();
+  });
+  model.on("change:value", refresh);
+  refresh();
+  return () => {
+    arrival.disconnect();
+    model.off("change:value", refresh);
+  };
+}
+
+export default { render };

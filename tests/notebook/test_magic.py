@@ -1,0 +1,126 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+import torchvision
+from IPython.core.completer import provisionalcompleter
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+
+from fxexplore import Explorer
+from fxexplore.views.page import StaticPage
+
+
+@pytest.fixture(scope="module")
+def model():
+    return torchvision.models.resnet18(weights=None)
+
+
+@pytest.fixture
+def shell(model):
+    shell = InteractiveShell.instance()
+    shell.run_line_magic("load_ext", "fxexplore")
+    shell.user_ns.update(net={"a": model}, batch=torch.ones(1, 3, 64, 64), resnet=model)
+    yield shell
+    shell.run_line_magic("unload_ext", "fxexplore")
+    for name in ("net", "batch", "resnet"):
+        del shell.user_ns[name]
+
+
+def test_shows_the_model_that_an_expression_names(shell, model):
+    explorer = shell.run_line_magic("fxnodes", "net['a']")
+    assert isinstance(explorer, Explorer)
+    assert explorer.model is model
+    explorer.selected = ["fc"]
+    assert "    net['a'],\n" in explorer.code.text
+
+
+def test_takes_an_expression_with_spaces(shell):
+    line = "torchvision.models.resnet18(weights = None) .layer1"
+    shell.user_ns["torchvision"] = torchvision
+    assert shell.run_line_magic("fxnodes", line).graph.model == "Sequential"
+
+
+def test_takes_inputs(shell):
+    explorer = shell.run_line_magic("fxnodes", "--inputs batch net['a']")
+    assert explorer.graph["layer1"].shape == (1, 64, 16, 16)
+    explorer.selected = ["layer1"]
+    assert explorer.code.text.endswith("features = extractor(batch)")
+
+
+def test_takes_a_mode(shell):
+    assert shell.run_line_magic("fxnodes", "--mode train resnet").mode == "train"
+
+
+def test_shows_a_page_without_a_widget(shell):
+    page = shell.run_line_magic("fxnodes", "--static resnet")
+    assert isinstance(page, StaticPage)
+    assert "layer1" in page._repr_html_()
+
+
+@pytest.mark.parametrize("line", ["", "nowhere", "batch", "resnet.nothing", "resnet +", "-m x y"])
+def test_what_is_no_model_is_a_usage_error(shell, line):
+    with pytest.raises(UsageError):
+        shell.run_line_magic("fxnodes", line)
+
+
+def test_help_says_what_it_takes(shell):
+    text = shell.find_line_magic("fxnodes").__doc__
+    for option in ("--inputs NAME", "--mode", "--static"):
+        assert option in text
+
+
+def completed(shell, line):
+    with provisionalcompleter():
+        return [c.text for c in shell.Completer.completions(line, len(line))]
+
+
+@pytest.mark.parametrize("before", ["%fxnodes ", "%fxnodes --mode train ", "explorer = %fxnodes "])
+def test_completes_models_first(shell, before):
+    assert completed(shell, f"{before}res") == ["resnet"]
+    assert "batch" not in completed(shell, before)
+
+
+def test_completes_modules_inside_a_model(shell):
+    assert completed(shell, "%fxnodes resnet.lay") == [f"resnet.layer{i}" for i in (1, 2, 3, 4)]
+
+
+def test_completes_options_and_their_values(shell):
+    assert completed(shell, "%fxnodes --sta") == ["--static"]
+    assert completed(shell, "%fxnodes --mode t") == ["train"]
+    assert "batch" in completed(shell, "%fxnodes -i bat")
+
+
+def test_leaves_the_completion_of_other_lines_alone(shell):
+    assert "resnet" in completed(shell, "print(res")
+    assert completed(shell, "%timeit res") != ["resnet.layer1"]
+
+
+def test_unloading_leaves_no_trace(shell):
+    before = len(shell.Completer.custom_matchers)
+    shell.run_line_magic("reload_ext", "fxexplore")
+    assert len(shell.Completer.custom_matchers) == before
+    shell.run_line_magic("unload_ext", "fxexplore")
+    assert shell.find_line_magic("fxnodes") is None
+    assert len(shell.Completer.custom_matchers) == before - 1
+    shell.run_line_magic("load_ext", "fxexplore")
+
+
+def test_completion_does_not_run_the_users_code(shell):
+    ran = []
+
+    class Sly(torch.nn.Module):
+        @property
+        def trap(self):
+            ran.append(1)
+
+    shell.user_ns["sly"] = Sly()
+    completed(shell, "%fxnodes sly.tr")
+    del shell.user_ns["sly"]
+    assert not ran
+
+
+def test_importing_the_package_does_not_import_what_the_magic_needs():
+    code = "import sys, fxexplore; assert not {'torch', 'IPython', 'ipywidgets'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
