@@ -14,6 +14,7 @@ from torch.fx.proxy import TraceError
 
 from .gate import gate
 from .harmless import switch_mode, untouched
+from .model_code import only_defaults
 from .tracers import LeafModuleAwareTracer, NodePathTracer, one_trace_at_a_time
 from .wrappers import plain_module
 
@@ -46,6 +47,8 @@ def traced(
     with gate.alone(), one_trace_at_a_time, untouched(model):
         switch_mode(model, training)
         tracer.trace(model, concrete_args=concrete_args)
+    if tracer.fixed_arguments and not tracer.node_to_qualname:
+        raise only_defaults(model, tracer.fixed_arguments, "no operation at all")
     return tracer
 
 

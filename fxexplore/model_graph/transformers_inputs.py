@@ -185,7 +185,8 @@ def _marked(asked: _Asked) -> list[torch.Tensor]:
 
 
 def _vision(config: Any) -> Any:
-    return _part(config, "vision_config", "vision_encoder_config", "backbone_config", "vq_config")
+    names = ("vision_config", "vision_encoder_config", "image_config", "backbone_config")
+    return _part(config, *names, "vq_config")
 
 
 def _pixels(asked: _Asked) -> list[torch.Tensor]:

@@ -208,3 +208,20 @@ def test_the_explorer_works_on_a_recorded_model():
     code = explorer._code.value.partition(">")[2].rpartition("<")[0]
     exec(code.replace("&quot;", '"'), scope)
     assert torch.equal(scope["features"]["first"], explorer.features["first"])
+
+
+def test_a_model_that_does_nothing_without_inputs_is_run_with_them():
+    class Optional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x=None):
+            return None if x is None else self.fc(x)
+
+    graph = open_model(Optional(), {"x": torch.ones(1, 4)})
+    assert graph.backend == "recorded"
+    assert "every argument of forward has a default" in graph.reason
+    assert graph["fc"].shape == (1, 2)
+    with pytest.raises(TraceError, match="no operation at all"):
+        open_model(Optional(), backend="symbolic")
