@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import linecache
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ _LIBRARY_FOLDERS = tuple(
 )
 
 
-@contextmanager
+@contextlib.contextmanager
 def errors_in_words(tracer: LeafModuleAwareTracer, root: nn.Module) -> Iterator[None]:
     """Say where in the model it was that a proxy could not stand in for a value."""
     try:
@@ -33,12 +32,7 @@ def errors_in_words(tracer: LeafModuleAwareTracer, root: nn.Module) -> Iterator[
         if not isinstance(error, TraceError) and not any(word in str(error) for word in words):
             fixed = getattr(tracer, "fixed_arguments", None)
             if fixed and not any(node.name not in fixed for node in tracer.graph.nodes):
-                raise TraceError(
-                    f"{type(root).__name__} cannot be traced symbolically: every argument of "
-                    f"forward has a default and kept it, which ended in {type(error).__name__}: "
-                    f"{error}\nconcrete_args={{'{next(iter(fixed))}': torch.fx.PH}} makes that "
-                    f"argument an input."
-                ) from error
+                raise only_defaults(root, fixed, f"{type(error).__name__}: {error}") from error
             raise  # the model's own
         path = tracer._failed_in
         module = f"'{path}'" if path else "the top module"
@@ -48,6 +42,21 @@ def errors_in_words(tracer: LeafModuleAwareTracer, root: nn.Module) -> Iterator[
             f"({type(root.get_submodule(path)).__name__ if path else type(root).__name__}): "
             f"{_in_words(error)}{_leaf_advice(root, path)}"
         ) from error
+
+
+def only_defaults(root: nn.Module, fixed: Iterable[str], end: str) -> TraceError:
+    """Say that forward got no input at all, and how it ended.
+
+    Args:
+        root: the model.
+        fixed: the arguments of forward, which all kept their default.
+        end: what came of it.
+    """
+    return TraceError(
+        f"{type(root).__name__} cannot be traced symbolically: every argument of forward has a "
+        f"default and kept it, which ended in {end}\nconcrete_args={{'{next(iter(fixed))}': "
+        f"torch.fx.PH}} makes that argument an input."
+    )
 
 
 def _leaf_advice(root: nn.Module, path: str) -> str:
@@ -85,17 +94,21 @@ def _line_in_model(error: Exception) -> str | None:
     return f"{os.path.basename(found[0])}:{found[1]}" + (f" `{line}`" if line else "")
 
 
+_IS_LIBRARY: dict[str, bool] = {contextlib.__file__: True}
+
+
 def model_frame() -> FrameType | None:
     """The innermost frame that is neither torch's nor ours: the model's own code."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_library(frame.f_code.co_filename):
+    while frame is not None:  # flat, as this runs for every operation
+        file = frame.f_code.co_filename
+        is_library = _IS_LIBRARY.get(file)
+        if is_library is None:
+            is_library = _IS_LIBRARY[file] = file.startswith(_LIBRARY_FOLDERS)
+        if not is_library:
+            return frame
         frame = frame.f_back
-    return frame
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_library(file: str) -> bool:
-    return file.startswith(_LIBRARY_FOLDERS)
+    return None
 
 
 def source_line() -> tuple[str, int] | None:

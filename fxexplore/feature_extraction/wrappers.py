@@ -1,0 +1,63 @@
+"""Models that are wrapped, compiled or sharded."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+
+def plain_module(model: nn.Module) -> nn.Module:
+    """The model itself, out of wrappers of ``torch.compile`` and of data parallelism."""
+    while True:
+        inner = dict(model.named_children()).get("_orig_mod")
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def sharded_parameter(model: nn.Module) -> str | None:
+    """The path of a parameter that ``fully_shard`` split; its hooks gather it for a run."""
+    tensor = sys.modules.get("torch.distributed.tensor")
+    if tensor is None:
+        return None
+    split = (path for path, p in model.named_parameters() if isinstance(p, tensor.DTensor))
+    return next(split, None)
+
+
+def split_again(model: nn.Module) -> None:
+    """Split what a run of a sharded model left whole, as its bookkeeping is no attribute."""
+    kind = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", None)
+    if kind is not None:
+        for module in model.modules():
+            if isinstance(module, kind):
+                module.reshard()
+
+
+def uncompiled(model: nn.Module) -> contextlib.AbstractContextManager[Any]:
+    """Run what ``torch.compile`` compiled inside ``model`` as the Python code it was."""
+    if "torch._dynamo" in sys.modules and _holds_compiled(model):
+        return cast(
+            "contextlib.AbstractContextManager[Any]", torch.compiler.set_stance("force_eager")
+        )
+    return contextlib.nullcontext()
+
+
+def _holds_compiled(model: nn.Module) -> bool:
+    seen = {id(model)}
+    to_see = [model]
+    while to_see:  # flat, as this runs before each extraction
+        attributes = vars(to_see.pop())
+        children = attributes.get("_modules", {})
+        if attributes.get("_compiled_call_impl") or "_orig_mod" in children:
+            return True
+        for child in children.values():
+            if child is not None and id(child) not in seen:
+                seen.add(id(child))
+                to_see.append(child)
+    return False
