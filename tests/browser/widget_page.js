@@ -17,6 +17,7 @@
       this.values = values;
       this.changed = new Set();
       this.handlers = new Map();
+      this.comm_live = true;
     }
     get(name) {
       return this.values[name];
@@ -56,7 +57,8 @@
       }
     }
     fire(event, ...args) {
-      for (const handler of this.handlers.get(event) ?? []) handler(...args);
+      // As anywidget registers them, handlers are called on the view.
+      for (const handler of this.handlers.get(event) ?? []) handler.call({ model: this }, ...args);
     }
   }
 
@@ -92,7 +94,7 @@
   };
 
   window.fxxDisconnect = () => {
-    document.querySelector("#host > div").classList.add("jupyter-widgets-disconnected");
+    window.fxxModel.comm_live = false;
     window.fxxModel.fire("comm_live_update", window.fxxModel);
   };
 })();
