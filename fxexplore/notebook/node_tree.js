@@ -155,7 +155,7 @@ class Tree {
   layout() {
     const { rows, lines } = this.state;
     const wanted = COLUMNS.filter(({ id }) => this.model.get("columns").includes(id));
-    const width = this.list.clientWidth - 20 || 600;
+    const width = (this.list.clientWidth || 620) - 20; // it is made before it is in the page
     const sizes = { output: this.widest(rows.shapes.words, 64, 170), parameters: 74, flops: 62 };
     const sizeOf = (/** @type {{id: string}} */ { id }) => sizes[/** @type {"output"} */ (id)];
     const room = () => width - wanted.reduce((sum, column) => sum + sizeOf(column), 0);
@@ -177,6 +177,7 @@ class Tree {
 
   /** @param {string[]} texts @param {number} least @param {number} most */
   widest(texts, least, most) {
+    if (!this.root.isConnected) return most; // without a font yet
     if (this.measured?.texts !== texts) {
       const longest = texts.reduce((a, b) => (b.length > a.length ? b : a), "");
       const pen = /** @type {CanvasRenderingContext2D} */ (make("canvas").getContext("2d"));

@@ -384,6 +384,8 @@ class TestRow:
         host = widget_page.show(tree, width=width, height=420)
         cells = host.locator(".fxx-cell").evaluate_all("all => all.map(c => c.clientWidth)")
         assert min(cells) >= 150
+        numbers = host.locator(".fxx-number")
+        assert numbers.evaluate_all("all => all.every(n => n.scrollWidth <= n.clientWidth)")
         for name in ("layers.12.act_1", "aux", "tied"):
             label = row(host, name).locator(".fxx-name")
             assert label.evaluate("e => e.scrollWidth <= e.clientWidth")

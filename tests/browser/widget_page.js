@@ -80,7 +80,6 @@
     const widget = (await import(url)).default;
     const el = document.createElement("div");
     el.className = "jupyter-widgets lm-Widget";
-    host.append(el);
     window.fxxHandledKeys = []; // keys that reached the page are keys JupyterLab would take
     document.addEventListener("keydown", (event) => window.fxxHandledKeys.push(event.key));
     window.fxxRender = async (element) => {
@@ -90,6 +89,8 @@
     };
     const start = performance.now();
     window.fxxCleanup = await window.fxxRender(el);
+    host.append(el); // Jupyter too makes a view first and then puts it into the page
+    el.getBoundingClientRect(); // lays it out
     window.fxxRenderTime = performance.now() - start;
   };
 
