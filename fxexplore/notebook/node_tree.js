@@ -21,9 +21,10 @@ class Tree {
   where = make("span", "fxx-where");
   said = make("span", "fxx-said");
   resize = new ResizeObserver(() => this.schedule());
+  width = 600;
   /** @type {string[]} */
   columns = []; // that there is room for
-  /** @type {{texts: string[], width: number} | undefined} */
+  /** @type {{texts: string[], font: string, width: number} | undefined} */
   measured = undefined;
   typed = "";
   typedAt = 0;
@@ -155,7 +156,9 @@ class Tree {
   layout() {
     const { rows, lines } = this.state;
     const wanted = COLUMNS.filter(({ id }) => this.model.get("columns").includes(id));
-    const width = (this.list.clientWidth || 620) - 20; // it is made before it is in the page
+    // Behind another tab, and while a theme loads, it has no width: the last one is as good.
+    if (this.list.clientWidth) this.width = this.list.clientWidth - 20;
+    const { width } = this;
     const sizes = { output: this.widest(rows.shapes.words, 64, 170), parameters: 74, flops: 62 };
     const sizeOf = (/** @type {{id: string}} */ { id }) => sizes[/** @type {"output"} */ (id)];
     const room = () => width - wanted.reduce((sum, column) => sum + sizeOf(column), 0);
@@ -177,13 +180,14 @@ class Tree {
 
   /** @param {string[]} texts @param {number} least @param {number} most */
   widest(texts, least, most) {
-    if (!this.root.isConnected) return most; // without a font yet
-    if (this.measured?.texts !== texts) {
+    // `font` itself is empty in forced colours; both are empty until the tree is in the page.
+    const { fontSize, fontFamily } = getComputedStyle(this.root);
+    const font = `${fontSize} ${fontFamily}`;
+    if (this.measured?.texts !== texts || this.measured.font !== font) {
       const longest = texts.reduce((a, b) => (b.length > a.length ? b : a), "");
       const pen = /** @type {CanvasRenderingContext2D} */ (make("canvas").getContext("2d"));
-      const { fontSize, fontFamily } = getComputedStyle(this.root); // `font` is empty in forced colours
-      pen.font = `${fontSize} ${fontFamily}`;
-      this.measured = { texts, width: Math.ceil(pen.measureText(longest).width) + 12 };
+      pen.font = font;
+      this.measured = { texts, font, width: Math.ceil(pen.measureText(longest).width) + 12 };
     }
     return Math.min(most, Math.max(least, this.measured.width));
   }
@@ -281,8 +285,8 @@ class Tree {
   onClick(event) {
     const key = this.keyOf(event);
     if (key === undefined) return;
+    this.list.focus({ preventScroll: true }); // not a button in a row, which may be gone by the next key
     if (this.isOn(event, "fxx-copy")) return this.copy(key);
-    this.list.focus({ preventScroll: true });
     this.act(() => {
       this.state.moveTo(key);
       if (this.isOn(event, "fxx-fold")) this.state.toggleFold(key);
