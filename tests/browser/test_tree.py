@@ -405,7 +405,7 @@ class TestRow:
         assert shown == [short_count(n) for n in numbers]
 
 
-def test_two_views_of_one_tree_stay_in_step(widget_page, tree, host):
+def test_two_views_of_one_tree_stay_in_step(widget_page, host):
     widget_page.page.evaluate(
         """() => {
             const other = document.createElement('div');
