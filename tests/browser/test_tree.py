@@ -9,6 +9,8 @@ from fxexplore.notebook.node_tree import NodeTree
 from fxexplore.views.numbers import short_count
 from tests.benchmarks.test_tree import big_graph
 
+from .widget_page import WidgetPage
+
 STRANGE = '<img src=x onerror="console.error(1)">'
 
 
@@ -49,6 +51,22 @@ def tree():
 @pytest.fixture
 def host(widget_page, tree):
     return widget_page.show(tree)
+
+
+@pytest.fixture(scope="module")
+def search(browser, screenshots):
+    """One page for the tests that only write queries."""
+    page = WidgetPage(browser, screenshots)
+    tree = NodeTree(encoder())
+    page.show(tree)
+    yield page, tree
+    page.leave()
+    assert page.errors == []
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return big_graph(100_000)
 
 
 def row(host, name):
@@ -237,17 +255,6 @@ class TestSearch:
         )
         widget_page.wait_for(lambda: set(tree.hits) == hits)
 
-    @pytest.fixture(scope="class")
-    def search(self, browser, screenshots):
-        from .widget_page import WidgetPage
-
-        page = WidgetPage(browser, screenshots)
-        tree = NodeTree(encoder())
-        page.show(tree)
-        yield page, tree
-        page.leave()
-        assert page.errors == []
-
     @pytest.mark.parametrize(
         ("query", "words"),
         [
@@ -432,10 +439,6 @@ def test_a_view_that_is_gone_hears_nothing(widget_page, tree, host):
 
 
 class TestManyRows:
-    @pytest.fixture(scope="class")
-    def graph(self):
-        return big_graph(100_000)
-
     @pytest.fixture
     def big(self, widget_page, graph):
         tree = NodeTree(graph, expanded=[])
