@@ -21,6 +21,7 @@ class Tree {
   where = make("span", "fxx-where");
   said = make("span", "fxx-said");
   resize = new ResizeObserver(() => this.schedule());
+  width = 600;
   /** @type {string[]} */
   columns = []; // that there is room for
   /** @type {{texts: string[], font: string, width: number} | undefined} */
@@ -155,7 +156,9 @@ class Tree {
   layout() {
     const { rows, lines } = this.state;
     const wanted = COLUMNS.filter(({ id }) => this.model.get("columns").includes(id));
-    const width = this.list.clientWidth - 20 || 600;
+    // Behind another tab, and while a theme loads, it has no width: the last one is as good.
+    if (this.list.clientWidth) this.width = this.list.clientWidth - 20;
+    const { width } = this;
     const sizes = { output: this.widest(rows.shapes.words, 64, 170), parameters: 74, flops: 62 };
     const sizeOf = (/** @type {{id: string}} */ { id }) => sizes[/** @type {"output"} */ (id)];
     const room = () => width - wanted.reduce((sum, column) => sum + sizeOf(column), 0);
@@ -177,7 +180,7 @@ class Tree {
 
   /** @param {string[]} texts @param {number} least @param {number} most */
   widest(texts, least, most) {
-    // Empty until the tree is in the page; `font` as a whole is empty in forced colours too.
+    // `font` itself is empty in forced colours; both are empty until the tree is in the page.
     const { fontSize, fontFamily } = getComputedStyle(this.root);
     const font = `${fontSize} ${fontFamily}`;
     if (this.measured?.texts !== texts || this.measured.font !== font) {
@@ -282,8 +285,8 @@ class Tree {
   onClick(event) {
     const key = this.keyOf(event);
     if (key === undefined) return;
+    this.list.focus({ preventScroll: true }); // not a button in a row, which may be gone by the next key
     if (this.isOn(event, "fxx-copy")) return this.copy(key);
-    this.list.focus({ preventScroll: true });
     this.act(() => {
       this.state.moveTo(key);
       if (this.isOn(event, "fxx-fold")) this.state.toggleFold(key);
@@ -443,6 +446,17 @@ class Tree {
 const ROW_TRAITS = ["labels", "classes", "notes", "shapes", "marks", "depth", "flags", "runs", "parameters", "flops", "whole"];
 const STATE_TRAITS = ["selected", "expanded", "open_runs", "query", "columns"];
 
+/**
+ * Keep the class by which Jupyter marks a view whose kernel is gone. Jupyter sets it when the view
+ * is made; anywidget then takes away the view's own listener, but hands us its events.
+ * @this {{model?: {comm_live?: boolean}} | undefined} the view
+ * @param {HTMLElement} el
+ */
+function markDisconnected(el) {
+  const isLive = this?.model?.comm_live;
+  if (isLive !== undefined) el.classList.toggle("jupyter-widgets-disconnected", !isLive);
+}
+
 /** @param {{model: Model, el: HTMLElement}} context */
 function render({ model, el }) {
   const tree = new Tree(model, el);
@@ -451,6 +465,7 @@ function render({ model, el }) {
     ...ROW_TRAITS.map((trait) => /** @type {[string, () => void]} */ ([`change:${trait}`, () => tree.invalidate(true)])),
     ...STATE_TRAITS.map((trait) => /** @type {[string, () => void]} */ ([`change:${trait}`, () => tree.invalidate(false)])),
     ["change:focused", () => tree.onFocused()],
+    ["comm_live_update", /** @this {any} */ function () { markDisconnected.call(this, el); }],
   ];
   for (const [event, handler] of handlers) model.on(event, handler);
   return () => {
