@@ -114,9 +114,7 @@ class _Service:
         self._is_warm = False
         threading.Thread(target=self._serve, name="fxexplore layout", daemon=True).start()
 
-    def submit(
-        self, sources: Iterable[str], time_limit: float, file_format: str
-    ) -> Future[Layout]:
+    def submit(self, sources: Iterable[str], time_limit: float, file_format: str) -> Future[Layout]:
         future: Future[Layout] = Future()
         with self._changed:
             self._waiting.append(_Request(future, sources, time_limit, file_format))
