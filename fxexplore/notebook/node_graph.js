@@ -6,6 +6,7 @@ const SMALLEST = 0.04;
 const LARGEST = 4;
 const DRAG = 4; // pixels that make a press a drag
 const MOVE = 260; // milliseconds that a change of fold takes to settle
+const PATIENCE = 2500; // milliseconds after which a kernel that does not answer is not there
 const MOST_MOVES = 300; // more boxes than this at once, and the page stutters
 const KINDS = {
   convolution: "convolution", normalisation: "normalisation", activation: "activation",
@@ -207,7 +208,7 @@ class Diagram {
     this.hint = make("div", "fxx-hint");
     this.hint.hidden = true;
     const waiting = make("div", "fxx-waiting", "laying out …");
-    const offline = make("div", "fxx-offline", "Not connected to a kernel: this is the saved picture, and it does not fold.");
+    const offline = make("div", "fxx-offline", "No kernel answers: it is busy, or not connected. This is the last picture, and it does not fold.");
     this.message = make("div", "fxx-message");
     this.message.setAttribute("role", "status");
     this.legend = make("details", "fxx-legend");
@@ -264,6 +265,7 @@ class Diagram {
   // The picture
 
   draw() {
+    this.onAnswer();
     if (!this.model.get("svg")) return this.sheet.replaceChildren();
     const last = this.picture;
     const anchor = last && this.anchor(last);
@@ -413,6 +415,7 @@ class Diagram {
   }
 
   showBusy() {
+    this.onAnswer();
     this.root.classList.toggle("fxx-busy", this.model.get("busy"));
   }
 
@@ -597,7 +600,19 @@ class Diagram {
     if (this.isOffline()) return this.tell("Not connected to a kernel: run the cell again to fold and unfold");
     const expanded = this.model.get("expanded");
     this.toggled = box.name;
+    this.expectAnswer();
     this.set({ expanded: this.isUnfolded(box) ? expanded.filter((other) => other !== box.name) : [...expanded, box.name] });
+  }
+
+  /** After a restart the kernel is not the one that made the widget: it hears, and says nothing. */
+  expectAnswer() {
+    clearTimeout(this.answerTimer);
+    this.answerTimer = setTimeout(() => this.root.classList.add("fxx-silent"), PATIENCE);
+  }
+
+  onAnswer() {
+    clearTimeout(this.answerTimer);
+    this.root.classList.remove("fxx-silent");
   }
 
   toggleTick(box) {
@@ -745,10 +760,12 @@ class Diagram {
 
   saveDot() {
     if (this.isOffline()) return this.tell("Not connected to a kernel, which writes the DOT");
+    this.expectAnswer();
     this.model.send("dot");
   }
 
   onMessage(content) {
+    this.onAnswer();
     if (content?.dot !== undefined) download(new Blob([content.dot], { type: "text/vnd.graphviz" }), "diagram.dot");
   }
 
@@ -821,6 +838,7 @@ class Diagram {
   destroy() {
     clearTimeout(this.cardTimer);
     clearTimeout(this.hintTimer);
+    clearTimeout(this.answerTimer);
     this.menu.close(false);
     this.resize.disconnect();
   }

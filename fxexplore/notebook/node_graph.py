@@ -179,6 +179,7 @@ class NodeGraph(anywidget.AnyWidget):
             self._asked = None
         drawing = Drawing.of(self._graph, self.expanded)
         self._is_newest = False
+        self.busy = True  # the page hears that somebody is there
         if len(drawing.boxes) > _MOST_BOXES:
             self.busy = False
             self._regret(f"the picture would have {len(drawing.boxes):,} boxes", drawing)
@@ -186,7 +187,6 @@ class NodeGraph(anywidget.AnyWidget):
         self._drawing = drawing
         tries = 1 if len(drawing.boxes) > _MANY else 2
         self._asked = layout.submit(_sources(drawing, tries), time_limit=_SECONDS / tries)
-        self.busy = True
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # a script: nobody would deliver it later
@@ -231,11 +231,9 @@ class NodeGraph(anywidget.AnyWidget):
         self.message = last + reason + (f". Fold {crowded}." if crowded else ".")
 
     def _on_message(self, _: Any, content: Any, __: Any) -> None:
-        """The page asks for the source, or whether anybody is there."""
+        """The page asks for the source."""
         if content == "dot":
             self.send({"dot": self.dot})
-        elif content == "ping":
-            self.send({"pong": True})
 
 
 def _sources(drawing: Drawing, tries: int) -> Iterator[str]:
