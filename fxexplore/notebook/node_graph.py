@@ -31,6 +31,15 @@ _SPACE = ' xml:space="preserve"'
 _COORDINATES = re.compile(r' (?:d|points|x|y)="[^"]*"')
 
 
+def _module(*names: str) -> str:
+    """Several files as one ES module, which has no file to import others from.
+
+    It is saved in every notebook with a diagram, so lines that are comments stay behind.
+    """
+    whole = "\n".join((_HERE / name).read_text("utf-8") for name in names)
+    return re.sub(r"^ *(/\*\*((?!\*/).)*\*/|//[^\n]*)\n", "", whole, flags=re.MULTILINE | re.DOTALL)
+
+
 class NodeGraph(anywidget.AnyWidget):
     """Graphviz's picture of a model, with modules that fold and unfold.
 
@@ -53,7 +62,9 @@ class NodeGraph(anywidget.AnyWidget):
         ('<svg', '0')
     """
 
-    _esm = _HERE / "node_graph.js"
+    _esm = _module(
+        "node_graph_parts.js", "node_graph_picture.js", "node_graph_view.js", "node_graph.js"
+    )
     _css = _HERE / "node_graph.css"
 
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)

@@ -69,8 +69,9 @@ class Shown:
         return tuple(
             self.box(name).evaluate(
                 """box => { const path = box.querySelector('path'), {x, y, width} = path.getBBox();
-                    const middle = new DOMPoint(x + width / 2, y).matrixTransform(path.getScreenCTM());
-                    return [middle.x, middle.y]; }"""
+                    const inPicture = new DOMPoint(x + width / 2, y);
+                    const point = inPicture.matrixTransform(path.getScreenCTM());
+                    return [point.x, point.y]; }"""
             )
         )
 
@@ -265,9 +266,8 @@ def test_hovering_shows_facts_and_lights_up_what_leads_here_and_from_here(shown)
 
 
 def dense_graph(count=30):
-    nodes = [Node("n0", "input", "x")]
-    for i in range(1, count):
-        nodes.append(Node(f"n{i}", "operation", "cat", inputs=tuple(f"n{j}" for j in range(i))))
+    names = [f"n{i}" for i in range(count)]
+    nodes = (Node(n, "operation", "cat", inputs=tuple(names[:i])) for i, n in enumerate(names))
     return ModelGraph("Dense", tuple(nodes), ())
 
 
