@@ -115,6 +115,8 @@ class Diagram {
     this.mark();
     this.showLegend(picture);
     this.view.size = picture;
+    const first = picture.order.at(0);
+    this.view.start = first ? first.x + first.width / 2 : 0;
     const { x, y } = this.view;
     if (last && this.keepPlace(picture, anchors)) this.settle(last, picture, x, y);
     else if (!this.view.hasMoved) this.view.fit(false);

@@ -2,6 +2,7 @@
 
 const SMALLEST = 0.04;
 const LARGEST = 4;
+const READABLE = 0.55;
 const DRAG = 4; // pixels that make a press a drag
 const EDGE = 12; // pixels that stay free around a box that comes into sight
 
@@ -12,6 +13,7 @@ class View {
   y = 0;
   scale = 1;
   size = { width: 1, height: 1 };
+  start = 0; // where on the sheet the model begins, from the left
   hasMoved = false; // since it was last fitted
   wasDragged = false;
   /** @type {Map<number, {x: number, y: number}>} */
@@ -48,11 +50,12 @@ class View {
     const { width, height } = this.size;
     if (!clientWidth) return;
     const whole = Math.min(clientWidth / width, clientHeight / height);
-    // Readable first: a long model shows its beginning rather than shrinking to a thread.
-    const readable = Math.max(whole, Math.min(0.85, clientWidth / width));
+    // Readable first: a large model shows its beginning rather than shrinking to a thread.
+    const readable = Math.max(whole, Math.min(0.85, Math.max(READABLE, clientWidth / width)));
     const scale = Math.max(SMALLEST, Math.min(1.2, isWhole ? whole : readable));
-    const free = (clientHeight - height * scale) / 2;
-    this.moveTo((clientWidth - width * scale) / 2, Math.max(isWhole ? 0 : 8, free), scale);
+    const [freeX, freeY] = [clientWidth - width * scale, clientHeight - height * scale];
+    const atStart = Math.max(freeX - EDGE, Math.min(EDGE, clientWidth / 2 - this.start * scale));
+    this.moveTo(freeX >= 0 ? freeX / 2 : atStart, Math.max(isWhole ? 0 : 8, freeY / 2), scale);
     this.hasMoved = isWhole;
   }
 

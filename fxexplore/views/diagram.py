@@ -33,7 +33,7 @@ _BOX = _TEXT | {
 _CLUSTER = {"bgcolor": "transparent", "margin": "9"}
 _EDGE = _TEXT | {
     "color": "#667085", "arrowsize": "0.55", "penwidth": "0.8", "fontsize": "9",
-    "fontcolor": _QUIET,
+    "fontcolor": _QUIET, "labeldistance": "4.2", "labelangle": "-78",
 }  # fmt: skip
 # Fewer rounds of each optimisation; they only help together.
 _QUICK = {"mclimit": "0.1", "nslimit": "0.5", "nslimit1": "0.5"}
@@ -146,8 +146,8 @@ class _Draft:
         if any(head == OUTPUT for _, head in self._drawing.links):
             dot.node("output", "output", id="output", fillcolor=FILLS["output"], **_class("output"))
         drawn = self._drawing.drawn
-        # A label has a rank of its own; beside the edge it may cross others but costs nothing.
-        place = "label" if len(drawn) <= _MOST_LABELS and not self._limits else "xlabel"
+        # A label has a rank of its own; beside the arrow it may cross others but costs nothing.
+        place = "label" if len(drawn) <= _MOST_LABELS and not self._limits else "headlabel"
         for (tail, head), link in drawn.items():
             text = _label_of(link)
             label = {place: graphviz.escape(f" {text}")} if text else {}

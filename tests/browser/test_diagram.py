@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from torch import nn
 
 from fxexplore import open_model
-from fxexplore.model_graph import ModelGraph, Node
+from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.notebook.node_graph import NodeGraph
 
 from .conftest import notebook_of
@@ -485,3 +485,42 @@ def test_in_jupyterlab_a_restart_leaves_the_picture_and_says_so(lab):
     box.dblclick()
     lab.page.get_by_text("No kernel answers").wait_for()
     assert box.is_visible()
+
+
+FRAMES = """async (steps) => {
+    const pane = document.querySelector('.fxx-pane');
+    const frame = () => new Promise(requestAnimationFrame);
+    const times = [];
+    let last = await frame();
+    for (let i = 0; i < steps; i++) {
+        pane.dispatchEvent(new WheelEvent('wheel', {deltaY: i % 20 < 10 ? -30 : 30, ctrlKey: true,
+            bubbles: true, cancelable: true, clientX: 300 + 4 * (i % 30), clientY: 200}));
+        const now = await frame();
+        times.push(now - last);
+        last = now;
+    }
+    return times.sort((a, b) => a - b);
+}"""
+
+
+@pytest.mark.slow
+def test_pan_and_zoom_of_1500_boxes_keep_up_with_the_screen(widget_page):
+    nodes = [Node("x", "input", "x")]
+    modules = []
+    for i in range(150):
+        modules.append(Module(f"block{i}", "Block"))
+        for j in range(10):
+            inputs = (nodes[-1].name, *([nodes[-9].name] if j == 9 else []))
+            nodes.append(Node(f"block{i}.op{j}", "module", "Conv2d", f"block{i}", inputs=inputs))
+    graph = ModelGraph("Large", tuple(nodes), tuple(modules))
+    diagram = NodeGraph(graph, expanded=[module.path for module in modules])
+    shown = Shown(widget_page, diagram, height=560)
+    painted = shown.page.evaluate("fxxRenderTime")
+    times = shown.page.evaluate(FRAMES, 120)
+    median, slowest = times[len(times) // 2], times[-6]
+    print(
+        f"\n{len(diagram.boxes)} boxes and clusters: {widget_page.opening_bytes / 1e6:.2f} MB, in the"
+        f" page in {painted:.0f} ms, a frame {median:.1f} ms (median), {slowest:.1f} ms (95 %)"
+    )
+    shown.page.evaluate("() => new Promise(requestAnimationFrame)")
+    assert median < 25
