@@ -22,13 +22,22 @@ from fxexplore.views.numbers import shape_text, short_count
 from fxexplore.views.outline import description
 
 _HERE = pathlib.Path(__file__).parent
-_SECONDS = 0.8  # for each of two tries: an answer within two, whatever is unfolded
-_QUICK = 800  # boxes from which Graphviz is asked for haste at once
+_SECONDS = 1.6  # an answer within two, whatever is unfolded
+_MANY = 800  # boxes from which Graphviz is asked for haste at once
 _PATIENCE = 60.0  # for a worker that has to start on a machine with no time
 _MOST_BOXES = 2_000  # more of them, and the page stutters
 _NOISE = re.compile(r"<!--.*?-->\n?|<title>.*?</title>\n?", re.DOTALL)
 _SPACE = ' xml:space="preserve"'
 _COORDINATES = re.compile(r' (?:d|points|x|y)="[^"]*"')
+
+
+def _module(*names: str) -> str:
+    """Several files as one ES module, which has no file to import others from.
+
+    It is saved in every notebook with a diagram, so lines that are comments stay behind.
+    """
+    whole = "\n".join((_HERE / name).read_text("utf-8") for name in names)
+    return re.sub(r"^ *(/\*\*((?!\*/).)*\*/|//[^\n]*)\n", "", whole, flags=re.MULTILINE | re.DOTALL)
 
 
 class NodeGraph(anywidget.AnyWidget):
@@ -53,7 +62,9 @@ class NodeGraph(anywidget.AnyWidget):
         ('<svg', '0')
     """
 
-    _esm = _HERE / "node_graph.js"
+    _esm = _module(
+        "node_graph_parts.js", "node_graph_picture.js", "node_graph_view.js", "node_graph.js"
+    )
     _css = _HERE / "node_graph.css"
 
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -179,13 +190,14 @@ class NodeGraph(anywidget.AnyWidget):
             self._asked = None
         drawing = Drawing.of(self._graph, self.expanded)
         self._is_newest = False
+        self.busy = True  # the page hears that somebody is there
         if len(drawing.boxes) > _MOST_BOXES:
             self.busy = False
             self._regret(f"the picture would have {len(drawing.boxes):,} boxes", drawing)
             return
         self._drawing = drawing
-        self._asked = layout.submit(_sources(drawing), time_limit=_SECONDS)
-        self.busy = True
+        tries = 1 if len(drawing.boxes) > _MANY else 2
+        self._asked = layout.submit(_sources(drawing, tries), time_limit=_SECONDS / tries)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # a script: nobody would deliver it later
@@ -230,17 +242,17 @@ class NodeGraph(anywidget.AnyWidget):
         self.message = last + reason + (f". Fold {crowded}." if crowded else ".")
 
     def _on_message(self, _: Any, content: Any, __: Any) -> None:
-        """The page asks for the source, or whether anybody is there."""
+        """The page asks for the source."""
         if content == "dot":
             self.send({"dot": self.dot})
-        elif content == "ping":
-            self.send({"pong": True})
 
 
-def _sources(drawing: Drawing) -> Iterator[str]:
+def _sources(drawing: Drawing, tries: int) -> Iterator[str]:
     """The picture, and a plainer one for when it takes too long."""
-    yield draw(drawing, quick=len(drawing.boxes) > _QUICK).source
-    yield draw(_simplest(drawing), quick=True, straight=True).source
+    if tries > 1:
+        yield draw(drawing).source
+        drawing = _simplest(drawing)
+    yield draw(drawing, quick=True, straight=tries > 1).source
 
 
 def _simplest(drawing: Drawing) -> Drawing:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 
 import graphviz
 
-from fxexplore.model_graph.graph import ModelGraph, Module, Node
+from fxexplore.model_graph.graph import ModelGraph, Module
 
 from .drawing import OUTPUT, Drawing, Edges, Link
 from .kinds import FILLS, kind_of
@@ -19,7 +19,7 @@ __all__ = ["OPENING_BOXES", "kind_of", "opening_fold", "to_dot"]
 
 OPENING_BOXES = 60
 
-_MOST_LABELS = 750  # more of them, and room for labels costs Graphviz seconds
+_MOST_LABELS = 400  # more of them, and room for labels costs Graphviz seconds
 _INK, _QUIET, _TICKED = "#1f2328", "#596070", "#0b63c9"
 _TEXT = {"fontname": "sans-serif", "fontsize": "11", "fontcolor": _INK}
 _GRAPH = _TEXT | {
@@ -33,7 +33,7 @@ _BOX = _TEXT | {
 _CLUSTER = {"bgcolor": "transparent", "margin": "9"}
 _EDGE = _TEXT | {
     "color": "#667085", "arrowsize": "0.55", "penwidth": "0.8", "fontsize": "9",
-    "fontcolor": _QUIET,
+    "fontcolor": _QUIET, "labeldistance": "4.2", "labelangle": "-78",
 }  # fmt: skip
 # Fewer rounds of each optimisation; they only help together.
 _QUICK = {"mclimit": "0.1", "nslimit": "0.5", "nslimit1": "0.5"}
@@ -146,8 +146,8 @@ class _Draft:
         if any(head == OUTPUT for _, head in self._drawing.links):
             dot.node("output", "output", id="output", fillcolor=FILLS["output"], **_class("output"))
         drawn = self._drawing.drawn
-        # A label has a rank of its own; beside the edge it may cross others but costs nothing.
-        place = "label" if len(drawn) <= _MOST_LABELS and not self._limits else "xlabel"
+        # A label has a rank of its own; beside the arrow it may cross others but costs nothing.
+        place = "label" if len(drawn) <= _MOST_LABELS and not self._limits else "headlabel"
         for (tail, head), link in drawn.items():
             text = _label_of(link)
             label = {place: graphviz.escape(f" {text}")} if text else {}
@@ -222,6 +222,6 @@ def _label_of(link: Link) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text for an HTML label, in which Graphviz still replaces codes such as ``\\N``."""
+    """Text for an HTML label; a blank of no width after a backslash, or Graphviz reads a code."""
     legal = _NOT_IN_XML.sub("\ufffd", text).replace("\n", "⏎")
-    return html.escape(legal).replace("\\", "&#92;")
+    return html.escape(legal).replace("\\", "\\\u200b")

@@ -8,7 +8,6 @@ import pytest
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from fxexplore import open_model
 from fxexplore.model_graph import ModelGraph, Module, Node
@@ -92,7 +91,7 @@ def drawn_alone(name, cls="M"):
 
 def as_drawn(text):
     """What a browser shows of a text: runs of blanks are one, and some characters have a sign."""
-    signs = {"\x00": "\ufffd", "\ud800": "\ufffd", "\n": "⏎"}
+    signs = {"\u200b": "", "\x00": "\ufffd", "\ud800": "\ufffd", "\n": "⏎"}
     return re.sub(r"\s+", " ", "".join(signs.get(c, c) for c in text)).strip()
 
 
