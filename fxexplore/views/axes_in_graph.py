@@ -171,9 +171,7 @@ class GraphAxes:
             return Reading("NHLL")
         return _of_readers(shape, self._readers.get(node.name, []))
 
-    def _joined(
-        self, node: Node, shape: tuple[int, ...], sources: list[Known]
-    ) -> Reading | None:
+    def _joined(self, node: Node, shape: tuple[int, ...], sources: list[Known]) -> Reading | None:
         """A concatenation: of channels, or of special tokens and a grid."""
         fitting = [known for known in sources if len(known.shape) == len(shape)]
         main = next((k for k in fitting if k.reading.grid), next(iter(fitting), None))
@@ -367,7 +365,9 @@ def _reshaped(source: Known, shape: tuple[int, ...]) -> Reading | None:
     for axes, size in candidates.items():
         if len(axes) == len(size) and size == shape:
             keeps = "L" in axes and not (reading.prefix or reading.suffix) or "L" in reading.axes
-            return dataclasses.replace(reading, axes=axes, grid=grid if keeps and "L" in axes else ())
+            return dataclasses.replace(
+                reading, axes=axes, grid=grid if keeps and "L" in axes else ()
+            )
     is_vector = len(shape) == 2 and shape[0] == n and math.prod(shape) == math.prod(old)  # noqa: PLR2004
     return Reading("NC") if is_vector else None
 
@@ -377,7 +377,9 @@ def _resized(source: Known, shape: tuple[int, ...]) -> Reading | None:
     reading = source.reading
     if len(reading.axes) != len(shape) or reading.is_attention:
         return None
-    changed = {a for a, was, now in zip(reading.axes, source.shape, shape, strict=True) if was != now}
+    changed = {
+        a for a, was, now in zip(reading.axes, source.shape, shape, strict=True) if was != now
+    }
     if changed <= {"C", "N"}:
         return reading
     if "L" not in changed:

@@ -310,7 +310,9 @@ def _checked_query(query: Any) -> Query | None:
 
 
 def _check_alike(one: _Source, two: _Source, labels: tuple[str, str]) -> None:
-    shapes = [{part.key: tuple(part.tensor.shape) for part in source.parts} for source in (one, two)]
+    shapes = [
+        {part.key: tuple(part.tensor.shape) for part in source.parts} for source in (one, two)
+    ]
     for mine, other, has, lacks in ((*shapes, *labels), (*shapes[::-1], *labels[::-1])):
         missing = [repr(key) for key in mine if key not in other]
         if missing:
@@ -360,7 +362,9 @@ class _Source:
                 raise ValueError(f"layout has {', '.join(strange)}, which is no key of features")
         is_attention = any(reading.is_attention for reading in self._readings.values())
         if look.query is not None and not is_attention:
-            raise ValueError("query= is for attention of N×heads×L×L, and there is none in features")
+            raise ValueError(
+                "query= is for attention of N×heads×L×L, and there is none in features"
+            )
         lengths = {size for part in self.parts for size in part.tensor.shape}
         if look.tokens and len(look.tokens) not in lengths:
             raise ValueError(f"tokens has {len(look.tokens)} names, and no tensor as many tokens")

@@ -516,5 +516,3 @@ def _colour_bar(
         label.set_verticalalignment({0.0: "bottom", 1.0: "top"}.get(place, "center"))
     for spine in bar.spines.values():
         spine.set_visible(False)
-
-

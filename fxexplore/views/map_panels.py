@@ -93,9 +93,11 @@ def figure_of(rows: Sequence[Sequence[Panel]], style: Style, width: float = WIDT
         style: how they look.
         width: of the figure, in inches.
     """
+    from .map_figure import FeatureMaps
+
     places = [_Row(panels, style, width) for panels in rows]
     height = _MARGIN + sum(row.height + _GAP for row in places)
-    figure = _figure_class()(figsize=(width, height))
+    figure = FeatureMaps(figsize=(width, height))
     top = height - _MARGIN
     for row in places:
         row.draw(figure, top, (width, height))
@@ -138,29 +140,6 @@ def draw_into(axes: Axes, panel: Panel, style: Style) -> Figure:
     assert figure is not None
     panel.draw(axes, style, max(_width_of(axes), 1.0))
     return figure
-
-
-def _figure_class() -> type[Figure]:
-    from matplotlib.figure import Figure
-
-    global _FIGURE  # noqa: PLW0603  # made once, as matplotlib is imported when it is used
-    if _FIGURE is None:
-
-        class FeatureMaps(Figure):
-            """A figure that shows itself in a notebook, whether pyplot is there or not."""
-
-            def _repr_png_(self) -> bytes:
-                import io
-
-                png = io.BytesIO()
-                self.savefig(png, format="png")
-                return png.getvalue()
-
-        _FIGURE = FeatureMaps
-    return _FIGURE
-
-
-_FIGURE: type[Figure] | None = None
 
 
 def panel_at(figure: Figure, x: float, y: float) -> tuple[Panel, float, float] | None:

@@ -108,9 +108,7 @@ def _unit(rows: NDArray[Any], low: Any, high: Any, *, diverging: bool) -> NDArra
     return unit.astype(np.float32)
 
 
-def scaled_channels(
-    values: torch.Tensor, diverging: bool, *partners: torch.Tensor
-) -> torch.Tensor:
+def scaled_channels(values: torch.Tensor, diverging: bool, *partners: torch.Tensor) -> torch.Tensor:
     """Channels in the range 0 to 1, each on its own scale.
 
     Args:
@@ -243,7 +241,7 @@ def tiled(tiles: torch.Tensor, columns: int) -> Tiles:
     count, height, width = tiles.shape
     columns = max(1, min(count, columns))
     rows = math.ceil(count / columns)
-    gap = max(1, round(0.04 * max(height, width)))
+    gap = max(1, round(0.04 * min(height, width)))
     pixels = tiles.new_full((rows * (height + gap) - gap, columns * (width + gap) - gap), math.nan)
     laid = Tiles(pixels, height, width, gap, columns, count)
     for i, tile in enumerate(tiles):
