@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .map_axes import inches
 from .map_bodies import Body
 from .map_style import Style, shortened, wrapped
 
@@ -70,7 +71,7 @@ class Panel:
         title = shortened(self.title, style.size, width, bold=True)
         axes.set_title(
             title, loc="left", fontsize=style.size, fontweight="bold", pad=rise * 72,
-            x=-left / max(_width_of(axes), 0.01), **style.words,
+            x=-left / max(inches(axes)[0], 0.01), **style.words,
         )  # fmt: skip
         for i, line in enumerate(self.lines(width, style)):
             up = rise - (i + 1 + _AIR / 3) * style.line
@@ -79,10 +80,6 @@ class Panel:
                 textcoords="offset points", fontsize=style.small, alpha=0.75, va="bottom",
                 annotation_clip=False, **style.words,
             )  # fmt: skip
-
-
-def _width_of(axes: Axes) -> float:
-    return float(axes.get_position(original=True).width * axes.figure.get_size_inches()[0])
 
 
 def figure_of(rows: Sequence[Sequence[Panel]], style: Style, width: float = WIDTH) -> Figure:
@@ -138,7 +135,7 @@ def draw_into(axes: Axes, panel: Panel, style: Style) -> Figure:
     """Draw a panel into Axes of somebody else's figure."""
     figure = axes.get_figure(root=True)
     assert figure is not None
-    panel.draw(axes, style, max(_width_of(axes), 1.0))
+    panel.draw(axes, style, max(inches(axes)[0], 1.0))
     return figure
 
 

@@ -317,7 +317,7 @@ def principal_colours(*values: torch.Tensor) -> tuple[list[torch.Tensor], float]
     sizes = [value[0].numel() for value in values]
     pictures = [
         part.T.reshape(_RGB, *value.shape[1:])
-        for part, value in zip(colours.split(sizes), values, strict=True)
+        for part, value in zip(torch.split(colours, sizes), values, strict=True)
     ]
     return pictures, share
 

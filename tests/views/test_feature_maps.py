@@ -417,7 +417,7 @@ def test_a_click_finds_the_channel_under_it(shape, style):
         assert numbers
         for text in numbers:
             # A little inside the corner that the number stands in.
-            x, y = axes.transData.transform(text.xy) + (2, -2)
+            x, y = (*axes.transData.transform(text.xy), 2, -2)
             assert channel_at(figure, x / width, 1 - y / height) == (key, int(text.get_text()))
 
 

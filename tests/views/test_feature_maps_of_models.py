@@ -7,7 +7,6 @@ corner of what is drawn, for every family of models and every kind of tensor.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
