@@ -42,7 +42,7 @@ def checked_look(
         if value not in known:
             raise ValueError(f"{name}={value!r} is not known; write one of {', '.join(known)}")
     if isinstance(tokens, str):
-        raise ValueError("tokens is one string; give a list with a name for every token")
+        raise ValueError("tokens is one string; give a list of names")  # noqa: TRY004
     return Look(
         view=view,
         channels=_checked_channels(channels),

@@ -144,7 +144,7 @@ CASES = {
     ),
     "mvit pooled": Case(
         mvit, "blocks.1.norm2", lambda out: out[0, 1:].T.reshape(-1, 4, 8, 12),
-        "385 tokens = 1 class + 4×8×12", CLIP,
+        "385 tokens = class_token + 4×8×12", CLIP,
     ),
     "transformers vit": Case(
         transformers_vit, "embeddings", folded(1, 4, 6), "25 tokens = cls_token + 4×6"
