@@ -246,5 +246,4 @@ def _count(number: int, name: str) -> str:
 
 
 def _differ_only_in_batch(known: tuple[int, ...], shape: tuple[int, ...], axes: str) -> bool:
-    start = 1 if axes.startswith("N") else 0
-    return known[start:] == shape[start:]
+    return all(a == "N" or k == s for a, k, s in zip(axes, known, shape, strict=True))

@@ -277,6 +277,23 @@ def test_an_input_of_another_size_is_folded_to_its_own_grid():
     assert "no grid that is known" in said(unknown)
 
 
+@pytest.mark.parametrize("name", ["timm vit", "mvit", "timm convnext"])
+def test_every_node_of_a_model_can_be_drawn(name):
+    case = CASES[name]
+    model = case.make().eval()
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False
+    picture = torch.rand(case.shape)
+    graph = open_model(model, picture)
+    nodes = [n.name for n in graph.nodes if n.kind in ("module", "operation") and n.shape]
+    nodes = nodes[:70]  # the first blocks, of which the others are repeats
+    with torch.no_grad():
+        features = create_feature_extractor(model, nodes).eval()(picture)
+    figure = plot_feature_maps(features, graph=graph, channels=2)
+    assert len(figure.axes) == len(nodes)
+
+
 class Reordered(nn.Module):
     """Patches whose tokens are put into another order, as in windows, or in a masked encoder."""
 
