@@ -132,7 +132,7 @@ def _maps(
         units = [strips(unit, _FRAMES)[0] for unit in units]
     columns = _columns(len(units[0]), units[0].shape[1] / units[0].shape[2])
     marks = _marks(mark, items[0].values.shape[-2:], units[0].shape[-2:])
-    most = 3.2 if len(units[0]) == 1 and values[0].ndim == 3 else 1.9 if values[0].ndim == 3 else 8  # noqa: PLR2004
+    most = _widest(units[0])
     grids = [
         ImageGrid(
             tiled(unit, columns), list(numbers), limits, diverging, ground, marks, labels, most
@@ -142,10 +142,16 @@ def _maps(
     return Drawn(list(grids), notes)
 
 
+def _widest(tiles: torch.Tensor) -> float:
+    """Inches that a tile is wide at most: more for a single one, and for a strip."""
+    count, height, width = tiles.shape
+    return (3.2 if count == 1 else 1.9) * max(1.0, math.sqrt(width / height))
+
+
 def _columns(count: int, aspect: float) -> int:
     """How many tiles stand side by side, so that they fill a picture wider than high."""
     target = math.sqrt(count * (1.7 if aspect > 0.25 else 0.8) * aspect)  # noqa: PLR2004
-    near = range(max(1, math.ceil(target * 0.75)), max(1, math.floor(target * 1.25)) + 1)
+    near = range(max(1, math.ceil(target * 0.7)), max(1, math.floor(target * 1.35)) + 1)
     near = near or range(max(1, round(target)), max(1, round(target)) + 1)
     return min(near, key=lambda columns: (-count % columns, abs(columns - target)))
 
@@ -258,9 +264,10 @@ def _attention(items: Sequence[Item], look: Look, key: str) -> Drawn:
         if look.view == "overlay":
             result.notes.append("tokens make no grid that is known: not laid over the input")
         return result
+    mark: tuple[int, ...] = ()
     if look.query is None:
         rows = [item.values.mean(dim=1) for item in items]
-        words, mark = "attention that each place gets, mean over queries", ()
+        words = "attention that each place gets, mean over queries"
     else:
         number, mark = _query_number(look.query, reading.grid, reading.prefix, queries, key)
         rows = [item.values[:, number] for item in items]
