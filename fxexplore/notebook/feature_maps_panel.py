@@ -24,7 +24,6 @@ from .map_controls import MapControls
 from .map_pictures import Look, file_of
 from .problems import problem_html
 from .running import (
-    Progress,
     RandomState,
     Runner,
     Stop,
@@ -281,7 +280,6 @@ class FeatureMapsPanel(widgets.VBox):
         """What the button does: run beside the loop, if there is one and the model allows it."""
         if self._runner.busy:
             self._runner.ask_to_stop()
-            self.controls.say("stopping at the next module…")
             return
         self.controls.complain("")
         loop = running_loop()
@@ -314,12 +312,9 @@ class FeatureMapsPanel(widgets.VBox):
                 twin, job.inputs.args, job.inputs.kwargs, training=job.training, progress=progress
             ),
             loop=loop,
-            on_progress=self._show_progress,
+            on_progress=self.controls.show_progress,
             on_end=ended,
         )
-
-    def _show_progress(self, progress: Progress) -> None:
-        self.controls.show_progress(progress.calls, progress.total, progress.at)
 
     def _finished(self, job: Job, values: Mapping[str, Any]) -> None:
         self.controls.complain("")

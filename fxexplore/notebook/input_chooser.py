@@ -211,6 +211,7 @@ class InputChooser(widgets.VBox):
             accept=".png,.jpg,.jpeg,.webp", layout=_small(), disabled=not takes_picture,
             tooltip="A picture: PNG, JPEG or WebP",
         )  # fmt: skip
+        self.upload.add_class("fxx-upload")
         self.variable = widgets.ToggleButton(
             description="Variable…", layout=_small(), tooltip="A variable of the notebook"
         )
@@ -357,7 +358,8 @@ class InputChooser(widgets.VBox):
             return
         facts = [chosen.shapes, *chosen.notes]
         prepared = chosen.prepared_by.words if chosen.prepared_by else ""
-        source = chosen.source if chosen.name != chosen.source else ""
+        source = chosen.source if chosen.name else chosen.source.partition(" (")[2].rstrip(")")
+        source = "" if source == chosen.name else source
         second = " · ".join(filter(None, [source, prepared]))
         first = chosen.name or chosen.source.partition(" (")[0]
         self.words.value = (

@@ -326,7 +326,7 @@ def test_stop_ends_the_run_at_the_next_module_and_keeps_the_pictures(waiting):
         waiting.controls.run.click()
         await until(ENTERED.is_set)
         waiting.controls.run.click()
-        assert "stopping" in waiting.controls._said.value
+        await until(lambda: "stopping" in waiting.controls._said.value)
         GATE.set()
         await until(lambda: not waiting.controls.running)
 
