@@ -421,7 +421,8 @@ class _Source:
         known = item_facts(part.tensor, item, self._place(part, item.reading))
         if enlarged is not None:
             body, title, known = _enlarged(item, part.key, enlarged, look)
-            return Panel(part.key, body, title, [*form(part.tensor)[1:], *known], _notes(item))
+            notes = _notes(item) + _colour_note(body, known)
+            return Panel(part.key, body, title, [*form(part.tensor)[1:], *known], notes)
         result = drawn([item], look, part.key)
         notes = _notes(item, result.notes) + _colour_note(result.bodies[0], known)
         return Panel(part.key, result.bodies[0], part.key, known, notes)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from .map_style import NOT_FINITE_COLOUR, Style, shortened, text_width
+from .numbers import short_count
 from .ways_to_look import Limits, Tiles, scaled
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ class ImageGrid(Body):
     numbered: bool = True
 
     def pads(self, style: Style) -> Pads:
-        left = _label_width(self.labels, style)
-        return Pads(left=left, right=_BAR, bottom=left if self.labels else 0.06)
+        room = _label_width(self.labels, style) if self.tiles.count == 1 else 0.0
+        return Pads(left=room, right=_BAR, bottom=max(room, 0.06))
 
     def size(self, width: float) -> tuple[float, float]:
         rows, columns = self.tiles.pixels.shape
@@ -396,8 +397,8 @@ class Histogram(Body):
         if self.names:
             axes.legend(fontsize=style.small, frameon=False)
         axes.tick_params(labelsize=style.small * 0.9)
-        axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
-        axes.yaxis.get_offset_text().set_fontsize(style.small * 0.8)
+        axes.yaxis.set_major_formatter(lambda count, _: short_count(count))
+        _whole_numbers(axes.yaxis)
         axes.margins(x=0)
 
 

@@ -145,7 +145,7 @@ def _maps(
 def _columns(count: int, aspect: float) -> int:
     """How many tiles stand side by side, so that they fill a picture wider than high."""
     target = math.sqrt(count * (1.7 if aspect > 0.25 else 0.8) * aspect)  # noqa: PLR2004
-    near = range(max(1, math.ceil(target * 0.75)), max(1, math.floor(target * 1.25)) + 1)
+    near = range(max(1, math.ceil(target * 0.7)), max(1, math.floor(target * 1.35)) + 1)
     near = near or range(max(1, round(target)), max(1, round(target)) + 1)
     return min(near, key=lambda columns: (-count % columns, abs(columns - target)))
 

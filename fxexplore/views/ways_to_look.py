@@ -75,7 +75,9 @@ def _bounds(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         low = np.where(finite, rows, np.inf).min(axis=1, initial=np.inf)
         high = np.where(finite, rows, -np.inf).max(axis=1, initial=-np.inf)
     low, high = low.astype(np.float64), high.astype(np.float64)
-    return np.maximum(low, -_LARGEST), np.minimum(high, _LARGEST)
+    empty = low > high
+    low, high = low.clip(-_LARGEST, _LARGEST), high.clip(-_LARGEST, _LARGEST)
+    return np.where(empty, np.inf, low), np.where(empty, -np.inf, high)
 
 
 def scaled(values: torch.Tensor, limits: Limits) -> torch.Tensor:
@@ -124,6 +126,7 @@ def scaled_channels(values: torch.Tensor, diverging: bool, *partners: torch.Tens
     bounds = [_bounds(_rows(v)) for v in (values, *partners)]
     low = np.min([low for low, _ in bounds], axis=0)[:, None]
     high = np.max([high for _, high in bounds], axis=0)[:, None]
+    low, high = np.where(low > high, 0, low), np.where(low > high, 1, high)
     if diverging:
         # Zero has one colour in all channels, whatever signs each has.
         high = np.maximum(abs(low), abs(high))
