@@ -72,14 +72,26 @@ def plain_module(model: nn.Module) -> nn.Module:
 
 def uncompiled(model: nn.Module) -> contextlib.AbstractContextManager[Any]:
     """Run what ``torch.compile`` compiled inside ``model`` as the Python code it was."""
-    for module in model.modules():
-        attributes = vars(module)
-        if attributes.get("_compiled_call_impl") or "_orig_mod" in attributes.get("_modules", ()):
-            return cast(
-                "contextlib.AbstractContextManager[Any]",
-                torch.compiler.set_stance("force_eager"),
-            )
+    if "torch._dynamo" in sys.modules and _holds_compiled(model):
+        return cast(
+            "contextlib.AbstractContextManager[Any]", torch.compiler.set_stance("force_eager")
+        )
     return contextlib.nullcontext()
+
+
+def _holds_compiled(model: nn.Module) -> bool:
+    seen = {id(model)}
+    to_see = [model]
+    while to_see:  # flat, as this runs before each extraction
+        attributes = vars(to_see.pop())
+        children = attributes.get("_modules", {})
+        if attributes.get("_compiled_call_impl") or "_orig_mod" in children:
+            return True
+        for child in children.values():
+            if child is not None and id(child) not in seen:
+                seen.add(id(child))
+                to_see.append(child)
+    return False
 
 
 class Call(NamedTuple):
@@ -164,6 +176,7 @@ class Follower(TorchFunctionMode):
             return func(*args, **kwargs)
         with _Unseen():
             inputs = self.read(args, kwargs)
+        self.starts()
         result = func(*args, **kwargs)
         if type(result) in _NO_TENSORS and written is None and not facts.is_traced:
             return result
@@ -249,6 +262,7 @@ class Follower(TorchFunctionMode):
         with _Unseen():
             inputs = self.read(args, kwargs)
             versions = self.versions((args, kwargs))
+        self.starts()
         self._inside = function
         try:
             result = function(*args, **kwargs)
@@ -292,6 +306,7 @@ class Follower(TorchFunctionMode):
                 self._inside = module
                 self._error_before = error
                 self._leaf_versions = self.versions((args, kwargs))
+                self.starts()
                 return
             path = self._paths[module]
             self._stack.append((module, path, error))
@@ -357,6 +372,9 @@ class Follower(TorchFunctionMode):
 
     def before_write(self, written: Any) -> None:
         """Operation is about to overwrite tensors; called inside leaf modules as well."""
+
+    def starts(self) -> None:
+        """An operation or a leaf module is about to run."""
 
     def versions(self, value: Any) -> list[tuple[torch.Tensor, int]]:  # noqa: ARG002 - a default
         """Note the versions of the tensors in a value, to find out who writes them."""

@@ -7,13 +7,14 @@ import dataclasses
 import inspect
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from .flops import FlopCounter
 from .following import (
     Anatomy,
     Call,
@@ -57,6 +58,7 @@ class RecordedNode:
         order: position among all operations and module returns of the run.
         call: for a call of a module, the how manyeth it was, from 1.
         overwritten: the ``order`` at which something wrote into the result's memory.
+        flops: floating point operations that it took, if they were counted.
     """
 
     name: str
@@ -69,6 +71,7 @@ class RecordedNode:
     order: int
     call: int = 0
     overwritten: int | None = None
+    flops: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +84,7 @@ class RecordedReturn:
         order: as for :class:`RecordedNode`.
         calls: how often the module was called.
         overwritten: as for :class:`RecordedNode`.
+        flops: floating point operations of all calls, if they were counted.
     """
 
     output: Any
@@ -88,6 +92,7 @@ class RecordedReturn:
     order: int
     calls: int
     overwritten: int | None = None
+    flops: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +108,7 @@ class Recording:
         repeated: paths of modules that one line called several times, as in a loop.
         parameters: paths of the parameters.
         anatomy: leaf modules and wrapped functions, for running it again.
+        flops: floating point operations of the run, if they were counted.
     """
 
     nodes: dict[str, RecordedNode]
@@ -113,6 +119,7 @@ class Recording:
     repeated: frozenset[str]
     parameters: frozenset[str]
     anatomy: Anatomy
+    flops: int | None = None
 
     @property
     def names(self) -> list[str]:
@@ -130,6 +137,7 @@ def record(
     kwargs: Mapping[str, Any] | None = None,
     *,
     tracer_kwargs: Mapping[str, Any] | None = None,
+    count_flops: bool = False,
 ) -> Recording:
     """Run ``model`` once and tell which operations its code ran, on what.
 
@@ -142,6 +150,7 @@ def record(
         args: positional arguments for the model.
         kwargs: keyword arguments for the model.
         tracer_kwargs: as for ``create_feature_extractor``.
+        count_flops: count floating point operations too, which takes time.
 
     Raises:
         TypeError: if ``tracer_kwargs`` are of the wrong kind.
@@ -166,7 +175,8 @@ def record(
     tracer = LeafModuleAwareTracer(**default_tracer_kwargs(tracer_kwargs))
     with gate.alone(), one_trace_at_a_time, untouched(model), torch.no_grad():
         with torch._C.DisableTorchFunction():
-            recorder = _Recorder(model, Anatomy.of(model, tracer), args, kwargs)
+            counter = FlopCounter() if count_flops else None
+            recorder = _Recorder(model, Anatomy.of(model, tracer), args, kwargs, counter)
         with recorder.numbers_kept():
             return recorder.recording(args, kwargs)
 
@@ -213,10 +223,19 @@ class _Recorder(Follower):
     """Keeps a row for each node; no tensor is kept alive by it."""
 
     def __init__(
-        self, model: nn.Module, anatomy: Anatomy, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        model: nn.Module,
+        anatomy: Anatomy,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        counter: FlopCounter | None = None,
     ) -> None:
         super().__init__(model, anatomy)
         self._anatomy = anatomy
+        self._counter = counter
+        self._flops_before = 0
+        self._flops_entered: list[int] = []
+        self._flops_of: dict[str, int] = {}
         self._order = 0
         self._rows: list[tuple[Any, ...]] = []
         self._returns: dict[str, tuple[Any, ...]] = {}
@@ -257,7 +276,8 @@ class _Recorder(Follower):
                     arguments[name] = key
                     self.called(Call(name, "placeholder", key, ""), _Inputs(), value, None, None)
         self._entered.append(tuple(arguments))
-        output = self.run(args, kwargs)
+        with self._counter or nullcontext():
+            output = self.run(args, kwargs)
         with torch._C.DisableTorchFunction():
             return self._recorded(output, arguments)
 
@@ -272,6 +292,7 @@ class _Recorder(Follower):
             repeated=frozenset(self._repeated),
             parameters=frozenset(path for path, _ in self.model.named_parameters()),
             anatomy=self._anatomy.narrowed(self.model, self.used),
+            flops=self._flops(),
         )
 
     def _node(
@@ -282,6 +303,7 @@ class _Recorder(Follower):
         output: Any,
         order: int,
         memory: tuple[int, ...],
+        flops: int | None,
     ) -> RecordedNode:
         if type(output) is _Raw:
             output = TensorInfo(tuple(output.shape), output.dtype, output.device)
@@ -296,12 +318,23 @@ class _Recorder(Follower):
             order,
             call.nth,
             self._overwritten(memory, order),
+            flops,
         )
 
     def _return(
-        self, output: Any, nodes: tuple[str, ...], order: int, calls: int, memory: tuple[int, ...]
+        self,
+        output: Any,
+        nodes: tuple[str, ...],
+        order: int,
+        calls: int,
+        memory: tuple[int, ...],
+        flops: int | None,
     ) -> RecordedReturn:
-        return RecordedReturn(output, nodes, order, calls, self._overwritten(memory, order))
+        overwritten = self._overwritten(memory, order)
+        return RecordedReturn(output, nodes, order, calls, overwritten, flops)
+
+    def _flops(self) -> int | None:
+        return None if self._counter is None else self._counter.get_total_flops()
 
     def _overwritten(self, memory: tuple[int, ...], order: int) -> int | None:
         if not self._writes:
@@ -313,6 +346,11 @@ class _Recorder(Follower):
         return min(later, default=None)
 
     # --- what the run shows ------------------------------------------------------
+
+    def starts(self) -> None:
+        """Note what was counted before an operation or a leaf module."""
+        if self._counter is not None:
+            self._flops_before = self._counter.get_total_flops()
 
     def versions(self, value: Any) -> list[tuple[torch.Tensor, int]]:
         """Note the versions of the tensors in a value."""
@@ -387,8 +425,17 @@ class _Recorder(Follower):
             memory += [self._made(tensor, call, order, storages) for tensor in tensors]
             output = described(shown)
         source = (frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
-        self._rows.append((call, names, source, output, order, tuple(memory)))
+        flops = None if self._counter is None else self._flops_taken(call)
+        self._rows.append((call, names, source, output, order, tuple(memory), flops))
         return result
+
+    def _flops_taken(self, call: Call) -> int:
+        assert self._counter is not None
+        if call.op in ("placeholder", "get_attr"):
+            return 0
+        total = self._counter.get_total_flops()
+        taken, self._flops_before = total - self._flops_before, total
+        return taken
 
     def _made(self, tensor: torch.Tensor, call: Call, order: int, storages: Any) -> int:
         if call.op != "get_attr":
@@ -420,6 +467,7 @@ class _Recorder(Follower):
     def entered(self, path: str, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - not needed here
         """Remember what feeds a module, for what is computed out of sight in it."""
         self._entered.append(tuple(self._without_new_reads(args, kwargs)))
+        self._flops_entered.append(self._flops() or 0)
 
     def _without_new_reads(self, *values: Any) -> Iterator[str]:
         for tensor in tensors_in(values):
@@ -432,6 +480,10 @@ class _Recorder(Follower):
     def left(self, path: str, count: int, result: Any, failed: bool) -> None:
         """Note what a module returned."""
         inputs = self._entered.pop()
+        flops = self._flops()
+        if flops is not None:
+            flops = self._flops_of.get(path, 0) + flops - self._flops_entered.pop()
+            self._flops_of[path] = flops
         if failed:
             return
         frame = model_frame()
@@ -444,13 +496,13 @@ class _Recorder(Follower):
             order = self._order = self._order + 1
             memory = tuple(self._made(tensor, call, order, ()) for tensor in hidden)
             source = (frame.f_code.co_filename, frame.f_lineno) if frame else None
-            row = (call, tuple(dict.fromkeys(inputs)), source, described(result), order, memory)
-            self._rows.append(row)
+            names = tuple(dict.fromkeys(inputs))
+            self._rows.append((call, names, source, described(result), order, memory, None))
         self._order += 1
         memory = tuple(self._memory_of(tensor) for tensor in tensors)
         nodes = tuple(dict.fromkeys(self._without_new_reads(result)))
         self._returns.pop(path, None)
-        self._returns[path] = (described(result), nodes, self._order, count, memory)
+        self._returns[path] = (described(result), nodes, self._order, count, memory, flops)
 
     def _is_known(self, tensor: torch.Tensor) -> bool:
         made = self._makers.get(id(tensor))
@@ -503,7 +555,11 @@ def described(value: Any) -> Any:
         return {key: described(item) for key, item in value.items()}
     attributes = {} if isinstance(value, type) else getattr(value, "__dict__", {})
     held = {n: described(v) for n, v in attributes.items() if any(True for _ in tensors_in(v))}
-    return held or type(value).__name__
+    return Attributes(held) if held else type(value).__name__
+
+
+class Attributes(dict[str, Any]):
+    """The attributes of an object, told from the items of a dict."""
 
 
 def _apart(result: torch.Tensor, inputs: list[torch.Tensor]) -> torch.Tensor:

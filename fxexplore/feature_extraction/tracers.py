@@ -211,11 +211,13 @@ class ModuleReturn:
         after: the last node that existed at that moment; the value is the one the
             module returned until some later node overwrites it in place.
         order: how many modules had returned before.
+        calls: how often the module was called.
     """
 
     value: Any
     after: fx.Node
     order: int
+    calls: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,8 +317,10 @@ class NodePathTracer(LeafModuleAwareTracer):
         if not _is_call_of(path, output):
             value = _with_nodes(output)
             after = next(iter(reversed(self.graph.nodes)))
-            self.module_returns.pop(path, None)
-            self.module_returns[path] = ModuleReturn(value, after, len(self.module_returns))
+            before = self.module_returns.pop(path, None)
+            calls = 1 if before is None else before.calls + 1
+            returned = ModuleReturn(value, after, len(self.module_returns), calls)
+            self.module_returns[path] = returned
         return output
 
     def create_proxy(

@@ -101,6 +101,7 @@ def opened(
     backend: str = "auto",
     tracer_kwargs: Mapping[str, Any] | None = None,
     concrete_args: dict[str, Any] | None = None,
+    count_flops: bool = False,
 ) -> Opened:
     """Open a model: symbolically if that can be, else by recording a run.
 
@@ -112,6 +113,7 @@ def opened(
         backend: ``"symbolic"``, ``"recorded"``, or ``"auto"`` for the first that works.
         tracer_kwargs: as for ``create_feature_extractor``.
         concrete_args: likewise.
+        count_flops: count floating point operations when recording.
 
     Raises:
         ValueError: if ``mode`` or ``backend`` is unknown, or inputs are missing for
@@ -134,7 +136,8 @@ def opened(
             return symbolic
     recorded = Opened({}, {}, "", {})
     if backend != "symbolic":
-        recorded = _recorded(model, mode, inputs(), tracer_kwargs, symbolic)
+        options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops}
+        recorded = _recorded(model, mode, inputs(), symbolic, options)
         if len(recorded.modes) > len(symbolic.modes):
             return recorded
     if symbolic.modes:
@@ -162,8 +165,8 @@ def _recorded(
     model: nn.Module,
     mode: str,
     arguments: Arguments | None,
-    tracer_kwargs: Mapping[str, Any] | None,
     symbolic: Opened,
+    options: Mapping[str, Any],
 ) -> Opened:
     if arguments is None:
         if symbolic.failures:
@@ -176,7 +179,7 @@ def _recorded(
     def run(training: bool) -> Recording:
         with gate.alone(), one_trace_at_a_time, untouched(model):
             switch_mode(model, training)
-            return record(model, *arguments, tracer_kwargs=tracer_kwargs)
+            return record(model, *arguments, **options)
 
     recordings, failures = _in_each(mode, run)
     return Opened({}, recordings, _reason(symbolic, recordings), failures)

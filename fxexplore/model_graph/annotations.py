@@ -1,20 +1,17 @@
-"""Facts about nodes and modules, found without computing anything."""
+"""Facts about modules, and about the values that they and operations give."""
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import inspect
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import fx, nn
-from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
-from fxexplore.feature_extraction.harmless import switch_mode, untouched
-from fxexplore.feature_extraction.tracers import NodePathTracer
+from fxexplore.feature_extraction.recording import Attributes, TensorInfo
+
+from .graph import Part
 
 
 def class_and_detail(module: nn.Module) -> tuple[str, str]:
@@ -30,108 +27,94 @@ def class_and_detail(module: nn.Module) -> tuple[str, str]:
     return type(module).__name__, detail
 
 
-def parameter_count(module: nn.Module) -> int:
+class ParameterCount(NamedTuple):
+    """How many numbers parameters hold.
+
+    Attributes:
+        total: all of them.
+        frozen: those that need no gradient.
+    """
+
+    total: int
+    frozen: int
+
+
+def parameter_count(module: nn.Module) -> ParameterCount:
     """How many numbers the parameters of a module hold, shared ones counted once.
 
     Example:
         >>> parameter_count(nn.Linear(3, 2))
-        8
+        ParameterCount(total=8, frozen=0)
     """
-    # Parameters of lazy modules have no size before the first run.
-    lazy = nn.parameter.UninitializedParameter
-    return sum(p.numel() for p in module.parameters() if not isinstance(p, lazy))
+    total = frozen = 0
+    for parameter in module.parameters():
+        size = size_of(parameter)
+        total += size
+        frozen += 0 if parameter.requires_grad else size
+    return ParameterCount(total, frozen)
 
 
-class Outputs(NamedTuple):
-    """What a node gives, without its numbers.
+def size_of(parameter: torch.Tensor) -> int:
+    """How many numbers a parameter holds; one of a lazy module none before the first run."""
+    lazy = isinstance(parameter, nn.parameter.UninitializedParameter)
+    return 0 if lazy else parameter.numel()
+
+
+class Value(NamedTuple):
+    """What a node or a module gave, without its numbers.
 
     Attributes:
-        shape: of the tensor; None if the output is no single tensor.
+        shape: of the tensor; None if the value is no single tensor, or unknown.
         dtype: of the tensor, such as ``"float32"``; None likewise.
-        flops: floating point operations that the node takes, if known.
+        parts: the tensors of any other value.
+        bytes: of all its tensors; None if the value is unknown.
     """
 
-    shape: tuple[int, ...] | None
-    dtype: str | None
-    flops: int | None
+    shape: tuple[int, ...] | None = None
+    dtype: str | None = None
+    parts: tuple[Part, ...] = ()
+    bytes: int | None = None
 
 
-def outputs_of(
-    tracer: NodePathTracer, training: bool, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[fx.Node, Outputs]:
-    """Find the output of every node for inputs of given shapes, without computing it.
+UNKNOWN = Value()
 
-    The graph runs on fake tensors, which have a shape and a dtype but no memory.
+
+def value_of(described: Any) -> Value:
+    """Read the facts off a value.
 
     Args:
-        tracer: the tracer that traced the model.
-        training: the mode that it was traced in.
-        args: positional arguments of forward.
-        kwargs: keyword arguments of forward.
+        described: the value, as :func:`~fxexplore.feature_extraction.recording.described`
+            copies it.
 
-    Returns:
-        The outputs by node. Where an operation cannot run on fake tensors, it and the
-        nodes after it are absent.
+    Example:
+        >>> from fxexplore.feature_extraction.recording import described
+        >>> value_of(described({"boxes": torch.ones(3, 4)})).parts
+        (Part(path="['boxes']", shape=(3, 4), dtype='float32'),)
     """
-    model = tracer.root
-    arguments = inspect.signature(model.forward).bind(*args, **kwargs).arguments
-    inputs = [
-        arguments.get(str(node.target), *node.args)
-        for node in tracer.graph.nodes
-        if node.op == "placeholder"
-    ]
-    fake_tensors = FakeTensorMode(allow_non_fake_inputs=True)
-    with untouched(model), _attention_in_full(), torch.no_grad(), fake_tensors as fake:
-        switch_mode(model, training)
-        runner = _ShapeRunner(tracer, fake)
-        inputs = [fake.from_tensor(v) if isinstance(v, torch.Tensor) else v for v in inputs]
-        with contextlib.suppress(Exception), runner.counter:
-            runner.run(*inputs)
-    return runner.outputs
+    if isinstance(described, TensorInfo):
+        return Value(described.shape, _dtype(described), (), _bytes(described))
+    found = list(_tensors(described, ""))
+    parts = (Part(path, tensor.shape, _dtype(tensor)) for path, tensor in found)
+    return Value(None, None, tuple(parts), sum(_bytes(tensor) for _, tensor in found))
 
 
-@contextlib.contextmanager
-def _attention_in_full() -> Iterator[None]:
-    """Run attention operation by operation.
+def _tensors(value: Any, path: str) -> Iterator[tuple[str, TensorInfo]]:
+    if isinstance(value, TensorInfo):
+        yield path, value
+    elif isinstance(value, Attributes):
+        for name, item in value.items():
+            yield from _tensors(item, f"{path}.{name}")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _tensors(item, f"{path}[{key!r}]")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _tensors(item, f"{path}[{index}]")
 
-    Its fused kernel has no FLOPs in torch's counter, and an empty tensor where it
-    should give None on fake tensors.
-    """
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
+
+def _dtype(tensor: TensorInfo) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
-class _ShapeRunner(fx.Interpreter):
-    """Runs a graph on fake tensors, with fake copies of all that the graph could write."""
-
-    def __init__(self, tracer: NodePathTracer, fake: FakeTensorMode) -> None:
-        super().__init__(tracer.root, graph=tracer.graph)
-        self._constants = tracer.constants
-        self._fake = fake
-        self._copies: dict[str, Any] = {}
-        self.counter = FlopCounterMode(display=False)
-        self.outputs: dict[fx.Node, Outputs] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        before = self.counter.get_total_flops()
-        value = super().run_node(n)
-        is_tensor = isinstance(value, torch.Tensor)
-        self.outputs[n] = Outputs(
-            tuple(int(size) for size in value.shape) if is_tensor else None,
-            str(value.dtype).removeprefix("torch.") if is_tensor else None,
-            self.counter.get_total_flops() - before,
-        )
-        return value
-
-    def fetch_attr(self, target: str) -> Any:
-        if target not in self._copies:
-            constants = self._constants
-            real = constants[target] if target in constants else super().fetch_attr(target)
-            # A write to a real tensor would count up its version, in fake mode too.
-            with FakeCopyMode(self._fake):
-                self._copies[target] = copy.deepcopy(real)
-        return self._copies[target]
+def _bytes(tensor: TensorInfo) -> int:
+    return math.prod(tensor.shape) * tensor.dtype.itemsize

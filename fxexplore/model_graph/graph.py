@@ -15,6 +15,21 @@ _FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
+class Part:
+    """One tensor of an output that is a nesting, such as a tuple or a dict.
+
+    Attributes:
+        path: how Python gets at it, such as ``"[0]"``, ``"['boxes']"`` or ``".logits"``.
+        shape: its shape.
+        dtype: its dtype, such as ``"float32"``.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Node:
     """A leaf module's call, an operation, an input, or a parameter that is read.
 
@@ -35,7 +50,8 @@ class Node:
         flops: floating point operations of one call, if known.
         frozen: how many of the parameters need no gradient.
         shared: other paths of the same module or parameter.
-        activation_bytes: bytes of the tensors in its output, if known.
+        activation_bytes: bytes of the tensors in its output, if known; 0 for parameters.
+        parts: the tensors of an output that is no single tensor, if known.
     """
 
     name: str
@@ -54,6 +70,7 @@ class Node:
     frozen: int = 0
     shared: tuple[str, ...] = ()
     activation_bytes: int | None = None
+    parts: tuple[Part, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +88,10 @@ class Module:
         detail: its ``extra_repr``.
         frozen: how many of the parameters need no gradient.
         shared: other paths of the same module.
-        calls: how often it is called in one run.
+        calls: how often it is called in one run; 0 for a mere container.
         ran: False for a registered module of which nothing ran; it has no rows inside.
         activation_bytes: bytes of the outputs of all nodes below, if all are known.
+        parts: the tensors of what it returns, if that is no single tensor.
     """
 
     path: str
@@ -89,6 +107,7 @@ class Module:
     calls: int = 1
     ran: bool = True
     activation_bytes: int | None = None
+    parts: tuple[Part, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +145,8 @@ class ModelGraph:
         reason: why it was recorded although tracing was tried; ``""`` if it was not.
         inputs: what the shapes are for, in words; ``""`` if there were no inputs.
         flops: floating point operations of one run, if known.
+        frozen: how many of the parameters need no gradient.
+        activation_bytes: bytes of what modules and operations give in one run, if known.
 
     Example:
         >>> from torch import nn
@@ -147,6 +168,8 @@ class ModelGraph:
     reason: str = ""
     inputs: str = ""
     flops: int | None = None
+    frozen: int = 0
+    activation_bytes: int | None = None
 
     @functools.cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -193,15 +216,6 @@ class ModelGraph:
         item = self[name]
         return item.path.rpartition(".")[0] if isinstance(item, Module) else item.parent
 
-    def with_module_flops(self, flops: Mapping[str, int]) -> ModelGraph:
-        """The same graph with the floating point operations of its modules.
-
-        Args:
-            flops: the counts by path of module.
-        """
-        modules = (dataclasses.replace(m, flops=flops.get(m.path, m.flops)) for m in self.modules)
-        return dataclasses.replace(self, modules=tuple(modules))
-
     def to_json(self) -> str:
         """Write the graph as a JSON document."""
         return json.dumps({"format": _FORMAT, **dataclasses.asdict(self)})
@@ -232,7 +246,10 @@ class ModelGraph:
 
 def _from_dict(cls: type[Any], data: dict[str, Any]) -> Any:
     # JSON has lists where frozen data has tuples.
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    if "parts" in fields:
+        fields["parts"] = tuple(_from_dict(Part, part) for part in fields["parts"])
+    return cls(**fields)
 
 
 def _ancestors(path: str, modules: Collection[str]) -> list[str]:

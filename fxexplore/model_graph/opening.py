@@ -2,22 +2,113 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-from torch.utils.module_tracker import ModuleTracker
 
 from fxexplore.feature_extraction.tracing import checked_model
-from fxexplore.feature_extraction.ways_in import Arguments, Opened, opened
+from fxexplore.feature_extraction.ways_in import Opened, opened
 
-from .annotations import outputs_of
 from .graph import ModelGraph
 from .inputs import ExampleInputs, example_inputs_for
-from .reading import graph_of_recording, graph_of_tracer
+from .reading import findings_of_run, graph_of_recording, graph_of_tracer, with_findings
+from .shapes import ShapeRun
 from .verifying import verify_values
+
+
+class Opening:
+    """A model that is opened in two steps: names at once, facts when they are there.
+
+    Args:
+        model: the model to open, which is left as it is.
+        example_inputs: as for :func:`open_model`.
+        mode: likewise.
+        backend: likewise.
+        tracer_kwargs: likewise.
+        concrete_args: likewise.
+
+    Attributes:
+        graph: the graph. A traced one has names, modules, edges, parameters and source
+            lines, and no shapes, FLOPs or bytes; a recorded one has everything.
+
+    Raises:
+        ValueError: if ``mode`` or ``backend`` is unknown.
+        TypeError: if ``model`` is not a module, or the inputs do not fit its forward.
+        torch.fx.proxy.TraceError: if the model cannot be opened.
+
+    Example:
+        >>> opening = Opening(nn.Sequential(nn.Linear(4, 2)))
+        >>> opening.graph["0"].shape, opening.annotated()["0"].shape
+        (None, (1, 2))
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example_inputs: Any = None,
+        *,
+        mode: str = "eval",
+        backend: str = "auto",
+        tracer_kwargs: Mapping[str, Any] | None = None,
+        concrete_args: dict[str, Any] | None = None,
+    ) -> None:
+        if mode not in ("eval", "train"):
+            raise ValueError(f"mode is {mode!r}; write 'eval' or 'train'")
+        model = checked_model(model)
+        inputs = _inputs(model, example_inputs)
+        arguments = None if inputs is None else (inputs.args, inputs.kwargs)
+        self._way = opened(
+            model,
+            lambda: arguments,
+            mode=mode,
+            backend=backend,
+            tracer_kwargs=tracer_kwargs,
+            concrete_args=concrete_args,
+            count_flops=True,
+        )
+        self._model, self._mode = model, mode
+        self._arguments, self._tracer_kwargs = arguments, tracer_kwargs
+        self._run: ShapeRun | None = None
+        if self._way.tracers and arguments is not None:
+            # Inputs that nobody gave need not fit a forward that can be traced without.
+            with contextlib.suppress(*([TypeError] if example_inputs is None else [])):
+                self._run = ShapeRun(self._way.tracers[mode], mode == "train", *arguments)
+        self.graph = dataclasses.replace(
+            _graph(model, self._way, mode),
+            reason=self._way.reason,
+            inputs="" if inputs is None else f"{inputs.source} {inputs.shapes}".strip(),
+        )
+
+    def annotated(self) -> ModelGraph:
+        """Find every fact.
+
+        This may be called in a thread of its own: it works on a copy of what it needs, and
+        changes nothing that other threads could see.
+
+        Returns:
+            The same graph with the facts.
+        """
+        if self._run is None:
+            return self.graph
+        tracer = self._way.tracers[self._mode]
+        return with_findings(self.graph, findings_of_run(tracer, self._run))
+
+    def verify(self) -> None:
+        """Compare every value and gradient of a traced graph with a real run.
+
+        Raises:
+            ValueError: if one differs, or there are no inputs to run on.
+        """
+        if not self._way.tracers:
+            return
+        if self._arguments is None:
+            raise ValueError("verify=True compares with a run, which needs example_inputs=...")
+        training = self._mode == "train"
+        tracer = self._way.tracers[self._mode]
+        verify_values(self._model, tracer, training, self._arguments, self._tracer_kwargs)
 
 
 def open_model(
@@ -60,44 +151,17 @@ def open_model(
         ['layer1.0.conv1', 'layer1.0.bn1', 'layer1.0.relu', 'layer1.0.conv2', 'layer1.0.bn2', \
 'layer1.0.add', 'layer1.0.relu_1']
     """
-    if mode not in ("eval", "train"):
-        raise ValueError(f"mode is {mode!r}; write 'eval' or 'train'")
-    model = checked_model(model)
-    inputs = _inputs(model, example_inputs)
-    arguments: Arguments | None = None if inputs is None else (inputs.args, inputs.kwargs)
-    # The dispatcher's counter sees the run that a recording takes, if there is one.
-    with _FlopCounter(display=False) as counter:
-        way = opened(
-            model,
-            lambda: arguments,
-            mode=mode,
-            backend=backend,
-            tracer_kwargs=tracer_kwargs,
-            concrete_args=concrete_args,
-        )
-    graph = _graph(model, way, mode, arguments, _flops_by_path(model, counter))
-    if verify and way.tracers:
-        if arguments is None:
-            raise ValueError("verify=True compares with a run, which needs example_inputs=...")
-        verify_values(model, way.tracers[mode], mode == "train", arguments, tracer_kwargs)
-    source = "" if inputs is None else f"{inputs.source} {inputs.shapes}".strip()
-    return dataclasses.replace(graph, reason=way.reason, inputs=source)
-
-
-class _Modules(ModuleTracker):
-    """Tracks the forward pass alone: a parameter that is passed to a module has no gradient."""
-
-    def _fw_pre_hook(self, mod: nn.Module, input: Any) -> None:  # noqa: A002, ARG002
-        super()._fw_pre_hook(mod, ())
-
-    def _fw_post_hook(self, mod: nn.Module, input: Any, output: Any) -> None:  # noqa: A002, ARG002
-        super()._fw_post_hook(mod, (), ())
-
-
-class _FlopCounter(FlopCounterMode):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.mod_tracker = _Modules()
+    opening = Opening(
+        model,
+        example_inputs,
+        mode=mode,
+        backend=backend,
+        tracer_kwargs=tracer_kwargs,
+        concrete_args=concrete_args,
+    )
+    if verify:
+        opening.verify()
+    return opening.annotated()
 
 
 def _inputs(model: nn.Module, example_inputs: Any) -> ExampleInputs | None:
@@ -107,21 +171,7 @@ def _inputs(model: nn.Module, example_inputs: Any) -> ExampleInputs | None:
         return None  # a traced graph does without, and a run says what is missing
 
 
-def _graph(
-    model: nn.Module, way: Opened, mode: str, arguments: Arguments | None, flops: dict[str, int]
-) -> ModelGraph:
+def _graph(model: nn.Module, way: Opened, mode: str) -> ModelGraph:
     if way.recordings:
-        return graph_of_recording(model, way.recordings[mode], mode, flops)
-    tracer = way.tracers[mode]
-    known = {} if arguments is None else outputs_of(tracer, mode == "train", *arguments)
-    return graph_of_tracer(tracer, mode, known)
-
-
-def _flops_by_path(model: nn.Module, counter: FlopCounterMode) -> dict[str, int]:
-    """The counter's sums by the path of the module, ``""`` for the whole run."""
-    root = type(model).__name__
-    sums = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
-    flops = {
-        name[len(root) + 1 :]: count for name, count in sums.items() if name.startswith(f"{root}.")
-    }
-    return flops | {"": sums["Global"]} if sums.get("Global") else {}
+        return graph_of_recording(model, way.recordings[mode], mode)
+    return graph_of_tracer(way.tracers[mode], mode)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
 
 from fxexplore.feature_extraction.naming import operation_name
-from fxexplore.feature_extraction.recording import Recording, TensorInfo
+from fxexplore.feature_extraction.recording import Recording
 from fxexplore.feature_extraction.tracers import NodePathTracer, all_paths
 
-from .annotations import Outputs, class_and_detail, parameter_count
+from .annotations import UNKNOWN, Value, class_and_detail, parameter_count, size_of, value_of
 from .graph import ModelGraph, Module, Node
+from .shapes import ShapeRun
 
 _KINDS = {
     "placeholder": "input",
@@ -24,7 +26,6 @@ _KINDS = {
     "call_method": "operation",
     "get_attr": "parameter",
 }
-_UNKNOWN = Outputs(None, None, None)
 
 
 class Seen(NamedTuple):
@@ -38,7 +39,6 @@ class Seen(NamedTuple):
         inputs: names of the nodes whose values it read.
         source: file and line, if known.
         is_size: whether it computes sizes or flags rather than tensors.
-        output: what came out, if known.
     """
 
     name: str
@@ -47,19 +47,32 @@ class Seen(NamedTuple):
     module: str
     inputs: tuple[str, ...]
     source: tuple[str, int] | None
-    is_size: bool
-    output: Outputs
+    is_size: bool = False
 
 
-def graph_of_tracer(
-    tracer: NodePathTracer, mode: str, outputs: Mapping[fx.Node, Outputs]
-) -> ModelGraph:
-    """Read the graph that a tracer traced.
+class Findings(NamedTuple):
+    """What a run shows of nodes and modules; what it does not show is not in it.
+
+    Attributes:
+        values: what nodes gave, by name.
+        flops: floating point operations of nodes, by name.
+        returned: what modules returned, by path.
+        module_flops: floating point operations of modules, by path, where the run counted
+            them; those of others are the sums of their nodes.
+    """
+
+    values: Mapping[str, Value]
+    flops: Mapping[str, int]
+    returned: Mapping[str, Value]
+    module_flops: Mapping[str, int]
+
+
+def graph_of_tracer(tracer: NodePathTracer, mode: str) -> ModelGraph:
+    """Read the graph that a tracer traced, without what only a run shows.
 
     Args:
         tracer: the tracer.
         mode: the mode that it traced the model in.
-        outputs: what is known of the values of its nodes.
     """
     names = tracer.node_to_qualname
     sizes = _sizes(tracer.graph)
@@ -72,138 +85,203 @@ def graph_of_tracer(
             inputs=_named_inputs(node, names),
             source=node.meta.get("source"),
             is_size=node in sizes,
-            output=outputs.get(node, _UNKNOWN),
         )
         for node, name in names.items()
     ]
-    returned = {
-        path: outputs[value.value].shape
-        if isinstance(value.value, fx.Node) and value.value in outputs
-        else None  # a tuple or a dict has no one shape
-        for path, value in tracer.module_returns.items()
-    }
+    calls = {path: returned.calls for path, returned in tracer.module_returns.items()}
     output = next(node for node in tracer.graph.nodes if node.op == "output")
-    flops = [s.output.flops for s in seen if s.output.flops is not None]
-    return _graph(
-        tracer.root,
-        seen,
-        returned,
-        outputs=_named_inputs(output, names),
-        flops=sum(flops) if flops and len(flops) == len(seen) else None,
-        mode=mode,
-        backend="symbolic",
+    outputs = _named_inputs(output, names)
+    read = {str(node.target) for node in tracer.graph.nodes if node.op == "get_attr"}
+    return _graph(tracer.root, seen, calls, outputs, read, mode=mode, backend="symbolic")
+
+
+def findings_of_run(tracer: NodePathTracer, run: ShapeRun) -> Findings:
+    """Run a traced graph for its shapes, and sort what it shows.
+
+    Args:
+        tracer: the tracer that traced it.
+        run: the run, which is yet to be made.
+    """
+    outcomes = run.outcomes()
+    known = {n: outcomes[node] for node, n in tracer.node_to_qualname.items() if node in outcomes}
+    returned = run.returned(outcomes)
+    return Findings(
+        values={name: value_of(outcome.value) for name, outcome in known.items()},
+        flops={name: outcome.flops for name, outcome in known.items()},
+        returned={path: value_of(value) for path, value in returned.items()},
+        module_flops={},
     )
 
 
-def graph_of_recording(
-    model: nn.Module, recording: Recording, mode: str, flops: Mapping[str, int]
-) -> ModelGraph:
+def graph_of_recording(model: nn.Module, recording: Recording, mode: str) -> ModelGraph:
     """Read the graph that a recording holds.
 
     Args:
         model: the model that was recorded.
         recording: the recording.
         mode: the mode that it was recorded in.
-        flops: floating point operations by path of module, ``""`` for the whole.
     """
-    calls = Counter(n.target for n in recording.nodes.values() if n.op == "call_module")
     names = set(recording.names)
-    seen = []
-    for name in recording.names:
-        node = recording.nodes[name]
-        once = node.op == "call_module" and calls[node.target] == 1
-        tensor = node.output if isinstance(node.output, TensorInfo) else None
-        seen.append(
-            Seen(
-                name=name,
-                op=node.op,
-                target=node.target,
-                module=node.module,
-                inputs=tuple(i for i in node.inputs if i in names),
-                source=node.source,
-                is_size=False,
-                output=Outputs(
-                    tensor.shape if tensor else None,
-                    str(tensor.dtype).removeprefix("torch.") if tensor else None,
-                    flops.get(node.target, 0) if once and flops else None,
-                ),
-            )
+    nodes = [recording.nodes[name] for name in recording.names]
+    seen = [
+        Seen(
+            name=node.name,
+            op=node.op,
+            target=node.target,
+            module=node.module,
+            inputs=tuple(name for name in node.inputs if name in names),
+            source=node.source,
         )
-    returned = {
-        path: value.output.shape if isinstance(value.output, TensorInfo) else None
-        for path, value in recording.module_returns.items()
-    }
+        for node in nodes
+    ]
+    returns = recording.module_returns
+    calls = {path: returned.calls for path, returned in returns.items()}
     outputs = tuple(name for name in recording.output if name in names)
-    graph = _graph(model, seen, returned, outputs, flops.get(""), mode=mode, backend="recorded")
-    return graph.with_module_flops(flops)
+    read = {str(node.target) for node in recording.nodes.values() if node.op == "get_attr"}
+    findings = Findings(
+        values={node.name: value_of(node.output) for node in nodes},
+        flops={node.name: node.flops for node in nodes if node.flops is not None},
+        returned={path: value_of(returned.output) for path, returned in returns.items()},
+        module_flops={p: r.flops for p, r in returns.items() if r.flops is not None},
+    )
+    graph = _graph(model, seen, calls, outputs, read, mode=mode, backend="recorded")
+    return dataclasses.replace(with_findings(graph, findings), flops=recording.flops)
+
+
+# --- what the model shows ------------------------------------------------------------
 
 
 def _graph(
     root: nn.Module,
     seen: list[Seen],
-    returned: Mapping[str, tuple[int, ...] | None],
+    calls: Mapping[str, int],
     outputs: tuple[str, ...],
-    flops: int | None,
+    read: set[str],
     **facts: Any,
 ) -> ModelGraph:
     modules = dict(all_paths(root))
-    nodes = tuple(_nodes(seen, modules))
+    paths_of = _paths_of_shared(modules)
+    nodes = tuple(_nodes(seen, modules, paths_of))
+    inner = _paths_of_modules(nodes, modules)
+    leaves = {str(s.target) for s in seen if s.op == "call_module"}
+    ran = {*inner, *leaves, *calls, *(path.rpartition(".")[0] for path in read)}
+    never = list(_never_ran(root, ran, leaves))
+    count = parameter_count(root)
     return ModelGraph(
         model=type(root).__name__,
         nodes=nodes,
-        modules=tuple(_modules(nodes, modules, returned)),
+        modules=tuple(
+            _module(path, modules[path], calls.get(path, 0), paths_of, ran=path in ran)
+            for path in (*inner, *never)
+        ),
         outputs=outputs,
-        parameters=parameter_count(root),
-        flops=flops,
+        parameters=count.total,
+        frozen=count.frozen,
         **facts,
     )
 
 
-def _nodes(seen: list[Seen], modules: Mapping[str, nn.Module]) -> Iterable[Node]:
+def _nodes(
+    seen: list[Seen], modules: Mapping[str, nn.Module], paths_of: Mapping[int, list[str]]
+) -> Iterable[Node]:
     calls = Counter(s.target for s in seen if s.op == "call_module")
     so_far: Counter[Any] = Counter()
     for s in seen:
-        parent, target, detail, parameters, call, of = s.module, "", "", 0, 1, 1
+        facts: dict[str, Any] = {"parent": s.module}
         if s.op == "call_module":
-            module = modules[s.target]
             so_far[s.target] += 1
-            call, of = so_far[s.target], calls[s.target]
-            target, detail = class_and_detail(module)
-            parameters = parameter_count(module) if call == 1 else 0
-            parent = _parent_path(s.target, modules)
+            facts = _leaf_facts(s.target, modules, paths_of, so_far[s.target], calls[s.target])
         elif s.op == "get_attr":
-            target = str(s.target)
-            parameters = _size_of(target, modules)
+            facts |= _parameter_facts(str(s.target), modules, paths_of)
         else:
-            target = operation_name(s.op, s.target)
+            facts["target"] = operation_name(s.op, s.target)
         yield Node(
             name=s.name,
             kind="size" if s.is_size else _KINDS[s.op],
-            target=target,
-            parent=parent,
-            detail=detail,
             inputs=s.inputs,
-            parameters=parameters,
-            call=call,
-            calls=of,
             source=f"{os.path.basename(s.source[0])}:{s.source[1]}" if s.source else None,
-            shape=s.output.shape,
-            dtype=s.output.dtype,
-            flops=s.output.flops,
+            **facts,
         )
 
 
-def _size_of(path: str, modules: Mapping[str, nn.Module]) -> int:
-    owner, _, attribute = path.rpartition(".")
-    value = modules[owner]._parameters.get(attribute) if owner in modules else None
-    return 0 if value is None else value.numel()
-
-
-def _modules(
-    nodes: tuple[Node, ...],
+def _leaf_facts(
+    path: str,
     modules: Mapping[str, nn.Module],
-    returned: Mapping[str, tuple[int, ...] | None],
-) -> list[Module]:
+    paths_of: Mapping[int, list[str]],
+    call: int,
+    calls: int,
+) -> dict[str, Any]:
+    module = modules[path]
+    target, detail = class_and_detail(module)
+    count = parameter_count(module)
+    return {
+        "target": target,
+        "detail": detail,
+        "parent": _parent_path(path, modules),
+        # A repeated call holds no parameters of its own.
+        "parameters": count.total if call == 1 else 0,
+        "frozen": count.frozen if call == 1 else 0,
+        "shared": _others(path, module, paths_of),
+        "call": call,
+        "calls": calls,
+    }
+
+
+def _parameter_facts(
+    path: str, modules: Mapping[str, nn.Module], paths_of: Mapping[int, list[str]]
+) -> dict[str, Any]:
+    owner, _, attribute = path.rpartition(".")
+    parameter = modules[owner]._parameters.get(attribute) if owner in modules else None
+    if parameter is None:
+        return {"target": path}
+    size = size_of(parameter)
+    return {
+        "target": path,
+        "parameters": size,
+        "frozen": 0 if parameter.requires_grad else size,
+        "shared": _others(path, parameter, paths_of),
+    }
+
+
+def _module(
+    path: str,
+    module: nn.Module,
+    calls: int,
+    paths_of: Mapping[int, list[str]],
+    ran: bool,
+) -> Module:
+    cls, detail = class_and_detail(module)
+    count = parameter_count(module)
+    return Module(
+        path=path,
+        cls=cls,
+        detail=detail,
+        parameters=count.total,
+        frozen=count.frozen,
+        returns=calls > 0,
+        calls=calls,
+        shared=_others(path, module, paths_of),
+        ran=ran,
+    )
+
+
+def _paths_of_shared(modules: Mapping[str, nn.Module]) -> dict[int, list[str]]:
+    """The paths of each module and parameter that has several, by its ``id``."""
+    paths: dict[int, list[str]] = {}
+    for path, module in modules.items():
+        paths.setdefault(id(module), []).append(path)
+        prefix = f"{path}." if path else ""
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                paths.setdefault(id(parameter), []).append(prefix + name)
+    return {key: found for key, found in paths.items() if len(found) > 1}
+
+
+def _others(path: str, item: Any, paths_of: Mapping[int, list[str]]) -> tuple[str, ...]:
+    return tuple(other for other in paths_of.get(id(item), ()) if other != path)
+
+
+def _paths_of_modules(nodes: tuple[Node, ...], modules: Mapping[str, nn.Module]) -> list[str]:
     """The modules that contain nodes, parents before children."""
     paths: dict[str, None] = {}
     for node in nodes:
@@ -213,33 +291,101 @@ def _modules(
             missing.append(path)
             path = _parent_path(path, modules)
         paths.update(dict.fromkeys(reversed(missing)))
-    flops = _sums_of_flops(nodes, modules)
-    return [
-        Module(
-            path=path,
-            cls=class_and_detail(modules[path])[0],
-            parameters=parameter_count(modules[path]),
-            returns=path in returned,
-            shape=returned.get(path),
-            flops=flops.get(path),
-        )
-        for path in paths
-    ]
+    return list(paths)
 
 
-def _sums_of_flops(nodes: tuple[Node, ...], modules: Mapping[str, nn.Module]) -> dict[str, int]:
-    """FLOPs of each module; a module with a node whose FLOPs are unknown has none."""
+def _never_ran(root: nn.Module, ran: set[str], leaves: set[str]) -> Iterator[str]:
+    """The outermost modules of which nothing ran; what is inside leaf modules is not seen."""
+
+    def walk(module: nn.Module, prefix: str) -> Iterator[str]:
+        for name, child in module.named_children():
+            path = prefix + name
+            if first_paths.get(child) != path or path in leaves:
+                continue
+            if path in active:
+                yield from walk(child, f"{path}.")
+            else:
+                yield path
+
+    first_paths = {module: path for path, module in root.named_modules()}
+    active = {prefix for path in ran for prefix in _prefixes(path)}
+    return walk(root, "")
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
+
+
+# --- what a run shows ----------------------------------------------------------------
+
+
+def with_findings(graph: ModelGraph, findings: Findings) -> ModelGraph:
+    """The same graph with what a run shows of its nodes, and the sums of it.
+
+    Args:
+        graph: the graph of the model.
+        findings: what the run showed.
+    """
+    nodes = tuple(_found(node, findings) for node in graph.nodes)
+    paths = {module.path for module in graph.modules}
+    inside = {node.name: _containing(node.parent, paths) for node in nodes}
+    flops = _sums({node.name: node.flops for node in nodes}, inside)
+    memory = _sums({n.name: n.activation_bytes for n in nodes if n.kind != "input"}, inside)
+    return dataclasses.replace(
+        graph,
+        nodes=nodes,
+        modules=tuple(
+            dataclasses.replace(
+                module,
+                flops=flops.get(module.path, findings.module_flops.get(module.path)),
+                activation_bytes=memory.get(module.path),
+                **_facts_of(findings.returned.get(module.path, UNKNOWN)),
+            )
+            for module in graph.modules
+        ),
+        flops=flops.get(""),
+        activation_bytes=memory.get(""),
+    )
+
+
+def _found(node: Node, findings: Findings) -> Node:
+    value = findings.values.get(node.name, UNKNOWN)
+    is_activation = node.kind not in ("parameter", "size")
+    return dataclasses.replace(
+        node,
+        flops=findings.flops.get(node.name),
+        activation_bytes=value.bytes if is_activation else 0,
+        **_facts_of(value),
+    )
+
+
+def _facts_of(value: Value) -> dict[str, Any]:
+    return {"shape": value.shape, "dtype": value.dtype, "parts": value.parts}
+
+
+def _containing(path: str, modules: set[str]) -> tuple[str, ...]:
+    """The modules on the way up from ``path``, and ``""`` for the model."""
+    return (*(prefix for prefix in _prefixes(path) if prefix in modules), "")
+
+
+def _sums(
+    numbers: Mapping[str, int | None], inside: Mapping[str, tuple[str, ...]]
+) -> dict[str, int]:
+    """The sums of each module; one with a node whose number is unknown has none."""
     sums: dict[str, int] = {}
     unknown: set[str] = set()
-    for node in nodes:
-        path = node.parent
-        while path:
-            if node.flops is None:
+    for name, number in numbers.items():
+        for path in inside[name]:
+            if number is None:
                 unknown.add(path)
             else:
-                sums[path] = sums.get(path, 0) + node.flops
-            path = _parent_path(path, modules)
-    return {path: flops for path, flops in sums.items() if path not in unknown}
+                sums[path] = sums.get(path, 0) + number
+    return {path: total for path, total in sums.items() if path not in unknown}
+
+
+# --- paths and edges -----------------------------------------------------------------
 
 
 def _parent_path(path: str, modules: Mapping[str, nn.Module]) -> str:

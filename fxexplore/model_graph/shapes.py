@@ -1,0 +1,244 @@
+"""The shapes in a traced graph, found without computing anything."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import fx, nn
+from torch.fx.node import map_arg
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
+
+from fxexplore.feature_extraction.flops import FlopCounter
+from fxexplore.feature_extraction.proxies import state_tensors
+from fxexplore.feature_extraction.recording import Attributes, described
+from fxexplore.feature_extraction.tracers import Built, ModuleReturn, NodePathTracer
+
+
+class Outcome(NamedTuple):
+    """What running one node came to.
+
+    Attributes:
+        value: what it gave, as ``described`` copies it.
+        flops: floating point operations that it took.
+    """
+
+    value: Any
+    flops: int
+
+
+class ShapeRun:
+    """One run of a traced graph on meta tensors, which have a shape and no numbers.
+
+    Everything that the graph reads is copied first. From then on the model is let alone,
+    and so is the state of the process: the run may go on in a thread of its own while the
+    model is used, trained or changed.
+
+    Args:
+        tracer: the tracer that traced the model.
+        training: the mode that it was traced in.
+        args: positional arguments of forward.
+        kwargs: keyword arguments of forward.
+    """
+
+    def __init__(
+        self,
+        tracer: NodePathTracer,
+        training: bool,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        self._nodes = list(tracer.graph.nodes)
+        self._returns = tracer.module_returns
+        self._copies = _copies(tracer, training)
+        given = inspect.signature(tracer.root.forward).bind(*args, **kwargs).arguments
+        self._arguments = tree_map(_on_meta, dict(given))
+
+    def outcomes(self) -> dict[fx.Node, Outcome]:
+        """Run the graph.
+
+        Returns:
+            What each node came to. Where one cannot run without numbers, it and the nodes
+            after it are absent.
+        """
+        outcomes: dict[fx.Node, Outcome] = {}
+        with torch.no_grad(), _EverythingOnMeta(), FlopCounter() as counter:
+            values: dict[fx.Node, Any] = {}
+            for node in self._nodes:
+                before = counter.get_total_flops()
+                try:
+                    values[node] = self._value(node, values)
+                except Exception:  # noqa: BLE001  # a stranger's code, with no numbers to work on
+                    break
+                flops = counter.get_total_flops() - before
+                outcomes[node] = Outcome(described(values[node]), flops)
+        return outcomes
+
+    def _value(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+        args = map_arg(node.args, values.__getitem__)
+        kwargs = map_arg(node.kwargs, values.__getitem__)
+        target: Any = node.target
+        if node.op == "placeholder":
+            return self._arguments.get(target.lstrip("*"), *args)
+        if node.op == "get_attr":
+            return self._copies[target]
+        if node.op == "call_module":
+            return self._copies[target](*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], target)(*args[1:], **kwargs)
+        return target(*args, **kwargs) if node.op == "call_function" else args[0]
+
+    def returned(self, outcomes: Mapping[fx.Node, Outcome]) -> dict[str, Any]:
+        """What modules returned, by path, as far as it is known.
+
+        Args:
+            outcomes: what :meth:`outcomes` gave.
+        """
+        return {
+            path: _described_return(returned, outcomes)
+            for path, returned in self._returns.items()
+            if all(node in outcomes for node in _nodes_in(returned.value))
+        }
+
+
+def _described_return(returned: ModuleReturn, outcomes: Mapping[fx.Node, Outcome]) -> Any:
+    def filled(value: Any) -> Any:
+        if isinstance(value, fx.Node):
+            return outcomes[value].value
+        if isinstance(value, Built):
+            fields = {name: filled(item) for name, item in value.fields.items()}
+            return tuple(fields.values()) if issubclass(value.cls, tuple) else Attributes(fields)
+        if isinstance(value, (tuple, list)):
+            return [filled(item) for item in value]
+        if isinstance(value, dict):
+            return {key: filled(item) for key, item in value.items()}
+        return described(value)
+
+    return filled(returned.value)
+
+
+def _nodes_in(value: Any) -> Iterator[fx.Node]:
+    if isinstance(value, fx.Node):
+        yield value
+    elif isinstance(value, Built):
+        yield from _nodes_in(value.fields)
+    elif isinstance(value, dict):
+        yield from _nodes_in(tuple(value.values()))
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _nodes_in(item)
+
+
+# --- copies --------------------------------------------------------------------------
+
+
+def _copies(tracer: NodePathTracer, training: bool) -> dict[Any, Any]:
+    """What a graph reads, on the meta device; what cannot be copied is left out."""
+    modules = dict(tracer.root.named_modules())
+    memo: dict[int, Any] = {
+        id(tensor): _on_meta(tensor)
+        for _, tensor, _ in state_tensors(modules.items())
+        if not isinstance(tensor, (nn.UninitializedParameter, nn.UninitializedBuffer))
+    }
+    for module in modules.values():
+        memo.update({id(hooks): _own(hooks, module) for hooks in _hooks(module) if hooks})
+    copies: dict[Any, Any] = {}
+    with _TensorsCopiedToMeta():
+        for node in tracer.graph.nodes:
+            target = node.target
+            if node.op in ("call_module", "get_attr") and target not in copies:
+                with contextlib.suppress(Exception):  # of a stranger's __deepcopy__
+                    copies[target] = copy.deepcopy(_held(tracer, modules, str(target)), memo)
+    if tracer.root.training != training:
+        for copied in copies.values():
+            if isinstance(copied, nn.Module):
+                copied.train(training)
+    return copies
+
+
+def _held(tracer: NodePathTracer, modules: Mapping[str, nn.Module], target: str) -> Any:
+    if target in modules:
+        return modules[target]
+    if target in tracer.constants:
+        return tracer.constants[target]
+    owner, _, attribute = target.rpartition(".")
+    return getattr(modules[owner], attribute)
+
+
+def _hooks(module: nn.Module) -> Iterator[dict[int, Any]]:
+    yield module._forward_hooks
+    yield module._forward_pre_hooks
+
+
+def _own(hooks: dict[int, Any], module: nn.Module) -> OrderedDict[int, Any]:
+    """The hooks of a module that are its own methods, as lazy modules have them.
+
+    Those of others shall not see a run that nobody asked for.
+    """
+    own = ((key, hook) for key, hook in hooks.items() if getattr(hook, "__self__", None) is module)
+    return OrderedDict(own)
+
+
+def _on_meta(value: Any) -> Any:
+    """A tensor of the same shape, strides and dtype without numbers; other values as they are."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.layout is torch.strided and not value.is_quantized:
+        shape, strides = value.shape, value.stride()
+        made = torch.empty_strided(shape, strides, dtype=value.dtype, device="meta")
+    else:
+        made = value.detach().to("meta")
+    if isinstance(value, nn.Parameter):
+        return nn.Parameter(made, requires_grad=value.requires_grad)
+    return made
+
+
+class _TensorsCopiedToMeta(TorchFunctionMode):
+    """Has ``deepcopy`` make meta tensors."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.Tensor.__deepcopy__:
+            tensor, memo = args
+            return memo.setdefault(id(tensor), _on_meta(tensor))
+        return func(*args, **(kwargs or {}))
+
+
+class _EverythingOnMeta(TorchFunctionMode):
+    """Makes new tensors on the meta device, as ``torch.device("meta")`` does for all threads.
+
+    While such a mode is on, attention runs operation by operation: its fused kernel has
+    no FLOPs in torch's counter.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _FACTORIES:
+            kwargs = {**kwargs, "device": "meta"}
+        return func(*args, **kwargs)
+
+
+_FACTORIES = {
+    torch.arange, torch.as_tensor, torch.asarray, torch.empty, torch.empty_strided, torch.eye,
+    torch.full, torch.linspace, torch.logspace, torch.ones, torch.rand,
+    torch.randint, torch.randn, torch.randperm, torch.scalar_tensor, torch.tensor,
+    torch.tril_indices, torch.triu_indices, torch.zeros, torch.bartlett_window,
+    torch.blackman_window, torch.hamming_window, torch.hann_window, torch.kaiser_window,
+}  # fmt: skip
