@@ -27,6 +27,7 @@ _RESHAPES = ("flatten", "reshape", "view", "unflatten", "squeeze", "unsqueeze", 
 _JOINS = ("cat", "concat", "concatenate")
 _CLIP_CHANNELS = (1, 2, 3, 4)
 _MOST_SPECIAL_TOKENS = 16
+_STACKED = 3  # queries, keys and values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,29 +146,20 @@ class GraphAxes:
         return Known(reading, shape)
 
     def _read(self, node: Node, shape: tuple[int, ...], sources: list[Known]) -> Reading | None:
+        readers = self._readers.get(node.name, [])
         if node.kind == "input":
-            return _of_input(shape, self._readers.get(node.name, []))
+            return _of_input(shape, readers)
         if node.kind in ("parameter", "size"):
             return None
         operation = re.sub(r"_\d+$", "", node.target).lower().strip("_")
-        dimensional = _DIMENSIONAL.search(operation)
-        first = _FIRST[int(dimensional[2])] if dimensional else ""
-        if len(first) == len(shape):
-            same = next((k.reading for k in sources if k.shape == shape), None)
-            # Dropout2d and the like work on any order of axes; convolutions do not.
-            return same if same and "conv" not in operation else Reading(first)
         if operation in _JOINS:
             return self._joined(node, shape, sources)
-        source = sources[0] if sources else None
-        if source is not None:
-            reading = _derived(operation, source, shape, sources)
-            if reading is not None:
-                return reading
-        if any(word in operation for word in _OF_LAST_AXIS) and len(shape) in _LAST:
-            return Reading(_LAST[len(shape)])
-        if operation == "softmax" and len(shape) == 4 and shape[2] == shape[3]:  # noqa: PLR2004
-            return Reading("NHLL")
-        return _of_readers(shape, self._readers.get(node.name, []))
+        return (
+            _of_dimensional(operation, shape, sources)
+            or (_derived(operation, sources[0], shape, sources) if sources else None)
+            or _of_operation(operation, shape)
+            or _of_readers(shape, readers)
+        )
 
     def _joined(self, node: Node, shape: tuple[int, ...], sources: list[Known]) -> Reading | None:
         """A concatenation: of channels, or of special tokens and a grid."""
@@ -256,6 +248,25 @@ def _differ_only_in_batch(known: tuple[int, ...], shape: tuple[int, ...], axes: 
     return known[start:] == shape[start:]
 
 
+def _of_dimensional(operation: str, shape: tuple[int, ...], sources: list[Known]) -> Reading | None:
+    """What a layer for one, two or three dimensions gives: channels first."""
+    dimensional = _DIMENSIONAL.search(operation)
+    first = _FIRST[int(dimensional[2])] if dimensional else ""
+    if not first or len(first) != len(shape):
+        return None
+    same = next((known.reading for known in sources if known.shape == shape), None)
+    # Dropout2d and the like work on any order of axes; convolutions do not.
+    return same if same and "conv" not in operation else Reading(first)
+
+
+def _of_operation(operation: str, shape: tuple[int, ...]) -> Reading | None:
+    """What the operation alone tells."""
+    if any(word in operation for word in _OF_LAST_AXIS) and len(shape) in _LAST:
+        return Reading(_LAST[len(shape)])
+    is_square = len(shape) == 4 and shape[2] == shape[3]  # noqa: PLR2004
+    return Reading("NHLL") if operation == "softmax" and is_square else None
+
+
 def _of_input(shape: tuple[int, ...], readers: list[Node]) -> Reading | None:
     if len(shape) == 4:  # noqa: PLR2004
         last = shape[3] in _CLIP_CHANNELS and shape[1] not in _CLIP_CHANNELS
@@ -333,41 +344,52 @@ def _multiplied(sources: list[Known], shape: tuple[int, ...]) -> Reading | None:
 def _reshaped(source: Known, shape: tuple[int, ...]) -> Reading | None:
     """Axes that are folded together, or apart."""
     reading, old = source.reading, source.shape
-    sizes = dict(zip(reading.axes, old, strict=False))
-    if len(sizes) != len(old):  # attention, or a shape that was found for another value
+    if len(set(reading.axes)) != len(old):  # attention
         return None
+    sizes = dict(zip(reading.axes, old, strict=True))
     grid = tuple(sizes[a] for a in "THW" if a in sizes) if "W" in sizes else reading.grid
-    n, c, length = sizes.get("N", 1), sizes.get("C", 1), sizes.get("L", math.prod(grid))
-    candidates: dict[str, tuple[int, ...]] = {}
-    if "Q" in reading.axes:
-        axes = reading.axes.replace("Q", "")
-        return dataclasses.replace(reading, axes=axes) if _size_in(axes, source) == shape else None
-    if reading.axes in ("NCHW", "NCTHW", "NCL"):
-        candidates = {"NCL": (n, c, length), "NCHW": (n, c, *grid), "NCTHW": (n, c, *grid)}
-        if len(shape) == 4 and shape[0] * shape[1] == n and shape[2:] == (c, length):  # noqa: PLR2004
-            candidates["NHCL"] = shape
-    elif reading.axes in ("NHWC", "NTHWC", "NLC"):
-        candidates = {"NLC": (n, length, c), "NHWC": (n, *grid, c), "NTHWC": (n, *grid, c)}
-        if reading.axes == "NLC" and len(shape) == 4 and shape[:2] == (n, length):  # noqa: PLR2004
-            candidates["NLHC"] = (*shape[:3], c // max(shape[2], 1))
-        if reading.axes == "NLC" and len(shape) == 5 and shape[:3] == (n, length, 3):  # noqa: PLR2004
-            candidates["NLQHC"] = (*shape[:4], c // max(3 * shape[3], 1))
-    elif reading.axes == "NHCL":
-        inner = (n * sizes["H"], c, *grid)
-        candidates = {"NCHW": inner, "NCTHW": inner}
-    elif reading.axes == "NLHC":
-        candidates = {"NLC": (n, length, sizes["H"] * c)}
-    elif reading.axes == "NTCHW":
-        t, h, w = (sizes[a] for a in "THW")
-        candidates = {"NCHW": (n * t, c, h, w)}
-    for axes, size in candidates.items():
+    for axes, size in _foldings(source, sizes, grid, shape).items():
         if len(axes) == len(size) and size == shape:
+<<<<<<< HEAD
             keeps = ("L" in axes and not (reading.prefix or reading.suffix)) or "L" in reading.axes
             return dataclasses.replace(
                 reading, axes=axes, grid=grid if keeps and "L" in axes else ()
             )
     is_vector = len(shape) == 2 and shape[0] == n and math.prod(shape) == math.prod(old)  # noqa: PLR2004
     return Reading("NC") if is_vector else None
+=======
+            return dataclasses.replace(reading, axes=axes, grid=grid if "L" in axes else ())
+    is_vector = len(shape) == 2 and shape[0] == sizes.get("N")  # noqa: PLR2004
+    return Reading("NC") if is_vector and math.prod(shape) == math.prod(old) else None
+
+
+def _foldings(
+    source: Known, sizes: dict[str, int], grid: tuple[int, ...], shape: tuple[int, ...]
+) -> dict[str, tuple[int, ...]]:
+    """Layouts that a value may be reshaped to, with their sizes."""
+    axes = source.reading.axes
+    n, c, length = sizes.get("N", 1), sizes.get("C", 1), sizes.get("L", math.prod(grid))
+    if "Q" in axes:
+        rest = axes.replace("Q", "")
+        return {rest: _size_in(rest, source)}
+    if axes in ("NCHW", "NCTHW", "NCL"):
+        maps = (n, c, *grid)
+        heads = (*shape[:2], c, length) if math.prod(shape[:2]) == n else ()
+        return {"NCL": (n, c, length), "NCHW": maps, "NCTHW": maps, "NHCL": heads}
+    if axes in ("NHWC", "NTHWC", "NLC"):
+        maps = (n, *grid, c)
+        found = {"NLC": (n, length, c), "NHWC": maps, "NTHWC": maps}
+        if axes == "NLC" and shape[:2] == (n, length) and math.prod(shape[2:]) == c:
+            found |= {"NLHC": shape, "NLQHC": shape if shape[2] == _STACKED else ()}
+        return found
+    h = sizes.get("H", 1)  # heads, or the height
+    others: dict[str, dict[str, tuple[int, ...]]] = {
+        "NHCL": {"NCHW": (n * h, c, *grid), "NCTHW": (n * h, c, *grid)},
+        "NLHC": {"NLC": (n, length, h * c)},
+        "NTCHW": {"NCHW": (n * sizes.get("T", 1), c, h, sizes.get("W", 1))},
+    }
+    return others.get(axes, {})
+>>>>>>> maps
 
 
 def _resized(source: Known, shape: tuple[int, ...]) -> Reading | None:

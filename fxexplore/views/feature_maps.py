@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .axes_in_graph import GraphAxes
-from .input_picture import picture_of
 from .map_bodies import Body, Colours, Curve, HeatMap, ImageGrid, Words
 from .map_looks import Look, Query, drawn
 from .map_panels import Panel, draw_into, figure_of, panel_at
+from .map_sources import Layout, Source, checked_look, has_no_values
 from .map_statistics import facts, form, item_facts
 from .map_style import NOT_FINITE_COLOUR, Style
-from .tensor_axes import Reading, fold, reading_of_layout, reading_of_shape
-from .tensor_parts import Item, Part, item_of, parts_of
+from .tensor_parts import Item, Part, item_of
 from .ways_to_look import (
-    SCALES,
-    SORTS,
-    VIEWS,
     Channels,
     checked_channel,
     limits_of,
@@ -36,8 +30,6 @@ if TYPE_CHECKING:
 
     from fxexplore.model_graph.graph import ModelGraph
 
-_Layout = str | Mapping[str, str] | None
-
 
 def plot_feature_maps(
     features: Any,
@@ -46,7 +38,7 @@ def plot_feature_maps(
     channels: Channels = 24,
     sort: str = "index",
     scale: str = "channel",
-    layout: _Layout = None,
+    layout: Layout = None,
     index: int = 0,
     image: Any = None,
     graph: ModelGraph | None = None,
@@ -98,10 +90,10 @@ def plot_feature_maps(
         >>> figure.axes[0].get_title(loc="left")
         'conv1'
     """
-    look = _look(view, channels, sort, scale, image, tokens, query)
-    source = _Source(features, layout, index, look, graph, return_nodes)
+    look = checked_look(view, channels, sort, scale, image, tokens, query)
+    source = Source(features, layout, index, look, graph, return_nodes)
     style = Style.of_the_user()
-    panels = [source.panel(part, look) for part in source.parts]
+    panels = [_panel(source, part, look) for part in source.parts]
     if axes is None:
         return figure_of([[panel] for panel in panels], style)
     if len(panels) > 1:
@@ -115,7 +107,7 @@ def plot_channel(
     channel: int,
     *,
     image: Any = None,
-    layout: _Layout = None,
+    layout: Layout = None,
     index: int = 0,
     graph: ModelGraph | None = None,
     return_nodes: Mapping[str, str] | None = None,
@@ -145,13 +137,13 @@ def plot_channel(
         >>> figure.axes[0].get_title(loc="left")
         'conv1 · channel 5'
     """
-    look = _look("channels", [channel], "index", "shared", image, tokens, None)
-    source = _Source(features, layout, index, look, graph, return_nodes)
+    look = checked_look("channels", [channel], "index", "shared", image, tokens, None)
+    source = Source(features, layout, index, look, graph, return_nodes)
     part = next((part for part in source.parts if part.key == key), None)
     if part is None:
         has = ", ".join(repr(part.key) for part in source.parts)
         raise ValueError(f"{key!r} is no key of features; these are {has}")
-    panel = source.panel(part, look, enlarged=channel)
+    panel = _panel(source, part, look, enlarged=channel)
     row = [panel]
     if look.picture is not None:
         height, width, _ = look.picture.shape
@@ -193,7 +185,7 @@ def plot_comparison(
     channels: Channels = 24,
     sort: str = "index",
     scale: str = "channel",
-    layout: _Layout = None,
+    layout: Layout = None,
     index: int = 0,
     image: Any = None,
     graph: ModelGraph | None = None,
@@ -233,16 +225,17 @@ def plot_comparison(
         >>> len(figure.axes)
         3
     """
-    look = _look(view, channels, sort, scale, image, tokens, query)
+    look = checked_look(view, channels, sort, scale, image, tokens, query)
     sources = [
-        _Source(features, layout, index, look, graph, return_nodes) for features in (first, second)
+        Source(features, layout, index, look, graph, return_nodes) for features in (first, second)
     ]
-    _check_alike(*sources, labels)
+    _check_alike(sources[0], sources[1], labels)
     pairs = zip(sources[0].parts, sources[1].parts, strict=True)
     rows = [_compared(sources, pair, look, labels) for pair in pairs]
     return figure_of(rows, Style.of_the_user(), width=10)
 
 
+<<<<<<< HEAD
 # --- checking ------------------------------------------------------------------------------
 
 
@@ -441,6 +434,24 @@ def _checked_index(index: Any) -> int:
         return operator.index(index)
     except TypeError:
         raise ValueError(f"index is {index!r}; give the number of an item of the batch") from None
+=======
+def _panel(source: Source, part: Part, look: Look, *, enlarged: int | None = None) -> Panel:
+    """The panel of one tensor, or of one of its channels."""
+    if has_no_values(part.tensor):
+        device = part.tensor.device.type
+        return Panel(
+            part.key, Words(f"no values: on the {device} device"), part.key, form(part.tensor)
+        )
+    item = source.item(part)
+    known = item_facts(part.tensor, item, source.place(part, item.reading))
+    if enlarged is not None:
+        body, title, known = _enlarged(item, part.key, enlarged, look)
+        notes = _notes(item) + _colour_note(body, known)
+        return Panel(part.key, body, title, [*form(part.tensor)[1:], *known], notes)
+    result = drawn([item], look, part.key)
+    notes = _notes(item, result.notes) + _colour_note(result.bodies[0], known)
+    return Panel(part.key, result.bodies[0], part.key, known, notes)
+>>>>>>> maps
 
 
 def _colour_note(body: Body, known: Sequence[str]) -> list[str]:
@@ -489,12 +500,12 @@ def _input_body(picture: torch.Tensor) -> Body:
 
 
 def _compared(
-    sources: Sequence[_Source], pair: tuple[Part, Part], look: Look, labels: tuple[str, str]
+    sources: Sequence[Source], pair: tuple[Part, Part], look: Look, labels: tuple[str, str]
 ) -> list[Panel]:
     key = pair[0].key
     names = [*labels, f"{labels[1]} − {labels[0]}"]
     titles = [f"{key} · {name}" for name in names]
-    if any(_has_no_values(part.tensor) for part in pair):
+    if any(has_no_values(part.tensor) for part in pair):
         message = Words("no values to compare")
         return [Panel(key, message, title, form(pair[0].tensor)) for title in titles]
     items = [source.item(part) for source, part in zip(sources, pair, strict=True)]
@@ -515,3 +526,19 @@ def _compared(
         Panel(key, body, title, fact, note)
         for body, title, fact, note in zip(bodies, titles, known, notes, strict=True)
     ]
+
+
+def _check_alike(one: Source, two: Source, labels: tuple[str, str]) -> None:
+    shapes = [
+        {part.key: tuple(part.tensor.shape) for part in source.parts} for source in (one, two)
+    ]
+    for mine, other, has, lacks in ((*shapes, *labels), (*shapes[::-1], *labels[::-1])):
+        missing = [repr(key) for key in mine if key not in other]
+        if missing:
+            raise ValueError(f"{has} has {', '.join(missing)}, which {lacks} has not")
+    for key, shape in shapes[0].items():
+        if shape != shapes[1][key]:
+            raise ValueError(
+                f"{key!r} is {shape} in {labels[0]} and {shapes[1][key]} in {labels[1]}; "
+                f"only values of the same shape can be compared"
+            )

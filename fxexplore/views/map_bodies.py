@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from .map_axes import (
+    MOST_LABELS,
+    bounded,
+    colour_bar,
+    inches,
+    label_width,
+    name_axis,
+    name_ticks,
+    reach,
+    whole_numbers,
+)
 from .map_style import NOT_FINITE_COLOUR, Style, shortened, text_width
 from .numbers import short_count
 from .ways_to_look import Limits, Tiles, scaled
@@ -23,11 +34,8 @@ if TYPE_CHECKING:
 _BAR = 0.62  # inches that a colour bar with its numbers takes
 _TICKS = 0.3  # inches below Axes for numbers
 _LABEL = 0.62  # of the font's size: numbers of channels in tiles
-_MOST_LABELS = 40
 _BINS = 50
 _TOP = 10
-_LARGEST = 1e300
-_NARROW = 3.0  # inches, below which axes have fewer numbers
 
 
 class Pads(NamedTuple):
@@ -87,7 +95,7 @@ class ImageGrid(Body):
     numbered: bool = True
 
     def pads(self, style: Style) -> Pads:
-        room = _label_width(self.labels, style) if self.tiles.count == 1 else 0.0
+        room = label_width(self.labels, style) if self.tiles.count == 1 else 0.0
         return Pads(left=room, right=_BAR, bottom=max(room, 0.06))
 
     def size(self, width: float) -> tuple[float, float]:
@@ -114,12 +122,12 @@ class ImageGrid(Body):
         )  # fmt: skip
         axes.set_anchor("NW")
         if self.labels and self.tiles.count == 1:
-            _name_ticks(axes, self.labels, style)
+            name_ticks(axes, self.labels, style)
         else:
             axes.axis("off")
         self._number(axes, style)
         self._mark(axes)
-        _colour_bar(axes, colours, self.limits, style, diverging=self.diverging)
+        colour_bar(axes, colours, self.limits, style, diverging=self.diverging)
 
     def _tiled_ground(self) -> Any:
         import numpy as np
@@ -136,8 +144,8 @@ class ImageGrid(Body):
         from matplotlib.patheffects import withStroke
 
         size = style.size * _LABEL
-        inches = self.size(_inches(axes)[0])[0] / self.tiles.columns
-        if not (self.channels and self.numbered) or inches < text_width("0000", size):
+        tile = self.size(inches(axes)[0])[0] / self.tiles.columns
+        if not (self.channels and self.numbered) or tile < text_width("0000", size):
             return
         outline = [withStroke(linewidth=1.6, foreground="black")]
         for i, channel in enumerate(self.channels):
@@ -178,7 +186,7 @@ class Colours(Body):
     most: float = 3.2
 
     def pads(self, style: Style) -> Pads:
-        return Pads(bottom=max(0.06, _label_width(self.labels, style)))
+        return Pads(bottom=max(0.06, label_width(self.labels, style)))
 
     def size(self, width: float) -> tuple[float, float]:
         rows, columns, _ = self.pixels.shape
@@ -199,7 +207,7 @@ class Colours(Body):
         axes.imshow(pixels.float().numpy(), aspect="auto" if narrow else "equal")
         axes.set_anchor("NW")
         if self.labels and rows == 1:
-            _name_ticks(axes, self.labels, style, both=False)
+            name_ticks(axes, self.labels, style, both=False)
         else:
             axes.axis("off")
 
@@ -227,7 +235,7 @@ class HeatMap(Body):
     words: tuple[str, str] = ("channel", "token")
 
     def pads(self, style: Style) -> Pads:
-        room = _label_width(self.labels, style)
+        room = label_width(self.labels, style)
         left = max(0.55, room + 0.05) if self.by_rows else 0.55
         return Pads(left, _BAR, 0.42 if self.by_rows else max(0.42, room))
 
@@ -254,14 +262,14 @@ class HeatMap(Body):
             places = range(0, len(self.channels), step)
             channel_axis.set_ticks(places, [str(self.channels[i]) for i in places])
         else:
-            _whole_numbers(channel_axis)
+            whole_numbers(channel_axis)
         if self.labels:
             place = "y" if self.by_rows else "x"
-            _name_axis(axes, place, self.labels, style)
+            name_axis(axes, place, self.labels, style)
             (axes.set_ylabel if self.by_rows else axes.set_xlabel)("")
         else:
-            _whole_numbers(axes.yaxis if self.by_rows else axes.xaxis)
-        _colour_bar(axes, colours, self.limits, style, diverging=self.diverging)
+            whole_numbers(axes.yaxis if self.by_rows else axes.xaxis)
+        colour_bar(axes, colours, self.limits, style, diverging=self.diverging)
 
     def channel_at(self, x: float, y: float) -> int | None:
         place = x if self.by_rows else y
@@ -288,24 +296,24 @@ class Curve(Body):
     span: Sequence[torch.Tensor] = ()
 
     def pads(self, style: Style) -> Pads:
-        return Pads(0.55, 0.1, max(0.42, _label_width(self.labels, style)))
+        return Pads(0.55, 0.1, max(0.42, label_width(self.labels, style)))
 
     def draw(self, axes: Axes, style: Style) -> None:
         styles = ("-", "--", ":")
-        for i, curve in enumerate(_bounded(self.values)):
+        for i, curve in enumerate(bounded(self.values)):
             name = self.names[i] if self.names else None
-            marker = "." if curve.numel() <= _MOST_LABELS else ""
+            marker = "." if curve.numel() <= MOST_LABELS else ""
             axes.plot(curve.numpy(), styles[i % 3], linewidth=0.9, marker=marker, label=name)
         if self.names:
             axes.legend(fontsize=style.small, frameon=False)
         axes.tick_params(labelsize=style.small * 0.9)
         axes.margins(x=0.01)
-        _reach(self.span, axes.set_ylim)
+        reach(self.span, axes.set_ylim)
         if self.labels:
-            _name_axis(axes, "x", self.labels, style)
+            name_axis(axes, "x", self.labels, style)
         else:
             axes.set_xlabel(self.across, fontsize=style.small, labelpad=2)
-            _whole_numbers(axes.xaxis)
+            whole_numbers(axes.xaxis)
 
 
 @dataclasses.dataclass
@@ -334,24 +342,24 @@ class Bars(Body):
     def draw(self, axes: Axes, style: Style) -> None:
         axes.axis("off")
         order = self.order()
-        ranked = _bounded(self.values)[order]
+        ranked = bounded(self.values)[order]
         curve = axes.inset_axes((0, 0, 0.52, 1))
         curve.stairs(ranked.numpy(), range(len(ranked) + 1), baseline=0, fill=True)
         curve.axhline(0, color=style.text, linewidth=0.6, alpha=0.5)
         curve.set_xlabel("rank", fontsize=style.small, labelpad=2)
         curve.tick_params(labelsize=style.small * 0.9)
         curve.margins(x=0)
-        _whole_numbers(curve.xaxis)
+        whole_numbers(curve.xaxis)
         top = axes.inset_axes((0.66, 0, 0.34, 1))
         shown = order[:_TOP]
-        top.barh(range(len(shown)), _bounded(self.values)[shown].numpy(), height=0.8)
+        top.barh(range(len(shown)), bounded(self.values)[shown].numpy(), height=0.8)
         top.set_yticks(range(len(shown)), [str(self.channels[i]) for i in shown])
         top.invert_yaxis()
         top.tick_params(labelsize=style.small * 0.8)
         words = f"top {len(shown)} channels" if len(shown) < len(order) else "all channels"
         top.set_xlabel(words, fontsize=style.small, labelpad=2)
         top.locator_params(axis="x", nbins=3)
-        _reach(self.span, curve.set_ylim, top.set_xlim)
+        reach(self.span, curve.set_ylim, top.set_xlim)
 
 
 @dataclasses.dataclass
@@ -374,8 +382,8 @@ class Histogram(Body):
 
     def counts(self) -> tuple[list[torch.Tensor], torch.Tensor]:
         """How many values are in each bin, and the edges of the bins."""
-        finite = [_bounded(v[v.isfinite()].flatten()) for v in self.values]
-        joined = torch.cat([*finite, *(_bounded(v[v.isfinite()].flatten()) for v in self.span)])
+        finite = [bounded(v[v.isfinite()].flatten()) for v in self.values]
+        joined = torch.cat([*finite, *(bounded(v[v.isfinite()].flatten()) for v in self.span)])
         low, high = (joined.min().item(), joined.max().item()) if joined.numel() else (0.0, 1.0)
         # A bin must be wider than what numbers of this size can tell apart.
         room = max(abs(low), abs(high)) * 1e-9
@@ -398,7 +406,7 @@ class Histogram(Body):
             axes.legend(fontsize=style.small, frameon=False)
         axes.tick_params(labelsize=style.small * 0.9)
         axes.yaxis.set_major_formatter(lambda count, _: short_count(count))
-        _whole_numbers(axes.yaxis)
+        whole_numbers(axes.yaxis)
         axes.margins(x=0)
 
 
@@ -420,8 +428,9 @@ class Words(Body):
     def draw(self, axes: Axes, style: Style) -> None:
         axes.axis("off")
         size = style.size * (2 if self.large else 1)
-        text = shortened(self.text, size, _inches(axes)[0]) if self.large else self.text
+        text = shortened(self.text, size, inches(axes)[0]) if self.large else self.text
         axes.text(0, 0.5, text, fontsize=size, va="center", transform=axes.transAxes, **style.words)
+<<<<<<< HEAD
 
 
 # --- small parts ---------------------------------------------------------------------------
@@ -516,3 +525,5 @@ def _colour_bar(
         label.set_verticalalignment({0.0: "bottom", 1.0: "top"}.get(place, "center"))
     for spine in bar.spines.values():
         spine.set_visible(False)
+=======
+>>>>>>> maps

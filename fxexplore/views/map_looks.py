@@ -258,9 +258,10 @@ def _attention(items: Sequence[Item], look: Look, key: str) -> Drawn:
         if look.view == "overlay":
             result.notes.append("tokens make no grid that is known: not laid over the input")
         return result
+    mark: tuple[int, ...] = ()
     if look.query is None:
         rows = [item.values.mean(dim=1) for item in items]
-        words, mark = "attention that each place gets, mean over queries", ()
+        words = "attention that each place gets, mean over queries"
     else:
         number, mark = _query_number(look.query, reading.grid, reading.prefix, queries, key)
         rows = [item.values[:, number] for item in items]

@@ -11,6 +11,7 @@ SETUP = """
 import torch, threading
 from torch import nn
 import torchvision
+import ipywidgets as widgets
 from fxexplore import create_feature_extractor, open_model
 from fxexplore.notebook.feature_maps_panel import FeatureMapsPanel
 torch.manual_seed(0)
@@ -63,8 +64,8 @@ async (dark) => {
 """
 
 
-def panel_in(lab, code):
-    lab.open(notebook_of(SETUP + code, "panel"))
+def panel_in(lab, code, shown="panel"):
+    lab.open(notebook_of(SETUP + code, shown))
     lab.run_all()
     panel = lab.page.locator(".jp-OutputArea .fxx-maps").first
     button(panel, "Run").wait_for()
@@ -170,8 +171,9 @@ def test_upload_run_look_and_enlarge(lab, panel, screenshots):
     large.wait_for(state="hidden")
 
 
-def test_both_themes_read_well(lab, panel, screenshots):
+def test_both_themes_read_well_in_a_narrow_place(lab, screenshots):
     page = lab.page
+    panel = panel_in(lab, RESNET, "widgets.Box([panel], layout={'width': '720px'})")
     run(panel, 3)
     for theme, light in (("JupyterLab Dark", False), ("JupyterLab Light", True)):
         lab.set_theme(theme)

@@ -7,7 +7,6 @@ corner of what is drawn, for every family of models and every kind of tensor.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -145,7 +144,7 @@ CASES = {
     ),
     "mvit pooled": Case(
         mvit, "blocks.1.norm2", lambda out: out[0, 1:].T.reshape(-1, 4, 8, 12),
-        "385 tokens = 1 class + 4×8×12", CLIP,
+        "385 tokens = class_token + 4×8×12", CLIP,
     ),
     "transformers vit": Case(
         transformers_vit, "embeddings", folded(1, 4, 6), "25 tokens = cls_token + 4×6"
@@ -189,7 +188,7 @@ def extracted(model, node, args=(), kwargs=None):
 def drawn_tiles(figure, count, height, width):
     """The tiles of the only image, cut out by hand."""
     pixels = np.ma.filled(figure.axes[0].images[0].get_array(), np.nan)
-    gap = max(1, round(0.04 * max(height, width)))
+    gap = max(1, round(0.04 * min(height, width)))
     columns = (pixels.shape[1] + gap) // (width + gap)
     tiles = []
     for i in range(count):
@@ -344,5 +343,3 @@ def test_sound_is_a_heat_map_over_time():
     assert 0.24 < change.argmax() / len(change) < 0.28  # where the sound is
     later, graph = extracted(model, "feature_projection", kwargs={"input_values": sound})
     assert "token" in plot_feature_maps(later, graph=graph).axes[0].get_ylabel()
-
-
