@@ -350,14 +350,6 @@ def _reshaped(source: Known, shape: tuple[int, ...]) -> Reading | None:
     grid = tuple(sizes[a] for a in "THW" if a in sizes) if "W" in sizes else reading.grid
     for axes, size in _foldings(source, sizes, grid, shape).items():
         if len(axes) == len(size) and size == shape:
-<<<<<<< HEAD
-            keeps = ("L" in axes and not (reading.prefix or reading.suffix)) or "L" in reading.axes
-            return dataclasses.replace(
-                reading, axes=axes, grid=grid if keeps and "L" in axes else ()
-            )
-    is_vector = len(shape) == 2 and shape[0] == n and math.prod(shape) == math.prod(old)  # noqa: PLR2004
-    return Reading("NC") if is_vector else None
-=======
             return dataclasses.replace(reading, axes=axes, grid=grid if "L" in axes else ())
     is_vector = len(shape) == 2 and shape[0] == sizes.get("N")  # noqa: PLR2004
     return Reading("NC") if is_vector and math.prod(shape) == math.prod(old) else None
@@ -389,7 +381,6 @@ def _foldings(
         "NTCHW": {"NCHW": (n * sizes.get("T", 1), c, h, sizes.get("W", 1))},
     }
     return others.get(axes, {})
->>>>>>> maps
 
 
 def _resized(source: Known, shape: tuple[int, ...]) -> Reading | None:
