@@ -67,6 +67,8 @@ async (dark) => {
 def panel_in(lab, code, shown="panel"):
     lab.open(notebook_of(SETUP + code, shown))
     lab.run_all()
+    errors = lab.page.locator("[data-mime-type='application/vnd.jupyter.error']")
+    assert errors.all_inner_texts() == []
     panel = lab.page.locator(".jp-OutputArea .fxx-maps").first
     button(panel, "Run").wait_for()
     panel.scroll_into_view_if_needed()
