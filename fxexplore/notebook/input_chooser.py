@@ -169,6 +169,8 @@ class InputChooser(widgets.VBox):
             place = picture_place(self._base)
             size = place.shape[-2], place.shape[-1]
             self._presets = presets_for(self._model, place.shape[-3], size)
+            if self._base.prepared_by is not None:
+                self._presets.append(self._base.prepared_by)
             self.preparation.offer(self._presets, place.shape[-3])
         return self._presets
 

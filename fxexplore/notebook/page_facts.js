@@ -2,6 +2,7 @@
 // text, the density of the screen; saving a file, copying text. It is not seen itself.
 
 const MOST_DENSE = 3;
+const QUIET = 250; // milliseconds without another change
 
 /** Save bytes as a file of the reader's. */
 function save(name, kind, bytes) {
@@ -36,15 +37,20 @@ function render({ model, el }) {
     model.set("density", Math.min(MOST_DENSE, Math.max(1, window.devicePixelRatio || 1)));
     model.save_changes();
   }
-  // A theme is a change of attributes, and then of style sheets, which take a while to load.
-  const later = () => requestAnimationFrame(look);
+  // A theme is a change of attributes, and then of style sheets, which take a while to load;
+  // in between the page has colours that nobody chose.
+  let timer = 0;
+  const later = () => {
+    clearTimeout(timer);
+    timer = setTimeout(look, QUIET);
+  };
   const watched = new MutationObserver(later);
   const attributes = { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-light"] };
   for (const node of [document.documentElement, document.body]) watched.observe(node, attributes);
   watched.observe(document.head, { childList: true });
-  probe.addEventListener("transitionend", look); // the colour itself changed
+  probe.addEventListener("transitionend", later); // the colour itself changed
   window.addEventListener("resize", later); // another screen, or the page was zoomed
-  later();
+  requestAnimationFrame(look);
 
   async function onMessage(message, buffers) {
     if (message.type === "save") save(message.name, message.kind, buffers[0]);
@@ -55,6 +61,7 @@ function render({ model, el }) {
   model.on("msg:custom", onMessage);
   return () => {
     watched.disconnect();
+    clearTimeout(timer);
     window.removeEventListener("resize", later);
     model.off("msg:custom", onMessage);
   };

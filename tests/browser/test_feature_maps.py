@@ -1,6 +1,7 @@
 """The panel of feature maps in JupyterLab: upload, run, stop, redraw, enlarge, save, themes."""
 
 import io
+import time
 
 import pytest
 from PIL import Image
@@ -47,7 +48,7 @@ panel.return_nodes = {"0": "0", "2": "2"}
 
 # Whether the title over the first picture is written in dark ink.
 DARKEST = """
-async (dark) => {
+async () => {
     const image = document.querySelector('.fxx-pictures img.fxx-map');
     const bitmap = await createImageBitmap(image);
     const canvas = new OffscreenCanvas(bitmap.width, 60);
@@ -59,7 +60,7 @@ async (dark) => {
         sum += data[i] * data[i + 3];
         weight += data[i + 3];
     }
-    return weight > 0 && (sum / weight < 128) === dark;
+    return weight > 0 ? sum / weight < 128 : null;
 }
 """
 
@@ -91,6 +92,12 @@ def picture(width=320, height=200):
     content = io.BytesIO()
     image.save(content, "jpeg", exif=exif)
     return content.getvalue()
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
 
 
 def button(panel, name):
@@ -180,7 +187,7 @@ def test_both_themes_read_well_in_a_narrow_place(lab, screenshots):
     for theme, light in (("JupyterLab Dark", False), ("JupyterLab Light", True)):
         lab.set_theme(theme)
         try:
-            page.wait_for_function(DARKEST, arg=light)
+            wait_until(lambda light=light: page.evaluate(DARKEST) == light)
             name = "light" if light else "dark"
             page.screenshot(path=screenshots / f"feature-maps-5-{name}.png")
         finally:
@@ -223,8 +230,10 @@ def test_what_goes_wrong_is_said_and_the_panel_stays_alive(lab, panel, screensho
     alert.filter(has_text=said).wait_for()
     panel.get_by_text("Prepare…").click()
     panel.get_by_text("Variable…").click()
-    page.screenshot(path=screenshots / "feature-maps-7-words.png")
     name = panel.get_by_placeholder("name of a variable")
+    name.wait_for()
+    lab.wait_for("panel.inputs.preparation.layout.display", "'flex'")
+    page.screenshot(path=screenshots / "feature-maps-7-words.png")
     name.fill("nothing")
     name.press("Enter")
     alert.filter(has_text="there is no variable 'nothing' in the notebook").wait_for()
