@@ -113,7 +113,7 @@ class Source:
         self._index = _checked_index(index)
         readings = [(part, self._reading(part)) for part in self.parts]
         self._readings = {part.key: reading for part, reading in readings}
-        self._batch = max(_batch(part.tensor, reading) for part, reading in readings)
+        self._batch = max(reading.batch(part.tensor.shape) for part, reading in readings)
         self._check(look)
 
     def _check(self, look: Look) -> None:
@@ -165,7 +165,7 @@ class Source:
 
     def place(self, part: Part, reading: Reading) -> int:
         """Which item of its batch is drawn of a tensor."""
-        count = _batch(part.tensor, reading)
+        count = reading.batch(part.tensor.shape)
         if -count <= self._index < count:
             return self._index % count
         # What the whole batch shares, such as a position embedding, has one item.
@@ -177,10 +177,6 @@ class Source:
 def has_no_values(tensor: torch.Tensor) -> bool:
     """Whether a tensor has a shape and no numbers: on the meta device, or fake."""
     return tensor.device.type == "meta" or hasattr(tensor, "fake_mode")
-
-
-def _batch(tensor: torch.Tensor, reading: Reading) -> int:
-    return tensor.shape[0] if reading.axes.startswith("N") else 1
 
 
 def _checked_index(index: Any) -> int:
