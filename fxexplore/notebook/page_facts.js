@@ -4,7 +4,14 @@
 const MOST_DENSE = 3;
 const QUIET = 250; // milliseconds without another change
 
-/** Save bytes as a file of the reader's. */
+let answered = ""; // the same message reaches every view of a panel
+
+/**
+ * Save bytes as a file of the reader's.
+ * @param {string} name
+ * @param {string} kind
+ * @param {DataView<ArrayBuffer>} bytes
+ */
 function save(name, kind, bytes) {
   const address = URL.createObjectURL(new Blob([bytes], { type: kind }));
   const link = document.createElement("a");
@@ -16,6 +23,7 @@ function save(name, kind, bytes) {
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
+/** @param {string} text */
 async function copied(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -25,6 +33,7 @@ async function copied(text) {
   }
 }
 
+/** @param {{model: any, el: HTMLElement}} context */
 function render({ model, el }) {
   const probe = document.createElement("span");
   probe.className = "fxx-ink";
@@ -39,7 +48,8 @@ function render({ model, el }) {
   }
   // A theme is a change of attributes, and then of style sheets, which take a while to load;
   // in between the page has colours that nobody chose.
-  let timer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
   const later = () => {
     clearTimeout(timer);
     timer = setTimeout(look, QUIET);
@@ -52,7 +62,13 @@ function render({ model, el }) {
   window.addEventListener("resize", later); // another screen, or the page was zoomed
   requestAnimationFrame(look);
 
+  /**
+   * @param {{type: string, id: string, name: string, kind: string, text: string}} message
+   * @param {DataView<ArrayBuffer>[]} buffers
+   */
   async function onMessage(message, buffers) {
+    if (message.id === answered) return;
+    answered = message.id;
     if (message.type === "save") save(message.name, message.kind, buffers[0]);
     if (message.type === "copy") {
       model.send({ type: "copied", done: await copied(message.text) });
