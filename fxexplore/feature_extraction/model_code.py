@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import linecache
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ _LIBRARY_FOLDERS = tuple(
 )
 
 
-@contextmanager
+@contextlib.contextmanager
 def errors_in_words(tracer: LeafModuleAwareTracer, root: nn.Module) -> Iterator[None]:
     """Say where in the model it was that a proxy could not stand in for a value."""
     try:
@@ -85,17 +84,21 @@ def _line_in_model(error: Exception) -> str | None:
     return f"{os.path.basename(found[0])}:{found[1]}" + (f" `{line}`" if line else "")
 
 
+_IS_LIBRARY: dict[str, bool] = {contextlib.__file__: True}
+
+
 def model_frame() -> FrameType | None:
     """The innermost frame that is neither torch's nor ours: the model's own code."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_library(frame.f_code.co_filename):
+    while frame is not None:  # flat, as this runs for every operation
+        file = frame.f_code.co_filename
+        is_library = _IS_LIBRARY.get(file)
+        if is_library is None:
+            is_library = _IS_LIBRARY[file] = file.startswith(_LIBRARY_FOLDERS)
+        if not is_library:
+            return frame
         frame = frame.f_back
-    return frame
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_library(file: str) -> bool:
-    return file.startswith(_LIBRARY_FOLDERS)
+    return None
 
 
 def source_line() -> tuple[str, int] | None:

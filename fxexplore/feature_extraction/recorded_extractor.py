@@ -13,19 +13,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from .following import (
-    Anatomy,
-    Call,
-    Follower,
-    plain_module,
-    stopping_allowed,
-    tensors_in,
-    uncompiled,
-    version,
-)
+from .following import Anatomy, Call, Follower, stopping_allowed
 from .recording import Recording, bound_arguments
 from .return_nodes import Names
+from .tensors import tensors_in, version
 from .tracers import all_paths
+from .wrappers import plain_module, uncompiled
 
 
 class Wanted(NamedTuple):

@@ -15,21 +15,15 @@ import torch
 from torch import nn
 
 from .flops import FlopCounter
-from .following import (
-    Anatomy,
-    Call,
-    Follower,
-    gate,
-    model_frame,
-    plain_module,
-    state_tensors,
-    tensors_in,
-    version,
-)
+from .following import Anatomy, Call, Follower
+from .gate import gate
 from .harmless import untouched
+from .model_code import model_frame
 from .naming import operation_name
+from .tensors import state_tensors, tensors_in, version
 from .tracers import LeafModuleAwareTracer, one_trace_at_a_time
 from .tracing import default_tracer_kwargs
+from .wrappers import plain_module
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,9 +12,10 @@ import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
-from .following import gate, plain_module
+from .gate import gate
 from .harmless import switch_mode, untouched
 from .tracers import LeafModuleAwareTracer, NodePathTracer, one_trace_at_a_time
+from .wrappers import plain_module
 
 
 def traced(

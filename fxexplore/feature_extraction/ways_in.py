@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.fx.proxy import TraceError
 
-from .following import gate
+from .gate import gate
 from .harmless import switch_mode, untouched
 from .recording import Recording, record
 from .tracers import NodePathTracer, one_trace_at_a_time

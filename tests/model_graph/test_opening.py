@@ -1,3 +1,4 @@
+import resource
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,29 @@ class TestExampleInputs:
     def test_something_else_is_refused(self):
         with pytest.raises(TypeError, match="int"):
             example_inputs_for(nn.ReLU(), 3)
+
+
+def test_a_language_model_of_70_billion_parameters_opens_without_memory():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        hidden_size=8192,
+        intermediate_size=28672,
+        num_hidden_layers=80,
+        num_attention_heads=64,
+        num_key_value_heads=8,
+        vocab_size=128_256,
+    )
+    with torch.device("meta"):
+        model = transformers.LlamaForCausalLM(config)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    graph = open_model(model)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 500_000, "kilobytes; the model would take 280 GB"
+    assert graph.parameters > 70e9
+    tokens = graph["input_ids"].shape[1]
+    assert graph["lm_head"].shape == (1, tokens, 128_256)
+    assert graph["lm_head"].flops == 2 * tokens * 8192 * 128_256
+    assert graph["model.layers.79"].shape == (1, tokens, 8192)
+    products = sum(p.numel() for p in model.parameters() if p.ndim == 2) - 8192 * 128_256
+    assert graph.flops > 2 * tokens * products  # and the attention on top
+    assert all(parameter.is_meta for parameter in model.parameters())

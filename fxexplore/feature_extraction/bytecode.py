@@ -1,0 +1,71 @@
+"""What the model's own code does with the call that runs at the moment."""
+
+from __future__ import annotations
+
+import bisect
+import dis
+import functools
+import sys
+from collections.abc import Iterator
+from types import CodeType, FrameType
+from typing import Any
+
+
+@functools.lru_cache(maxsize=2048)
+def _instructions(code: CodeType) -> tuple[list[int], list[dis.Instruction]]:
+    found = [i for i in dis.get_instructions(code) if i.opname not in ("EXTENDED_ARG", "CACHE")]
+    return [i.offset for i in found], found
+
+
+def is_operator(frame: FrameType) -> bool:
+    """Whether the model's code wrote ``a / b`` rather than ``a.div(b)``."""
+    offsets, instructions = _instructions(frame.f_code)
+    name = instructions[bisect.bisect_right(offsets, frame.f_lasti) - 1].opname
+    return name.startswith(("BINARY_", "INPLACE_"))
+
+
+def is_called_from(frame: FrameType) -> bool:
+    """Whether ``frame`` made the module call whose hook asks, with no module between."""
+    inner: FrameType | None = sys._getframe(2)
+    while inner is not None and inner is not frame:
+        if inner.f_code.co_name == "forward":
+            return False
+        inner = inner.f_back
+    return True
+
+
+def items_taken(frame: FrameType) -> Iterator[list[Any]]:
+    """The indices that the model's code takes out of the result of the present call.
+
+    ``a, b = f()`` takes 0 and 1; ``f()[2]`` takes 2; ``a, b = f()[-2:]`` takes the slice,
+    then 0 and 1 out of it.
+    """
+    offsets, instructions = _instructions(frame.f_code)
+    at = bisect.bisect_right(offsets, frame.f_lasti)
+    while at < len(instructions):
+        name = instructions[at].opname
+        if name == "UNPACK_SEQUENCE":
+            yield list(range(instructions[at].argval))
+            return
+        constants = []
+        while at < len(instructions) and instructions[at].opname in _CONSTANTS:
+            constants.append(instructions[at].argval)
+            at += 1
+        if not constants or at >= len(instructions):
+            return
+        last = instructions[at]
+        if last.opname == "BUILD_SLICE":
+            constants = [slice(*constants[-last.argval :])]
+            at += 1
+        elif last.opname == "BINARY_SLICE":
+            constants = [slice(*constants)]
+        if at >= len(instructions) or len(constants) != 1:
+            return
+        last = instructions[at]
+        if last.opname not in ("BINARY_SUBSCR", "BINARY_SLICE") and last.argrepr != "[]":
+            return
+        yield constants
+        at += 1
+
+
+_CONSTANTS = ("LOAD_CONST", "LOAD_SMALL_INT")
