@@ -154,7 +154,9 @@ class _Page:
             name if name == key else f"{name} → {key}" for name, key in self._ticked.items()
         )
         ticked = f"<div>return nodes: {html.escape(nodes)}</div>" if nodes else ""
-        return f"<div><b>{html.escape(graph.model)}</b> {_quiet(facts)}</div>{ticked}"
+        titles = _numbers(_padded("output", "params", "FLOPs"))
+        model = f"<b>{html.escape(graph.model)}</b> {_quiet(facts)}"
+        return f"<div>{model}</div>{ticked}<div>{titles}{_quiet('node')}</div>"
 
     def _lines(self, start: int, end: int) -> Iterator[str]:
         """What stands between two positions, each item with all that is inside it."""
@@ -241,13 +243,20 @@ def _columns(shape: tuple[int, ...] | None, parameters: int, flops: int | None) 
     """Output, parameters and FLOPs, padded: the font gives every character the same room."""
     size = "" if shape is None else shape_text(shape)
     count = short_count(parameters) if parameters else ""
-    return f"  {size:>14}  {count:>7}  {short_count(flops) if flops else '':>7}"
+    return _padded(size, count, short_count(flops) if flops else "")
+
+
+def _padded(output: str, parameters: str, flops: str) -> str:
+    return f"  {output:>14}  {parameters:>7}  {flops:>7}"
 
 
 def _text(name: str, note: str, columns: str, *, mark: str) -> str:
+    return f"{_numbers(columns)}{mark}<b>{html.escape(name)}</b> {_quiet(note)}"
+
+
+def _numbers(columns: str) -> str:
     # Floating to the right needs nothing that JupyterLab takes out of untrusted pages.
-    numbers = f'<span style="float:right;white-space:pre;opacity:.8">{html.escape(columns)}</span>'
-    return f"{numbers}{mark}<b>{html.escape(name)}</b> {_quiet(note)}"
+    return f'<span style="float:right;white-space:pre;opacity:.8">{html.escape(columns)}</span>'
 
 
 def _quiet(text: str) -> str:
