@@ -69,10 +69,8 @@ class Tree {
     this.list.setAttribute("aria-label", "Nodes of the model");
     this.list.setAttribute("aria-multiselectable", "true");
     this.space.setAttribute("role", "presentation");
-    const box = make("span", "fxx-search-box");
-    box.append(this.search, this.helpButton);
     const bar = make("div", "fxx-find");
-    bar.append(box, this.count, this.previous, this.next, this.tickHits, this.fold);
+    bar.append(this.search, this.helpButton, this.count, this.previous, this.next, this.tickHits, this.fold);
     const offline = make("div", "fxx-offline", "Not connected to a kernel: what is ticked here reaches no Python.");
     const foot = make("div", "fxx-foot");
     foot.append(this.where, this.said);
@@ -179,7 +177,9 @@ class Tree {
 
   /** @param {string[]} texts @param {number} least @param {number} most */
   widest(texts, least, most) {
-    const { font } = getComputedStyle(this.root); // "" until the tree is in the page
+    // `font` itself is empty in forced colours; both are empty until the tree is in the page.
+    const { fontSize, fontFamily } = getComputedStyle(this.root);
+    const font = `${fontSize} ${fontFamily}`;
     if (this.measured?.texts !== texts || this.measured.font !== font) {
       const longest = texts.reduce((a, b) => (b.length > a.length ? b : a), "");
       const pen = /** @type {CanvasRenderingContext2D} */ (make("canvas").getContext("2d"));

@@ -37,7 +37,7 @@ def _pack_texts(texts: Sequence[str], _: Any) -> dict[str, Any]:
     return {"words": list(places), "of": _int32(places[text] for text in texts)}
 
 
-def _pack_subset(names: Collection[str], tree: NodeTree, ordered: Sequence[str]) -> list[Any]:
+def _pack_subset(names: Collection[str], ordered: Sequence[str]) -> list[Any]:
     """Some of the ordered names as the wire has them.
 
     Few travel by name. Many travel as places in the order: where a stretch of names starts,
@@ -57,7 +57,7 @@ def _unpack_subset(value: list[Any], ordered: Sequence[str]) -> list[str]:
 
 
 def _texts(**tags: Any) -> Any:
-    # Without a trait for the elements: checking each of 100,000 would take longer than to make them.
+    # Without a trait for the elements: to check 100,000 would take longer than to make them.
     return traitlets.List().tag(sync=True, to_json=_pack_texts, **tags)
 
 
@@ -102,16 +102,16 @@ class NodeTree(anywidget.AnyWidget):
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
     """Names of the ticked nodes and modules, in the order of ticking."""
 
-    expanded = traitlets.List().tag(
+    expanded: traitlets.List[Any] = traitlets.List().tag(
         sync=True,
-        to_json=lambda names, tree: _pack_subset(names, tree, tree._modules),
+        to_json=lambda names, tree: _pack_subset(names, tree._modules),
         from_json=lambda value, tree: _unpack_subset(value, tree._modules),
     )
     """Paths of the modules that are unfolded."""
 
-    open_runs = traitlets.List().tag(
+    open_runs: traitlets.List[Any] = traitlets.List().tag(
         sync=True,
-        to_json=lambda names, tree: _pack_subset(names, tree, tree._run_names),
+        to_json=lambda names, tree: _pack_subset(names, tree._run_names),
         from_json=lambda value, tree: _unpack_subset(value, tree._run_names),
     )
     """The runs of siblings that are open, each by the name of its first sibling."""

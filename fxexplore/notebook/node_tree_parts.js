@@ -89,7 +89,8 @@ class ColumnMenu {
       const { id, title } = COLUMNS[n];
       const has = shown.includes(id);
       item.setAttribute("aria-checked", String(has));
-      item.textContent = `${has ? "✓" : "\u2003"} ${title}${has && !fitting.includes(id) ? " (no room)" : ""}`;
+      const room = has && !fitting.includes(id) ? " (no room)" : "";
+      item.replaceChildren(make("span", "fxx-check", has ? "✓" : ""), `${title}${room}`);
     });
   }
 

@@ -32,8 +32,11 @@ def test_every_row_is_reached_by_scrolling(lab, explorer, screenshots, request):
     explorer.get_by_role("button", name="Fold or unfold every module").click()  # folds
     explorer.get_by_role("button", name="Fold or unfold every module").click()  # unfolds
     rows = int(lab.python("len(explorer.graph.rows)"))
+    runs = int(
+        lab.python("__import__('fxexplore.views.runs').views.runs.runs(explorer.graph).__len__()")
+    )
     page.wait_for_function(
-        "n => document.querySelector('.fxx-space').style.height === `${22 * n}px`", arg=rows
+        "n => document.querySelector('.fxx-space').style.height === `${22 * n}px`", arg=rows + runs
     )
     seen = page.evaluate(
         """async () => {

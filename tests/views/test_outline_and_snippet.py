@@ -1,3 +1,4 @@
+from collections import defaultdict
 from html.parser import HTMLParser
 
 import torch
@@ -18,6 +19,7 @@ class Outline(HTMLParser):
     def __init__(self, page):
         super().__init__()
         self.open, self.elements, self.words = [], [], ""
+        self.texts = defaultdict(list)
         self.feed(page)
         assert self.open == []
 
@@ -30,6 +32,8 @@ class Outline(HTMLParser):
 
     def handle_data(self, data):
         self.words += data
+        if "white-space:pre" in self.elements[-1][1].get("style", ""):
+            self.texts["white-space:pre"].append(data)
 
 
 def test_the_text_has_a_line_per_row_and_says_what_is_folded():
@@ -48,6 +52,48 @@ def test_the_page_folds_without_a_script():
     assert sum("open" in attrs for attrs in details) == 1
     assert page.words.count("☑") == 1
     assert {tag for tag, _ in page.elements} == {"div", "b", "span", "details", "summary"}
+
+
+def twelve_blocks():
+    blocks = [nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(12)]
+    return open_model(nn.Sequential(nn.Linear(4, 4), nn.Sequential(*blocks)), torch.ones(2, 4))
+
+
+def test_the_page_folds_siblings_with_the_same_structure():
+    page = Outline(to_html(twelve_blocks()))
+    assert "0 … 11 12 × Sequential, same structure" in page.words
+    assert page.words.count("ReLU") == 1  # in the first of them
+    ticked = Outline(to_html(twelve_blocks(), return_nodes={"1.7.1": "a"}))
+    assert ticked.words.count("ReLU") == 2
+    assert "▣ 0 … 11" in ticked.words
+
+
+def test_numbers_stand_in_columns():
+    page = Outline(to_html(open_model(torchvision.models.resnet18(weights=None))))
+    numbers = [attrs for tag, attrs in page.elements if "white-space:pre" in attrs.get("style", "")]
+    assert len(numbers) == len(page.texts["white-space:pre"])
+    assert len({len(text) for text in page.texts["white-space:pre"]}) == 1
+
+
+def test_a_huge_page_leaves_out_the_deepest_and_says_so():
+    graph = open_model(torchvision.models.resnet50(weights=None))
+    page = to_html(graph, limit=40)
+    assert len(page) < 40 * 400
+    assert "rows inside are left out" in page
+    assert "layer4" in page
+    flat = open_model(nn.Sequential(*[nn.Linear(4, 4 + n % 2) for n in range(0)], nn.ReLU()))
+    assert "left out" not in to_html(flat)
+    many = ModelGraph("M", tuple(Node(f"n{i}", "operation", "add") for i in range(99)), ())
+    assert "… and 59 more lines" in to_html(many, limit=40)
+
+
+def test_the_page_has_only_what_jupyterlab_lets_through():
+    graph = open_model(torchvision.models.resnet18(weights=None))
+    styles = {attrs["style"] for _, attrs in Outline(to_html(graph)).elements if "style" in attrs}
+    properties = {rule.split(":")[0] for style in styles for rule in style.split(";")}
+    assert properties <= {
+        "font", "max-width", "margin-left", "opacity", "float", "white-space", "font-style",
+    }  # fmt: skip
 
 
 @given(st.text(min_size=1), st.text())
