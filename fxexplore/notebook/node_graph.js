@@ -216,6 +216,7 @@ class Diagram {
     stage.append(this.pane, this.buildTools(), waiting, this.hint, this.card);
     this.root.append(stage, offline, this.message, this.legend);
     this.menu = new Menu(this.root);
+    el.classList.add("fxx-diagram-host");
     el.append(this.root);
     this.listen();
   }
@@ -241,6 +242,7 @@ class Diagram {
     const on = (name, handler, options) => this.pane.addEventListener(name, handler.bind(this), options);
     on("wheel", this.onWheel, { passive: false });
     on("pointerdown", this.onPress);
+    on("mousedown", (event) => event.preventDefault()); // a drag gives nothing the focus
     on("pointerover", this.onOver);
     on("pointerleave", () => this.point(undefined));
     on("click", this.onClick);
@@ -548,6 +550,11 @@ class Diagram {
     return box.kind === "folded";
   }
 
+  /** What was asked for counts, also where no picture came of it. */
+  isUnfolded(box) {
+    return this.model.get("expanded").includes(box.name);
+  }
+
   isOffline() {
     return Boolean(this.root.closest(".jupyter-widgets-disconnected"));
   }
@@ -589,9 +596,8 @@ class Diagram {
     if (!this.canFold(box)) return;
     if (this.isOffline()) return this.tell("Not connected to a kernel: run the cell again to fold and unfold");
     const expanded = this.model.get("expanded");
-    const isOpen = this.picture.isCluster(box);
     this.toggled = box.name;
-    this.set({ expanded: isOpen ? expanded.filter((other) => other !== box.name) : [...expanded, box.name] });
+    this.set({ expanded: this.isUnfolded(box) ? expanded.filter((other) => other !== box.name) : [...expanded, box.name] });
   }
 
   toggleTick(box) {
@@ -677,7 +683,7 @@ class Diagram {
     const isTicked = this.model.get("selected").includes(box.name);
     /** @type {[string, () => void][]} */
     const entries = [];
-    if (this.canFold(box)) entries.push([this.picture.isCluster(box) ? "Fold" : "Unfold", () => this.toggleFold(box)]);
+    if (this.canFold(box)) entries.push([this.isUnfolded(box) ? "Fold" : "Unfold", () => this.toggleFold(box)]);
     if (box.canTick) entries.push([isTicked ? "Untick" : "Tick", () => this.toggleTick(box)]);
     entries.push(["Centre", () => this.centre(box)]);
     if (box.name) entries.push(["Copy name", () => this.copy(box.name)]);
@@ -707,8 +713,8 @@ class Diagram {
   standalone() {
     const { svg, width, height } = this.picture;
     const copy = /** @type {SVGSVGElement} */ (svg.cloneNode(true));
-    const sources = svg.querySelectorAll("*");
-    copy.querySelectorAll("*").forEach((part, i) => {
+    const sources = [svg, ...svg.querySelectorAll("*")];
+    [copy, ...copy.querySelectorAll("*")].forEach((part, i) => {
       const style = getComputedStyle(sources[i]);
       for (const name of INLINED) part.setAttribute(name, plainColour(style.getPropertyValue(name)));
       for (const name of [...part.getAttributeNames()].filter((n) => /^(aria-|data-|role|tabindex)/.test(n))) part.removeAttribute(name);

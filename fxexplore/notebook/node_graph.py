@@ -22,8 +22,8 @@ from fxexplore.views.numbers import shape_text, short_count
 from fxexplore.views.outline import description
 
 _HERE = pathlib.Path(__file__).parent
-_SECONDS = 0.8  # for each of two tries: an answer within two, whatever is unfolded
-_QUICK = 800  # boxes from which Graphviz is asked for haste at once
+_SECONDS = 1.6  # an answer within two, whatever is unfolded
+_MANY = 800  # boxes from which Graphviz is asked for haste at once
 _PATIENCE = 60.0  # for a worker that has to start on a machine with no time
 _MOST_BOXES = 2_000  # more of them, and the page stutters
 _NOISE = re.compile(r"<!--.*?-->\n?|<title>.*?</title>\n?", re.DOTALL)
@@ -184,7 +184,8 @@ class NodeGraph(anywidget.AnyWidget):
             self._regret(f"the picture would have {len(drawing.boxes):,} boxes", drawing)
             return
         self._drawing = drawing
-        self._asked = layout.submit(_sources(drawing), time_limit=_SECONDS)
+        tries = 1 if len(drawing.boxes) > _MANY else 2
+        self._asked = layout.submit(_sources(drawing, tries), time_limit=_SECONDS / tries)
         self.busy = True
         try:
             loop = asyncio.get_running_loop()
@@ -237,10 +238,12 @@ class NodeGraph(anywidget.AnyWidget):
             self.send({"pong": True})
 
 
-def _sources(drawing: Drawing) -> Iterator[str]:
+def _sources(drawing: Drawing, tries: int) -> Iterator[str]:
     """The picture, and a plainer one for when it takes too long."""
-    yield draw(drawing, quick=len(drawing.boxes) > _QUICK).source
-    yield draw(_simplest(drawing), quick=True, straight=True).source
+    if tries > 1:
+        yield draw(drawing).source
+        drawing = _simplest(drawing)
+    yield draw(drawing, quick=True, straight=tries > 1).source
 
 
 def _simplest(drawing: Drawing) -> Drawing:

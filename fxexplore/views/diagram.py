@@ -19,7 +19,7 @@ __all__ = ["OPENING_BOXES", "kind_of", "opening_fold", "to_dot"]
 
 OPENING_BOXES = 60
 
-_MOST_LABELS = 750  # more of them, and room for labels costs Graphviz seconds
+_MOST_LABELS = 400  # more of them, and room for labels costs Graphviz seconds
 _INK, _QUIET, _TICKED = "#1f2328", "#596070", "#0b63c9"
 _TEXT = {"fontname": "sans-serif", "fontsize": "11", "fontcolor": _INK}
 _GRAPH = _TEXT | {
@@ -222,6 +222,6 @@ def _label_of(link: Link) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text for an HTML label, in which Graphviz still replaces codes such as ``\\N``."""
+    """Text for an HTML label; a blank of no width keeps Graphviz from replacing ``\\N``."""
     legal = _NOT_IN_XML.sub("\ufffd", text).replace("\n", "⏎")
-    return html.escape(legal).replace("\\", "&#92;")
+    return html.escape(legal).replace("\\", "\\\u200b")

@@ -7,6 +7,7 @@ dense picture leaves them out; :attr:`Drawing.left_out` still knows them.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import enum
 from collections import Counter, defaultdict
@@ -21,6 +22,7 @@ Pair = tuple[int, int]
 
 # Edges that longer paths imply are drawn while they pass by no more boxes than this in all.
 _BYPASSED = 60
+_NEARLY = 0.9
 
 
 class Edges(enum.Enum):
@@ -98,10 +100,12 @@ class Drawing:
             most: how many modules to name.
         """
         rows = self.graph.rows
-        counts = [(row, sum(row < box < rows[row].end for box in self.boxes)) for row in
-                  sorted(self.clusters)]  # fmt: skip
+        counts = [
+            (row, bisect.bisect_left(self.boxes, rows[row].end) - bisect.bisect(self.boxes, row))
+            for row in sorted(self.clusters)
+        ]
         whole = len(self.boxes)
-        counts.sort(key=lambda pair: (pair[1] > 0.9 * whole, -pair[1]))
+        counts.sort(key=lambda pair: (pair[1] > _NEARLY * whole, -pair[1]))
         return [(rows[row].name, count) for row, count in counts[:most]]
 
 

@@ -92,7 +92,7 @@ def drawn_alone(name, cls="M"):
 
 def as_drawn(text):
     """What a browser shows of a text: runs of blanks are one, and some characters have a sign."""
-    signs = {"\x00": "\ufffd", "\ud800": "\ufffd", "\n": "⏎"}
+    signs = {"\u200b": "", "\x00": "\ufffd", "\ud800": "\ufffd", "\n": "⏎"}
     return re.sub(r"\s+", " ", "".join(signs.get(c, c) for c in text)).strip()
 
 
