@@ -312,6 +312,7 @@ def put(
         value: the tensor.
         lines: the code that makes it as ``x``.
     """
+    lines = (*lines, *_moved(model, value))
     value = as_model_has_it(model, value)
     args, kwargs = list(base.args), dict(base.kwargs)
     first, *rest = place.keys
@@ -333,16 +334,16 @@ def put(
         base,
         args=tuple(args),
         kwargs=kwargs,
-        lines=(*others, *lines, *moved(model)),
+        lines=(*others, *lines),
         call=named,
         place=place._replace(shape=tuple(value.shape)) if place.kind == "picture" else picture,
     )
 
 
-def moved(model: nn.Module) -> tuple[str, ...]:
-    """The line that a model needs that is not on the CPU in float32."""
-    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if parameter is None or (parameter.device.type, parameter.dtype) == ("cpu", torch.float32):
+def _moved(model: nn.Module, value: torch.Tensor) -> tuple[str, ...]:
+    """The line that brings a tensor to where the model is, and to its dtype."""
+    there = as_model_has_it(model, value)
+    if (there.device, there.dtype) == (value.device, value.dtype):
         return ()
     return (
         "from fxexplore.model_graph.samples import as_model_has_it",

@@ -11,6 +11,7 @@ import ipywidgets as widgets
 import traitlets
 from torch import nn
 
+from fxexplore.feature_extraction.following import tensors_in
 from fxexplore.model_graph import ModelGraph
 from fxexplore.views.feature_maps import plot_comparison, plot_feature_maps
 from fxexplore.views.snippet import figure_to_python
@@ -23,7 +24,6 @@ from .map_controls import MapControls
 from .map_pictures import Look, file_of
 from .problems import problem_html
 from .running import (
-    Progress,
     RandomState,
     Runner,
     Stop,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MEGABYTE = 1_000_000
+_OF_TOKENS = 3  # dimensions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,6 +252,7 @@ class FeatureMapsPanel(widgets.VBox):
         self._runner.stop()
         self._held.clear()
         self._first = self._last = None
+        self.return_nodes = {}
         self.cards.close()
         for widget in self.children:
             widget.close()
@@ -278,7 +280,6 @@ class FeatureMapsPanel(widgets.VBox):
         """What the button does: run beside the loop, if there is one and the model allows it."""
         if self._runner.busy:
             self._runner.ask_to_stop()
-            self.controls.say("stopping at the next module…")
             return
         self.controls.complain("")
         loop = running_loop()
@@ -311,12 +312,9 @@ class FeatureMapsPanel(widgets.VBox):
                 twin, job.inputs.args, job.inputs.kwargs, training=job.training, progress=progress
             ),
             loop=loop,
-            on_progress=self._show_progress,
+            on_progress=self.controls.show_progress,
             on_end=ended,
         )
-
-    def _show_progress(self, progress: Progress) -> None:
-        self.controls.show_progress(progress.calls, progress.total, progress.at)
 
     def _finished(self, job: Job, values: Mapping[str, Any]) -> None:
         self.controls.complain("")
@@ -402,6 +400,7 @@ class FeatureMapsPanel(widgets.VBox):
         self.controls.show_values(features, self.look)
         self.controls.show_kept(self._held.bytes, self._first[0].label if self._first else None)
         self.controls.say(self._words())
+        self.cards.wide = self.comparing and self._first is not None
         self.cards.show(
             {key: self._plot_of(key) for key in features},
             {key: self._signature(name) for name, key in self.return_nodes.items()},
@@ -457,9 +456,14 @@ class FeatureMapsPanel(widgets.VBox):
     def _options(self) -> dict[str, Any]:
         assert self._last is not None  # features are there
         options = self.look.options() | self._context()
-        if self.look.wants_picture:
-            options["image"] = self._last.inputs.picture(self.look.index)
-        return options
+        picture = self._last.inputs.picture(self.look.index) if self._draws_picture else None
+        return options if picture is None else options | {"image": picture}
+
+    @property
+    def _draws_picture(self) -> bool:
+        """Whether the input picture is drawn, or tells the grid of tokens."""
+        tensors = tensors_in(list(self.features.values()))
+        return self.look.wants_picture or any(tensor.ndim == _OF_TOKENS for tensor in tensors)
 
     def _context(self) -> dict[str, Any]:
         assert self._last is not None
@@ -491,7 +495,7 @@ class FeatureMapsPanel(widgets.VBox):
 
     def _code(self, job: Job) -> str:
         look = self.look
-        picture = job.inputs.picture_code(look.index) if look.wants_picture else None
+        picture = job.inputs.picture_code(look.index) if self._draws_picture else None
         first = self._first[0] if self._first and self.comparing else None
         return figure_to_python(
             {name: key for name, key in self.return_nodes.items() if key in self.features},

@@ -121,7 +121,7 @@ class InputChooser(widgets.VBox):
         kinds = {place.kind for place in places_in(self._base)}
         if "tokens" in kinds and (isinstance(value, str) or _are_ids(value)):
             self.use_text(value if isinstance(value, str) else [int(i) for i in value])
-        elif isinstance(value, Picture) or is_picture_like(value):
+        elif isinstance(value, Picture) or is_picture_like(value, maybe="picture" in kinds):
             self.use_picture(value, name, f"read_picture({name}, {name!r})")
         else:
             self._take(variable_choice(self._model, self._base, name, value))
@@ -211,6 +211,7 @@ class InputChooser(widgets.VBox):
             accept=".png,.jpg,.jpeg,.webp", layout=_small(), disabled=not takes_picture,
             tooltip="A picture: PNG, JPEG or WebP",
         )  # fmt: skip
+        self.upload.add_class("fxx-upload")
         self.variable = widgets.ToggleButton(
             description="Variable…", layout=_small(), tooltip="A variable of the notebook"
         )
@@ -357,7 +358,8 @@ class InputChooser(widgets.VBox):
             return
         facts = [chosen.shapes, *chosen.notes]
         prepared = chosen.prepared_by.words if chosen.prepared_by else ""
-        source = chosen.source if chosen.name != chosen.source else ""
+        source = chosen.source if chosen.name else chosen.source.partition(" (")[2].rstrip(")")
+        source = "" if source == chosen.name else source
         second = " · ".join(filter(None, [source, prepared]))
         first = chosen.name or chosen.source.partition(" (")[0]
         self.words.value = (

@@ -68,6 +68,15 @@ class MapCards:
         self.page.on_msg(lambda _, content, __: self.on_copied(bool(content.get("done"))))
 
     @property
+    def wide(self) -> bool:
+        """Whether each picture takes the whole width."""
+        return "fxx-wide" in self.pictures._dom_classes
+
+    @wide.setter
+    def wide(self, wide: bool) -> None:
+        (self.pictures.add_class if wide else self.pictures.remove_class)("fxx-wide")
+
+    @property
     def at(self) -> tuple[str, int] | None:
         """Key and channel of what is enlarged."""
         return self._at

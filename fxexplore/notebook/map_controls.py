@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ import traitlets
 from fxexplore.feature_extraction.following import tensors_in
 
 from .map_pictures import Look
+from .running import Progress
 
 _VIEWS = [
     ("channels", "channels"),
@@ -25,6 +27,7 @@ _SORTS = ["index", "energy", "variance", "sparsity"]
 _SCALES = [("each channel", "channel"), ("shared", "shared")]
 _MOST_CHANNELS = 4096
 _MEGABYTE = 1_000_000
+_NEAR = 0.01
 _WIDE = 4  # dimensions of attention maps and of batches of maps
 
 
@@ -46,6 +49,7 @@ class MapControls(traitlets.HasTraits):
 
     def __init__(self) -> None:
         super().__init__()
+        self._filling = False
         self.run = _button("Run", "Run the model as far as the ticked nodes need", "primary")
         self._make_looks()
         self._make_actions()
@@ -129,12 +133,16 @@ class MapControls(traitlets.HasTraits):
         """Say whether the code is on the clipboard."""
         self.say("copied" if done else "this page may not copy; the code is below")
 
-    def show_progress(self, calls: int, total: int, at: str) -> None:
+    def show_progress(self, progress: Progress) -> None:
         """Show how far a run is."""
+        calls, total = progress.calls, progress.total
         self._bar.layout.display = "flex"
         self._bar.max = max(total, calls, 1)
         self._bar.value = calls
-        self.say(f"{at} · {calls} of {total} leaf modules" if at else "running…")
+        if progress.stop.is_set():
+            self.say("stopping at the next module…")
+        else:
+            self.say(f"{progress.at} · {calls} of {total} leaf modules" if calls else "running…")
 
     def show_values(self, features: Mapping[str, Any], look: Look) -> None:
         """Fit the controls to what there is to look at.
@@ -150,13 +158,14 @@ class MapControls(traitlets.HasTraits):
         _show(self._items, batch > 1)
         _show(self._queries, any(_is_attention(t) for t in tensors) or look.query is not None)
         self._of.value = f'<span class="fxx-quiet">of {most}</span>' if most else ""
-        for button in (self.save_png, self.save_svg, self.copy, self.keep):
-            button.disabled = not features and button is not self.keep
+        for button in (self.save_png, self.save_svg, self.copy):
+            button.disabled = not features
 
     def show_kept(self, held: int, label: str | None) -> None:
         """Show how much is held, and the run that is kept to compare with."""
         self._kept.value = f'<span class="fxx-quiet">{held / _MEGABYTE:.1f} of</span>'
         self.compare.disabled = label is None
+        self.keep.disabled = label is None and not held
         self.compare.description = "Compare" if label is None else f"Compare with {_short(label)}"
         self.keep.description = "Keep run" if label is None else "Forget it"
 
@@ -167,28 +176,31 @@ class MapControls(traitlets.HasTraits):
         self._bar.layout.display = "none"
         self._bar.value = 0
 
-    def _on_control(self, _: dict[str, Any]) -> None:
-        text = self.query.value.strip()
-        self.look = Look(
-            self.view.value,
-            self.count.value,
-            self.sort.value,
-            self.scale.value,
-            self.item.value,
-            int(text) if text.isascii() and text.isdigit() else None,
-        )
+    def _on_control(self, change: dict[str, Any]) -> None:
+        """Change the one thing that this control is for."""
+        fields = {
+            self.view: "view", self.count: "channels", self.sort: "sort", self.scale: "scale",
+            self.item: "index", self.query: "query",
+        }  # fmt: skip
+        field, value = fields[change["owner"]], change["new"]
+        if field == "query":
+            value = int(value) if value.strip().isdecimal() else None
+        if not self._filling:
+            self.look = dataclasses.replace(self.look, **{field: value})
 
     @traitlets.observe("look")
     def _on_look(self, change: dict[str, Any]) -> None:
         look: Look = change["new"]
-        self.item.max = max(self.item.max, look.index)
-        with self.hold_trait_notifications():
-            self.view.value = look.view
-            self.count.value = look.channels
-            self.sort.value = look.sort
-            self.scale.value = look.scale
+        self._filling = True
+        try:
+            self.view.value, self.sort.value, self.scale.value = look.view, look.sort, look.scale
+            if isinstance(look.channels, int):
+                self.count.value = look.channels
+            self.item.max = max(self.item.max, look.index)
             self.item.value = look.index
             self.query.value = "" if look.query is None else str(look.query)
+        finally:
+            self._filling = False
 
 
 def _channels(tensor: torch.Tensor) -> int:
@@ -201,7 +213,13 @@ def _channels(tensor: torch.Tensor) -> int:
 
 
 def _is_attention(tensor: torch.Tensor) -> bool:
-    return tensor.ndim == _WIDE and tensor.shape[-1] == tensor.shape[-2] > 1
+    """Whether the rows of square maps sum to one, as those of attention do."""
+    if tensor.ndim != _WIDE or not tensor.shape[-1] == tensor.shape[-2] > 1:
+        return False
+    if tensor.device.type == "meta" or not tensor.is_floating_point() or not tensor.numel():
+        return False
+    sums = tensor[0, 0].float().sum(dim=-1)
+    return bool(((sums - 1).abs() < _NEAR).all())
 
 
 def _short(label: str) -> str:

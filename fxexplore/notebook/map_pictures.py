@@ -30,7 +30,7 @@ class Look:
     """
 
     view: str = "channels"
-    channels: int = 24
+    channels: int | tuple[int, ...] = 24
     sort: str = "index"
     scale: str = "channel"
     index: int = 0

@@ -202,13 +202,18 @@ def value_named(name: str, namespace: Mapping[str, Any]) -> Any:
     return value
 
 
-def is_picture_like(value: Any) -> bool:
-    """Whether a variable is a picture to prepare, rather than what a model takes."""
+def is_picture_like(value: Any, *, maybe: bool = True) -> bool:
+    """Whether a variable is a picture to prepare, rather than what a model takes.
+
+    Args:
+        value: the variable.
+        maybe: whether the model takes pictures, so that bare numbers may be one too.
+    """
     from PIL import Image
 
     if isinstance(value, (str, os.PathLike, bytes, Image.Image)):
         return True
-    if not (isinstance(value, torch.Tensor) or hasattr(value, "__array_interface__")):
+    if not maybe or not (isinstance(value, torch.Tensor) or hasattr(value, "__array_interface__")):
         return False
     tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
     if tensor.ndim not in (2, 3) or tensor.is_complex() or not tensor.numel():

@@ -175,6 +175,7 @@ class Picture {
       const { x, y, width, height } = shape.getBBox();
       Object.assign(box, { x: x + e, y: y + f, width, height });
     }
+    this.isMeasured = [...this.boxes.values()].some((box) => box.width > 0);
     // In order of execution; what the model returns comes last.
     const row = (box) => (box.id === "output" ? Infinity : Number(box.id.slice(3)));
     this.order = [...this.boxes.values()].sort((a, b) => row(a) - row(b));
@@ -251,8 +252,18 @@ class Diagram {
     on("keydown", this.onKey);
     on("focusin", this.onFocus);
     on("focusout", () => this.point(undefined));
-    this.resize = new ResizeObserver(() => !this.moved && this.fit(false));
+    this.resize = new ResizeObserver(() => this.onResize());
     this.resize.observe(this.pane);
+  }
+
+  /** A picture that came before the pane was in the page, or behind another tab, has no measures yet. */
+  onResize() {
+    if (this.picture && !this.picture.isMeasured && this.pane.clientWidth) {
+      this.picture.measure();
+      this.moved = false;
+      this.mark();
+    }
+    if (!this.moved) this.fit(false);
   }
 
   /** @param {Record<string, any>} traits */
@@ -278,7 +289,7 @@ class Diagram {
     this.mark();
     this.showLegend();
     const from = { ...this.view };
-    if (anchor && this.keepPlace(anchor)) this.settle(last, from);
+    if (last?.isMeasured && anchor && this.keepPlace(anchor)) this.settle(last, from);
     else if (!this.moved) this.fit(false);
     if (hadFocus) this.focusOn(this.current());
   }

@@ -8,12 +8,10 @@ token is what is concatenated before the grid.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import re
-from collections.abc import Mapping
 
-from fxexplore.model_graph.graph import ModelGraph, Module, Node
+from fxexplore.model_graph.graph import ModelGraph, Node
 
 from .tensor_axes import Reading
 
@@ -187,7 +185,7 @@ class GraphAxes:
         if sum(lengths) != shape[axis]:
             return Reading(reading.axes)
         place = next(i for i, n in enumerate(tensors) if self._known.get(n.name) is main)
-        words = [_count(lengths[i], self._origin(tensors[i])) for i in range(place)]
+        words = [self._words(tensors[i], lengths[i]) for i in range(place)]
         if reading.prefix_words:
             words.append(reading.prefix_words)
         return dataclasses.replace(
@@ -196,6 +194,12 @@ class GraphAxes:
             suffix=reading.suffix + sum(lengths[place + 1 :]),
             prefix_words=" + ".join(words) if all(words) else "",
         )
+
+    def _words(self, node: Node, count: int) -> str:
+        known = self._known.get(node.name)
+        if known is not None and known.reading.prefix_words:
+            return known.reading.prefix_words
+        return _count(count, self._origin(node))
 
     def _origin(self, node: Node) -> str:
         """The name of the parameter that a value is made of alone, such as ``cls_token``."""
@@ -358,7 +362,7 @@ def _reshaped(source: Known, shape: tuple[int, ...]) -> Reading | None:
         candidates = {"NCHW": (n * t, c, h, w)}
     for axes, size in candidates.items():
         if len(axes) == len(size) and size == shape:
-            keeps = "L" in axes and not (reading.prefix or reading.suffix) or "L" in reading.axes
+            keeps = ("L" in axes and not (reading.prefix or reading.suffix)) or "L" in reading.axes
             return dataclasses.replace(
                 reading, axes=axes, grid=grid if keeps and "L" in axes else ()
             )
@@ -384,4 +388,5 @@ def _resized(source: Known, shape: tuple[int, ...]) -> Reading | None:
     places = math.prod(reading.grid)
     if now == places + reading.suffix:
         return dataclasses.replace(reading, prefix=0, prefix_words="")
-    return Reading(reading.axes)
+    # The special tokens alone have no grid.
+    return Reading(reading.axes, prefix_words=reading.prefix_words if now == reading.prefix else "")

@@ -11,7 +11,7 @@ import torch
 
 from .axes_in_graph import GraphAxes
 from .input_picture import picture_of
-from .map_bodies import Body, Curve, ImageGrid, Words
+from .map_bodies import Body, Colours, Curve, HeatMap, ImageGrid, Words
 from .map_looks import Look, Query, drawn
 from .map_panels import Panel, draw_into, figure_of, panel_at
 from .map_statistics import facts, form, item_facts
@@ -421,9 +421,11 @@ class _Source:
         known = item_facts(part.tensor, item, self._place(part, item.reading))
         if enlarged is not None:
             body, title, known = _enlarged(item, part.key, enlarged, look)
-            return Panel(part.key, body, title, [*form(part.tensor)[1:], *known], _notes(item))
+            notes = _notes(item) + _colour_note(body, known)
+            return Panel(part.key, body, title, [*form(part.tensor)[1:], *known], notes)
         result = drawn([item], look, part.key)
-        return Panel(part.key, result.bodies[0], part.key, known, _notes(item, result.notes))
+        notes = _notes(item, result.notes) + _colour_note(result.bodies[0], known)
+        return Panel(part.key, result.bodies[0], part.key, known, notes)
 
 
 def _has_no_values(tensor: torch.Tensor) -> bool:
@@ -441,12 +443,16 @@ def _checked_index(index: Any) -> int:
         raise ValueError(f"index is {index!r}; give the number of an item of the batch") from None
 
 
+def _colour_note(body: Body, known: Sequence[str]) -> list[str]:
+    strange = [fact.split()[1] for fact in known if fact.endswith((" NaN", " Inf"))]
+    is_image = isinstance(body, (ImageGrid, HeatMap, Colours))
+    return [f"{' and '.join(strange)} in {NOT_FINITE_COLOUR}"] if strange and is_image else []
+
+
 def _notes(item: Item, more: Sequence[str] = ()) -> list[str]:
     reading = item.reading
     notes = [reading.equation() if item.kind != "sequence" else "", reading.guess, *item.notes]
     notes += more
-    if not item.values.isfinite().all():
-        notes.append(f"NaN and Inf in {NOT_FINITE_COLOUR}")
     return [note for note in notes if note]
 
 
@@ -479,8 +485,6 @@ def _enlarged(item: Item, key: str, channel: int, look: Look) -> tuple[Body, str
 
 
 def _input_body(picture: torch.Tensor) -> Body:
-    from .map_bodies import Colours
-
     return Colours(picture, most=8)
 
 

@@ -62,7 +62,7 @@ def _as_tensor(image: Any) -> torch.Tensor:
             f"image is a {type(image).__name__}; give a tensor of 3×H×W, an array of H×W×3, or "
             f"a PIL image"
         )
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return torch.from_numpy(array.copy())  # somebody else's memory may be read-only
 
 
 def _in_unit_range(values: torch.Tensor, *, is_bytes: bool) -> torch.Tensor:

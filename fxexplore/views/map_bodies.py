@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from .map_style import NOT_FINITE_COLOUR, Style, shortened, text_width
+from .numbers import short_count
 from .ways_to_look import Limits, Tiles, scaled
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _MOST_LABELS = 40
 _BINS = 50
 _TOP = 10
 _LARGEST = 1e300
+_NARROW = 3.0  # inches, below which axes have fewer numbers
 
 
 class Pads(NamedTuple):
@@ -85,8 +87,8 @@ class ImageGrid(Body):
     numbered: bool = True
 
     def pads(self, style: Style) -> Pads:
-        left = _label_width(self.labels, style)
-        return Pads(left=left, right=_BAR, bottom=left if self.labels else 0.06)
+        room = _label_width(self.labels, style) if self.tiles.count == 1 else 0.0
+        return Pads(left=room, right=_BAR, bottom=max(room, 0.06))
 
     def size(self, width: float) -> tuple[float, float]:
         rows, columns = self.tiles.pixels.shape
@@ -276,12 +278,14 @@ class Curve(Body):
         names: of the curves; empty for a single one.
         labels: names of the positions.
         across: what the positions are called.
+        span: all values that its scale reaches over, to compare with.
     """
 
     values: torch.Tensor
     names: Sequence[str] = ()
     labels: Sequence[str] = ()
     across: str = "position"
+    span: Sequence[torch.Tensor] = ()
 
     def pads(self, style: Style) -> Pads:
         return Pads(0.55, 0.1, max(0.42, _label_width(self.labels, style)))
@@ -296,6 +300,7 @@ class Curve(Body):
             axes.legend(fontsize=style.small, frameon=False)
         axes.tick_params(labelsize=style.small * 0.9)
         axes.margins(x=0.01)
+        _reach(self.span, axes.set_ylim)
         if self.labels:
             _name_axis(axes, "x", self.labels, style)
         else:
@@ -310,10 +315,12 @@ class Bars(Body):
     Attributes:
         values: the values.
         channels: the number of the channel of each.
+        span: all values that its scale reaches over, to compare with.
     """
 
     values: torch.Tensor
     channels: Sequence[int]
+    span: Sequence[torch.Tensor] = ()
 
     def order(self) -> list[int]:
         """Positions of the values from the highest to the lowest, what is not finite last."""
@@ -341,10 +348,10 @@ class Bars(Body):
         top.set_yticks(range(len(shown)), [str(self.channels[i]) for i in shown])
         top.invert_yaxis()
         top.tick_params(labelsize=style.small * 0.8)
-        words = f"top {len(shown)}" if len(shown) < len(order) else "value"
+        words = f"top {len(shown)} channels" if len(shown) < len(order) else "all channels"
         top.set_xlabel(words, fontsize=style.small, labelpad=2)
-        top.set_ylabel("channel", fontsize=style.small, labelpad=2)
-        top.locator_params(axis="x", nbins=4)
+        top.locator_params(axis="x", nbins=3)
+        _reach(self.span, curve.set_ylim, top.set_xlim)
 
 
 @dataclasses.dataclass
@@ -390,8 +397,8 @@ class Histogram(Body):
         if self.names:
             axes.legend(fontsize=style.small, frameon=False)
         axes.tick_params(labelsize=style.small * 0.9)
-        axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
-        axes.yaxis.get_offset_text().set_fontsize(style.small * 0.8)
+        axes.yaxis.set_major_formatter(lambda count, _: short_count(count))
+        _whole_numbers(axes.yaxis)
         axes.margins(x=0)
 
 
@@ -427,15 +434,28 @@ def _bounded(values: torch.Tensor) -> torch.Tensor:
 
 
 def _inches(axes: Axes) -> tuple[float, float]:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     box = axes.get_position(original=True)
-    width, height = axes.get_figure(root=True).get_size_inches()
-    return box.width * width, box.height * height
+    width, height = figure.get_size_inches()
+    return float(box.width * width), float(box.height * height)
 
 
 def _whole_numbers(axis: Any) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    ticks = 8 if _inches(axis.axes)[0] > _NARROW else 4
+    axis.set_major_locator(MaxNLocator(integer=True, nbins=ticks, min_n_ticks=1))
+
+
+def _reach(values: Sequence[torch.Tensor], *setters: Callable[..., Any]) -> None:
+    """Let axes reach over all of several sets of values, and zero."""
+    if values:
+        joined = torch.cat([_bounded(v[v.isfinite()]).flatten() for v in values])
+        low, high = min(joined.amin().item(), 0), max(joined.amax().item(), 0)
+        room = 0.05 * (high - low) or 0.5
+        for setter in setters:
+            setter(low - room * (low < 0), high + room * (high > 0))
 
 
 def _label_width(labels: Sequence[str], style: Style) -> float:
@@ -486,7 +506,7 @@ def _colour_bar(
         names = ["−max", "0", "max"] if diverging else ["min", "max"]
     else:
         middle = [0.0] if diverging else []
-        names = [f"{value:.2g}" for value in (limits.low, *middle, limits.high)]
+        names = [f"{value:.2g}".replace("-", "−") for value in (limits.low, *middle, limits.high)]
     bar.yaxis.tick_right()
     bar.set_yticks(places, names, fontsize=style.small * 0.85)
     bar.tick_params(length=2, pad=2)

@@ -145,7 +145,7 @@ def _maps(
 def _columns(count: int, aspect: float) -> int:
     """How many tiles stand side by side, so that they fill a picture wider than high."""
     target = math.sqrt(count * (1.7 if aspect > 0.25 else 0.8) * aspect)  # noqa: PLR2004
-    near = range(max(1, math.ceil(target * 0.75)), max(1, math.floor(target * 1.25)) + 1)
+    near = range(max(1, math.ceil(target * 0.7)), max(1, math.floor(target * 1.35)) + 1)
     near = near or range(max(1, round(target)), max(1, round(target)) + 1)
     return min(near, key=lambda columns: (-count % columns, abs(columns - target)))
 
@@ -329,8 +329,9 @@ def _sequence(items: Sequence[Item], look: Look, key: str, *, noun: str = "chann
         return _principal(values, labels)
     if look.view == "mean" or len(values[0]) == 1:
         means, words = _mean(values, look, key, noun)
-        curves: list[Body] = [Curve(mean, labels=labels, across=word) for mean in means]
-        return Drawn(curves, [*notes, words] if len(values[0]) > 1 else notes)
+        span = means if len(means) > 1 else ()
+        curves = [Curve(mean, labels=labels, across=word, span=span) for mean in means]
+        return Drawn(list(curves), [*notes, words] if len(values[0]) > 1 else notes)
     # A heat map has room for all channels: a number of them is for tiles.
     every = len(values[0]) if isinstance(look.channels, int) else look.channels
     chosen = _chosen(values[0], dataclasses.replace(look, channels=every), key)
@@ -351,7 +352,9 @@ def _vector(items: Sequence[Item], look: Look, key: str) -> Drawn:
     if not isinstance(look.channels, int):
         chosen = _chosen(values[0], dataclasses.replace(look, sort="index"), key)
         notes += _choice_in_words(len(chosen), len(values[0]), look, "channel")
-    return Drawn([Bars(v[chosen], chosen) for v in values], notes)
+    values = [v[chosen] for v in values]
+    span = values if len(values) > 1 else ()
+    return Drawn([Bars(v, chosen, span) for v in values], notes)
 
 
 def _no_places(look: Look) -> list[str]:

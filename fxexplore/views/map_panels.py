@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 WIDTH = 6.8
 _MARGIN = 0.12
 _GAP = 0.22
-_NAME = 1.45  # lines of facts that a name takes
+_NAME = 1.5  # lines of facts that a name takes
+_AIR = 0.7  # likewise, between the last line and the picture, and below the name
 
 # Which panel was drawn into which Axes, for as long as these live.
 _PANELS: weakref.WeakKeyDictionary[Axes, Panel] = weakref.WeakKeyDictionary()
@@ -48,32 +49,33 @@ class Panel:
 
     def head(self, width: float, style: Style) -> float:
         """Inches that name, facts and notes take above the picture."""
-        return (_NAME + len(self.lines(width, style)) + 0.35) * style.line
+        return (_NAME + len(self.lines(width, style)) + _AIR) * style.line
 
-    def draw(self, axes: Axes, style: Style, width: float, left: float = 0.0) -> None:
+    def draw(
+        self, axes: Axes, style: Style, width: float, *, head: float = 0.0, left: float = 0.0
+    ) -> None:
         """Draw into Axes.
 
         Args:
             axes: where.
             style: how.
             width: inches that a line of text may take.
+            head: inches from the Axes to the top of the name, if more than it needs.
             left: inches by which text starts left of the Axes.
         """
         _PANELS[axes] = self
         axes.patch.set_alpha(0)
         self.body.draw(axes, style)
-        lines = self.lines(width, style)
+        rise = max(head, self.head(width, style)) - _NAME * style.line
         title = shortened(self.title, style.size, width, bold=True)
-        rise = (len(lines) + 0.35) * style.line * 72
         axes.set_title(
-            title, loc="left", fontsize=style.size, fontweight="bold", pad=rise, **style.words
-        )
-        # The title's place is counted from the Axes, its text starts with the facts.
-        axes._left_title.set_x(-left / max(_width_of(axes), 0.01))  # type: ignore[attr-defined]
-        for i, line in enumerate(lines):
-            up = (len(lines) - 1 - i + 0.45) * style.line * 72
+            title, loc="left", fontsize=style.size, fontweight="bold", pad=rise * 72,
+            x=-left / max(_width_of(axes), 0.01), **style.words,
+        )  # fmt: skip
+        for i, line in enumerate(self.lines(width, style)):
+            up = rise - (i + 1 + _AIR / 3) * style.line
             axes.annotate(
-                line, (0, 1), (-left * 72, up), xycoords="axes fraction",
+                line, (0, 1), (-left * 72, up * 72), xycoords="axes fraction",
                 textcoords="offset points", fontsize=style.small, alpha=0.75, va="bottom",
                 annotation_clip=False, **style.words,
             )  # fmt: skip
@@ -126,7 +128,7 @@ class _Row:
                 (left + pads.left) / size[0], bottom / size[1], width / size[0], height / size[1]
             )  # fmt: skip
             axes = figure.add_axes(place)
-            panel.draw(axes, self._style, self._column, pads.left)
+            panel.draw(axes, self._style, self._column, head=self._head, left=pads.left)
             left += self._column + _MARGIN
 
 

@@ -35,20 +35,23 @@ def facts(values: torch.Tensor) -> list[str]:
         >>> facts(torch.tensor([0.0, 1.0, float("nan"), float("-inf")]))
         ['0 … 1', 'mean 0.5', '50 % zeros', '1 NaN', '1 Inf']
     """
-    finite = values[values.isfinite()]
+    import numpy as np
+
+    numbers = values.reshape(-1).numpy()
+    is_finite = np.isfinite(numbers)
+    finite = numbers if is_finite.all() else numbers[is_finite]
     parts = []
-    if finite.numel():
-        low, high = finite.aminmax()
+    if finite.size:
         # Halves, as the sum of the largest numbers is no number.
-        mean = 2 * (finite.double() / 2 / finite.numel()).sum().item()
+        mean = 2 * float((finite.astype(np.float64) / 2 / finite.size).sum())
         parts += [
-            _range(low.item(), high.item()),
-            f"mean {mean:.3g}",
-            _percent((finite == 0).double().mean().item()),
+            _range(float(finite.min()), float(finite.max())),
+            f"mean {mean:.3g}".replace("-", "−"),
+            _percent(1 - np.count_nonzero(finite) / finite.size),
         ]
-    elif not values.numel():
+    elif not numbers.size:
         parts.append("empty")
-    for name, count in (("NaN", values.isnan().sum()), ("Inf", values.isinf().sum())):
+    for name, count in (("NaN", np.isnan(numbers).sum()), ("Inf", np.isinf(numbers).sum())):
         if count:
             parts.append(f"{int(count):,} {name}")
     return parts
@@ -74,7 +77,8 @@ def dead_channels(item: Item) -> int:
     """
     if item.kind not in _WITH_PLACES or item.values.numel() <= len(item.values):
         return 0
-    return int((item.values == 0).flatten(1).all(dim=1).sum())
+    rows = item.values.reshape(len(item.values), -1).numpy()
+    return int((~rows.any(axis=1)).sum())
 
 
 def item_facts(tensor: torch.Tensor, item: Item, index: int) -> list[str]:
@@ -83,6 +87,8 @@ def item_facts(tensor: torch.Tensor, item: Item, index: int) -> list[str]:
     batch = tensor.shape[0] if item.reading.axes.startswith("N") else 1
     if batch > 1:
         parts.append(f"item {index} of {batch}")
+    if item.kind == "scalar":
+        return parts
     parts += facts(item.values)
     dead = dead_channels(item)
     if item.kind in _WITH_PLACES and len(item.values) > 1:

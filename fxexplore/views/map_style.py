@@ -62,10 +62,7 @@ class Style:
         import matplotlib as mpl
 
         name = self.diverging if diverging else self.sequential
-        colours = mpl.colormaps[name].copy()
-        colours.set_over(NOT_FINITE_COLOUR)
-        colours.set_bad((0, 0, 0, 0))
-        return colours
+        return mpl.colormaps[name].with_extremes(over=NOT_FINITE_COLOUR, bad=(0, 0, 0, 0))
 
     @property
     def line(self) -> float:

@@ -132,11 +132,11 @@ def _of_three(tensor: torch.Tensor, picture: tuple[int, int] | None, *, is_text:
         return Reading("NLL", guess="read as attention, rows sum to 1")
     if is_text:
         return Reading("NLC")
-    for axes, length in (("NLC", first), ("NCL", last)):
-        folded = fold(axes, length, picture)
-        if folded is not None:
-            return folded
-    return Reading("NLC", guess="read as N L C")
+    # The last axis is never folded on its number alone: many widths are squares.
+    folded = fold("NLC", first, picture)
+    if folded is None and picture is not None:
+        folded = fold("NCL", last, picture)
+    return folded or Reading("NLC", guess="read as N L C")
 
 
 def fold(axes: str, length: int, picture: tuple[int, int] | None = None) -> Reading | None:

@@ -123,6 +123,8 @@ def item_of(tensor: torch.Tensor, reading: Reading, index: int) -> Item:
     values = values.permute(order) if values.ndim else values
     if "C" not in axes and kind != "scalar":
         values = values.unsqueeze(0)
+    if kind in ("maps", "video") and values[0].numel() == 1:
+        return Item("vector", values.flatten(), reading, (*notes, "one place: a vector"))
     return Item(kind, values, reading, notes)
 
 

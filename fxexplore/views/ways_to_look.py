@@ -6,9 +6,12 @@ import dataclasses
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 VIEWS = ("channels", "mean", "pca", "overlay", "histogram")
 SORTS = ("index", "energy", "variance", "sparsity")
@@ -43,15 +46,38 @@ def limits_of(*values: torch.Tensor) -> Limits:
         >>> limits_of(torch.tensor([-1.0, 3.0, float("nan")]))
         Limits(low=-3.0, high=3.0, diverging=True)
     """
-    finite = torch.cat([v[v.isfinite()].flatten().double() for v in values])
-    if not finite.numel():
+    bounds = [_bounds(_rows(v.reshape(1, -1))) for v in values]
+    low = min(float(low[0]) for low, _ in bounds)
+    high = max(float(high[0]) for _, high in bounds)
+    if low > high:  # nothing is finite
         return Limits(0.0, 1.0, diverging=False)
-    low, high = finite.clamp(-_LARGEST, _LARGEST).aminmax()
-    low, high = low.item(), high.item()
     if low < 0 < high:
         high = max(-low, high)
         return Limits(-high, high, diverging=True)
     return Limits(low, high, diverging=False)
+
+
+# In numpy: for arrays of this size the threads of torch wait for each other longer than
+# they compute, on a machine that does anything else.
+def _rows(values: torch.Tensor) -> NDArray[Any]:
+    rows: NDArray[Any] = values.reshape(len(values), -1).numpy()
+    return rows
+
+
+def _bounds(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The lowest and highest finite value of each row; inf and −inf where there is none."""
+    import numpy as np
+
+    finite = np.isfinite(rows)
+    if rows.size and finite.all():
+        low, high = rows.min(axis=1), rows.max(axis=1)
+    else:
+        low = np.where(finite, rows, np.inf).min(axis=1, initial=np.inf)
+        high = np.where(finite, rows, -np.inf).max(axis=1, initial=-np.inf)
+    low, high = low.astype(np.float64), high.astype(np.float64)
+    empty = low > high
+    low, high = low.clip(-_LARGEST, _LARGEST), high.clip(-_LARGEST, _LARGEST)
+    return np.where(empty, np.inf, low), np.where(empty, -np.inf, high)
 
 
 def scaled(values: torch.Tensor, limits: Limits) -> torch.Tensor:
@@ -65,12 +91,21 @@ def scaled(values: torch.Tensor, limits: Limits) -> torch.Tensor:
         >>> scaled(torch.tensor([0.0, 1.0, 4.0, float("inf")]), Limits(0.0, 4.0, False))
         tensor([0.0000, 0.2500, 1.0000, 2.0000])
     """
-    span = limits.high - limits.low
+    rows = _rows(values.reshape(1, -1))
+    unit = _unit(rows, limits.low, limits.high, diverging=limits.diverging)
+    return torch.from_numpy(unit).reshape(values.shape)
+
+
+def _unit(rows: NDArray[Any], low: Any, high: Any, *, diverging: bool) -> NDArray[Any]:
+    import numpy as np
+
+    low, span = np.asarray(low), np.asarray(high) - low
     # A constant has no range; it is drawn at the low end, or in the middle if about zero.
-    flat = 0.5 if limits.diverging else 0.0
-    numbers = values.double()
-    unit = (numbers - limits.low) / span if span else torch.full_like(numbers, flat)
-    return torch.where(values.isfinite(), unit.clamp(0, 1), NOT_FINITE).to(values.dtype)
+    with np.errstate(invalid="ignore"):
+        unit = (rows.astype(np.float64) - low) / np.where(span > 0, span, 1)
+        unit = np.where(span > 0, unit.clip(0, 1), 0.5 if diverging else 0)
+    unit[~np.isfinite(rows)] = NOT_FINITE
+    return unit.astype(np.float32)
 
 
 def scaled_channels(values: torch.Tensor, diverging: bool, *partners: torch.Tensor) -> torch.Tensor:
@@ -86,15 +121,18 @@ def scaled_channels(values: torch.Tensor, diverging: bool, *partners: torch.Tens
         tensor([[0., 1.],
                 [0., 1.]])
     """
-    rows = []
-    for i, channel in enumerate(values):
-        own = limits_of(channel, *(partner[i] for partner in partners))
-        if diverging:
-            # Zero has one colour in all channels, whatever signs each has.
-            most = max(abs(own.low), abs(own.high))
-            own = Limits(-most, most, diverging=True)
-        rows.append(scaled(channel, own))
-    return torch.stack(rows)
+    import numpy as np
+
+    bounds = [_bounds(_rows(v)) for v in (values, *partners)]
+    low = np.min([low for low, _ in bounds], axis=0)[:, None]
+    high = np.max([high for _, high in bounds], axis=0)[:, None]
+    low, high = np.where(low > high, 0, low), np.where(low > high, 1, high)
+    if diverging:
+        # Zero has one colour in all channels, whatever signs each has.
+        high = np.maximum(abs(low), abs(high))
+        low = -high
+    unit = _unit(_rows(values), low, high, diverging=diverging)
+    return torch.from_numpy(unit).reshape(values.shape)
 
 
 def chosen_channels(values: torch.Tensor, channels: Channels, sort: str, key: str) -> list[int]:

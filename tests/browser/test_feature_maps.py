@@ -1,0 +1,262 @@
+"""The panel of feature maps in JupyterLab: upload, run, stop, redraw, enlarge, save, both themes."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from .conftest import notebook_of
+
+SETUP = """
+import torch, threading
+from torch import nn
+import torchvision
+from fxexplore import create_feature_extractor, open_model
+from fxexplore.notebook.feature_maps_panel import FeatureMapsPanel
+torch.manual_seed(0)
+"""
+
+RESNET = """
+model = torchvision.models.resnet18(weights=None).eval()
+panel = FeatureMapsPanel(
+    model, open_model(model),
+    make_extractor=lambda: create_feature_extractor(model, panel.return_nodes, mode="eval"))
+panel.return_nodes = {"conv1": "conv1", "layer1.0.relu": "layer1.0.relu", "layer3": "stage3"}
+batch = torch.randn(2, 3, 96, 128)
+"""
+
+SLOW = """
+class Slow(nn.Module):
+    def forward(self, x):
+        gate.wait(0 if threading.current_thread() is threading.main_thread() else 60)
+        return x + 1
+gate = threading.Event()
+reached = []
+model = nn.Sequential(nn.Conv2d(3, 4, 3), Slow(), nn.ReLU())
+model[2].register_forward_hook(lambda *_: reached.append(1))
+leaves = {"leaf_modules": [Slow]}
+panel = FeatureMapsPanel(
+    model, open_model(model, torch.randn(1, 3, 16, 16), tracer_kwargs=leaves),
+    example_inputs=torch.randn(1, 3, 16, 16),
+    make_extractor=lambda: create_feature_extractor(
+        model, panel.return_nodes, mode="eval", tracer_kwargs=leaves))
+panel.return_nodes = {"0": "0", "2": "2"}
+"""
+
+
+# Whether the title over the first picture is written in dark ink.
+DARKEST = """
+async (dark) => {
+    const image = document.querySelector('.fxx-pictures img.fxx-map');
+    const bitmap = await createImageBitmap(image);
+    const canvas = new OffscreenCanvas(bitmap.width, 60);
+    const context = canvas.getContext('2d');
+    context.drawImage(bitmap, 0, 0);
+    const data = context.getImageData(0, 0, bitmap.width, 60).data;
+    let sum = 0, weight = 0;
+    for (let i = 0; i < data.length; i += 4) {
+        sum += data[i] * data[i + 3];
+        weight += data[i + 3];
+    }
+    return weight > 0 && (sum / weight < 128) === dark;
+}
+"""
+
+
+def panel_in(lab, code):
+    lab.open(notebook_of(SETUP + code, "panel"))
+    lab.run_all()
+    panel = lab.page.locator(".jp-OutputArea .fxx-maps").first
+    button(panel, "Run").wait_for()
+    panel.scroll_into_view_if_needed()
+    return panel
+
+
+@pytest.fixture
+def panel(lab):
+    return panel_in(lab, RESNET)
+
+
+def picture(width=320, height=200):
+    """A photograph-like picture that lies on its side, as telephones store them."""
+    image = (
+        Image.linear_gradient("L").resize((height, width)).convert("RGB").rotate(90, expand=True)
+    )
+    image.paste((220, 40, 40), (40, 40, 120, 160))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    content = io.BytesIO()
+    image.save(content, "jpeg", exif=exif)
+    return content.getvalue()
+
+
+def button(panel, name):
+    return panel.get_by_role("button", name=name, exact=True)
+
+
+def images(panel):
+    return panel.locator(".fxx-pictures img.fxx-map")
+
+
+def run(panel, count):
+    button(panel, "Run").click()
+    images(panel).nth(count - 1).wait_for()
+    loaded(panel)
+
+
+def loaded(panel):
+    panel.page.wait_for_function(
+        """() => [...document.querySelectorAll('.fxx-maps img.fxx-map')]
+            .filter((image) => image.offsetParent).every((image) => image.complete)"""
+    )
+
+
+def redrawn(panel, action):
+    """Do something, and wait until the first picture is another."""
+    before = images(panel).first.get_attribute("src")
+    action()
+    panel.page.wait_for_function(
+        "b => document.querySelector('.fxx-pictures img.fxx-map').getAttribute('src') !== b",
+        arg=before,
+    )
+    loaded(panel)
+
+
+def test_upload_run_look_and_enlarge(lab, panel, screenshots):
+    page = lab.page
+    page.screenshot(path=screenshots / "feature-maps-1-opened.png")
+    file = {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": picture()}
+    with page.expect_file_chooser() as chooser:
+        panel.get_by_role("button", name="Upload").click()
+    chooser.value.set_files(file)
+    panel.get_by_text("cat.jpg").first.wait_for()
+    assert "turned upright" in panel.inner_text()
+    assert "resize 256 · crop 224×224 · ImageNet mean and deviation" in panel.inner_text()
+    assert lab.python("panel.current_inputs.shapes") == "'1×3×224×224'"
+
+    run(panel, 3)
+    assert images(panel).count() == 3
+    assert images(panel).first.evaluate("i => i.naturalWidth >= i.clientWidth * devicePixelRatio")
+    page.screenshot(path=screenshots / "feature-maps-2-run.png")
+    for view in ("mean", "overlay", "PCA", "histogram", "channels"):
+        redrawn(panel, panel.locator(".fxx-segments").get_by_role("button", name=view).click)
+        page.screenshot(path=screenshots / f"feature-maps-3-{view}.png")
+    sort = panel.locator("select").filter(has_text="sparsity")
+    redrawn(panel, lambda: sort.select_option("energy"))
+    assert lab.python("panel.look") == "Look(view='channels', channels=24, sort='energy', " + (
+        "scale='channel', index=0, query=None)"
+    )
+
+    box = images(panel).first.bounding_box()
+    found = lab.python(
+        "next((x / 40, y / 40) for y in range(40) for x in range(40) if "
+        "__import__('fxexplore').channel_at(panel.cards.figures['conv1'], x / 40, y / 40))"
+    )
+    x, y = (float(part) + 0.02 for part in found.strip("()").split(","))
+    images(panel).first.click(position={"x": x * box["width"], "y": y * box["height"]})
+    large = panel.locator(".fxx-detail .fxx-map-view")
+    large.locator("img").wait_for()
+    first = lab.python("panel.cards.at")
+    assert first.startswith("('conv1', ")
+    loaded(panel)
+    page.screenshot(path=screenshots / "feature-maps-4-enlarged.png")
+    large.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "before => document.querySelector('.fxx-detail img').alt !== before",
+        arg=large.locator("img").get_attribute("alt"),
+    )
+    assert lab.python("panel.cards.at") != first
+    page.keyboard.press("Escape")
+    large.wait_for(state="hidden")
+
+
+def test_both_themes_read_well(lab, panel, screenshots):
+    page = lab.page
+    run(panel, 3)
+    for theme, light in (("JupyterLab Dark", False), ("JupyterLab Light", True)):
+        lab.set_theme(theme)
+        try:
+            lab.wait_for("sum(map(int, __import__('re').findall(r'\\d+', panel.cards.page.ink)[:3]))"
+                         " < 384", str(light))  # fmt: skip
+            lab.wait_for("panel.cards._later is None", "True")
+            drawn = lab.python(
+                "panel.cards._cards['conv1'].signature[1][0] == panel.cards.page.ink"
+            )
+            assert drawn == "True"
+            page.wait_for_function(DARKEST, arg=light)
+            name = "light" if light else "dark"
+            page.screenshot(path=screenshots / f"feature-maps-5-{name}.png")
+        finally:
+            lab.set_theme("JupyterLab Light")
+
+
+def test_a_run_is_stopped_and_the_notebook_stays_free(lab, screenshots):
+    panel = panel_in(lab, SLOW)
+    button(panel, "Run").click()
+    button(panel, "Stop").wait_for()
+    panel.get_by_text("2 of 3 leaf modules").wait_for()
+    assert lab.python("1 + 1") == "2"  # cells run meanwhile
+    lab.page.screenshot(path=screenshots / "feature-maps-6-running.png")
+    button(panel, "Stop").click()
+    panel.get_by_text("stopping at the next module").wait_for()
+    lab.python("gate.set()")
+    button(panel, "Run").wait_for()
+    panel.get_by_text("stopped; the pictures are those of the run before").wait_for()
+    assert lab.python("(reached, panel.features)") == "([], {})"
+    run(panel, 2)
+    assert lab.python("len(reached)") == "1"
+
+
+def test_a_kernel_shuts_down_while_a_run_goes_on(lab):
+    panel = panel_in(lab, SLOW)
+    button(panel, "Run").click()
+    button(panel, "Stop").wait_for()
+    lab.page.evaluate("window.fxNotebook.sessionContext.shutdown()")
+    lab.page.wait_for_function("!window.fxNotebook.sessionContext.session")
+
+
+def test_what_goes_wrong_is_said_and_the_panel_stays_alive(lab, panel, screenshots):
+    page = lab.page
+    file = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"}
+    with page.expect_file_chooser() as chooser:
+        panel.get_by_role("button", name="Upload").click()
+    chooser.value.set_files(file)
+    alert = panel.get_by_role("alert")
+    alert.get_by_text("notes.txt is no picture; give a PNG, JPEG or WebP file").wait_for()
+    panel.get_by_text("Prepare…").click()
+    panel.get_by_text("Variable…").click()
+    page.screenshot(path=screenshots / "feature-maps-7-words.png")
+    name = panel.get_by_placeholder("name of a variable")
+    name.fill("nothing")
+    name.press("Enter")
+    alert.get_by_text("there is no variable 'nothing' in the notebook").wait_for()
+    name.fill("batch")
+    name.press("Enter")
+    alert.wait_for(state="detached")
+    assert "batch 2×3×96×128" in panel.inner_text()
+    run(panel, 3)
+    assert lab.python("panel.features['conv1'].shape[0]") == "2"
+
+
+def test_a_run_is_saved_copied_and_compared(lab, panel, screenshots):
+    page = lab.page
+    run(panel, 3)
+    for kind in ("PNG", "SVG"):
+        with page.expect_download() as download:
+            button(panel, f"Save {kind}").click()
+        assert download.value.suggested_filename == f"feature_maps.{kind.lower()}"
+    button(panel, "Copy code").click()
+    code = panel.locator(".fxx-code")
+    code.wait_for()
+    assert "plot_feature_maps(" in code.inner_text()
+    assert lab.python(f"(s := {{'model': model}}, exec({code.inner_text()!r}, s))[1]") == "None"
+    button(panel, "Keep run").click()
+    panel.locator("select").filter(has_text="checkerboard").select_option("checkerboard")
+    panel.get_by_text("checkerboard").first.wait_for()
+    run(panel, 3)
+    panel.get_by_role("button", name="Compare with").click()
+    page.wait_for_function("document.querySelector('.fxx-pictures.fxx-wide')")
+    lab.wait_for("[len(f.axes) >= 3 for f in panel.cards.figures.values()]", "[True, True, True]")
+    loaded(panel)
+    page.screenshot(path=screenshots / "feature-maps-8-compared.png")
