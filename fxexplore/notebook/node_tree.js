@@ -21,6 +21,7 @@ class Tree {
   where = make("span", "fxx-where");
   said = make("span", "fxx-said");
   resize = new ResizeObserver(() => this.schedule());
+  width = 600;
   /** @type {string[]} */
   columns = []; // that there is room for
   /** @type {{texts: string[], font: string, width: number} | undefined} */
@@ -155,7 +156,9 @@ class Tree {
   layout() {
     const { rows, lines } = this.state;
     const wanted = COLUMNS.filter(({ id }) => this.model.get("columns").includes(id));
-    const width = this.list.clientWidth - 20 || 600;
+    // Behind another tab, and while a theme loads, it has no width: the last one is as good.
+    if (this.list.clientWidth) this.width = this.list.clientWidth - 20;
+    const { width } = this;
     const sizes = { output: this.widest(rows.shapes.words, 64, 170), parameters: 74, flops: 62 };
     const sizeOf = (/** @type {{id: string}} */ { id }) => sizes[/** @type {"output"} */ (id)];
     const room = () => width - wanted.reduce((sum, column) => sum + sizeOf(column), 0);
