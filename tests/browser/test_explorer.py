@@ -150,8 +150,8 @@ def test_the_whole_job_by_keyboard_alone(lab, explorer):
     press_until(page, "Tab", "e => e.textContent === 'Copy code'")
     page.keyboard.press("Enter")
     explorer.get_by_role("button", name="Copied").first.wait_for()
-    press_until(page, "Shift+Tab", "e => e.type === 'radio'")
-    page.keyboard.press("ArrowRight")
+    press_until(page, "Shift+Tab", "e => e.type === 'radio' && !e.checked")
+    page.keyboard.press("Space")
     lab.wait_for("explorer.mode", "'train'")
     assert lab.python("explorer.return_nodes") == "{'conv1': 'first'}"
 
@@ -173,6 +173,8 @@ def test_the_switch_of_modes(lab, screenshots):
     row(explorer, "tanh").wait_for()
     assert "sigmoid" in explorer.locator(".fxx-notice").inner_text()
     assert explorer.locator(".fxx-chip").count() == 1
+    lab.wait_for("explorer.wait(5)", "True")
+    explorer.locator(".fxx-diagram svg .fxx-only").wait_for()
     lab.page.screenshot(path=screenshots / "explorer-5-train.png")
     tab(explorer, "Feature maps")
     explorer.get_by_role("button", name="Run", exact=True).click()

@@ -205,7 +205,11 @@ def test_a_tensor_on_the_meta_device_is_a_message():
 def test_channels_are_chosen_by_number_list_or_slice():
     maps = torch.zeros(1, 8, 4, 4)
     maps[0, :, 0, 0] = torch.arange(8.0)
-    for channels, expected in [(3, [0, 1, 2]), ([5, 2, -1], [5, 2, 7]), (slice(1, 8, 3), [1, 4, 7])]:
+    for channels, expected in [
+        (3, [0, 1, 2]),
+        ([5, 2, -1], [5, 2, 7]),
+        (slice(1, 8, 3), [1, 4, 7]),
+    ]:
         pixels = image_of(plot_feature_maps(maps, channels=channels, scale="shared"))
         corners = pixels[::5, ::5].ravel()
         assert (corners[np.isfinite(corners)] * max(expected)).round().tolist() == expected
@@ -466,7 +470,11 @@ def test_any_two_runs_can_be_compared(view, shape):
     [
         ({"a": torch.rand(2)}, {"b": torch.rand(2)}, "first has 'a', which second has not"),
         ({"a": torch.rand(2)}, {"a": torch.rand(2), "b": torch.rand(2)}, "second has 'b'"),
-        ({"a": torch.rand(1, 2)}, {"a": torch.rand(1, 3)}, r"'a' is \(1, 2\) in first and \(1, 3\)"),
+        (
+            {"a": torch.rand(1, 2)},
+            {"a": torch.rand(1, 3)},
+            r"'a' is \(1, 2\) in first and \(1, 3\)",
+        ),
     ],
 )
 def test_runs_that_cannot_be_compared_are_said(first, second, message):

@@ -344,5 +344,3 @@ def test_sound_is_a_heat_map_over_time():
     assert 0.24 < change.argmax() / len(change) < 0.28  # where the sound is
     later, graph = extracted(model, "feature_projection", kwargs={"input_values": sound})
     assert "token" in plot_feature_maps(later, graph=graph).axes[0].get_ylabel()
-
-
