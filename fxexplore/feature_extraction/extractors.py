@@ -215,12 +215,9 @@ def _wanted_graph(
     modules = dict(all_paths(tracer.root))
     nodes = {name: node for node, name in tracer.node_to_qualname.items()}
     names = Names(_known(tracer), tracer.root, tracer.is_leaf_module, mode, elsewhere)
-    observations = []
-    for spec, key in keys.items():
-        observation = _observation(spec, key, tracer, nodes, modules)
-        if observation is None:
-            raise names.unknown(spec, modules.get(spec))
-        observations.append(observation)
+    observations = names.resolved(
+        keys, lambda spec, key: _observation(spec, key, tracer, nodes, modules)
+    )
     return sliced(tracer, observations, modules)
 
 

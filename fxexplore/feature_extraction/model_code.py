@@ -6,7 +6,7 @@ import contextlib
 import linecache
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -32,12 +32,7 @@ def errors_in_words(tracer: LeafModuleAwareTracer, root: nn.Module) -> Iterator[
         if not isinstance(error, TraceError) and not any(word in str(error) for word in words):
             fixed = getattr(tracer, "fixed_arguments", None)
             if fixed and not any(node.name not in fixed for node in tracer.graph.nodes):
-                raise TraceError(
-                    f"{type(root).__name__} cannot be traced symbolically: every argument of "
-                    f"forward has a default and kept it, which ended in {type(error).__name__}: "
-                    f"{error}\nconcrete_args={{'{next(iter(fixed))}': torch.fx.PH}} makes that "
-                    f"argument an input."
-                ) from error
+                raise only_defaults(root, fixed, f"{type(error).__name__}: {error}") from error
             raise  # the model's own
         path = tracer._failed_in
         module = f"'{path}'" if path else "the top module"
@@ -47,6 +42,21 @@ def errors_in_words(tracer: LeafModuleAwareTracer, root: nn.Module) -> Iterator[
             f"({type(root.get_submodule(path)).__name__ if path else type(root).__name__}): "
             f"{_in_words(error)}{_leaf_advice(root, path)}"
         ) from error
+
+
+def only_defaults(root: nn.Module, fixed: Iterable[str], end: str) -> TraceError:
+    """Say that forward got no input at all, and how it ended.
+
+    Args:
+        root: the model.
+        fixed: the arguments of forward, which all kept their default.
+        end: what came of it.
+    """
+    return TraceError(
+        f"{type(root).__name__} cannot be traced symbolically: every argument of forward has a "
+        f"default and kept it, which ended in {end}\nconcrete_args={{'{next(iter(fixed))}': "
+        f"torch.fx.PH}} makes that argument an input."
+    )
 
 
 def _leaf_advice(root: nn.Module, path: str) -> str:

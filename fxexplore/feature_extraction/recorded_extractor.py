@@ -91,12 +91,9 @@ def planned(
         mode,
         elsewhere,
     )
-    wanted = []
-    for spec, key in keys.items():
-        found = _wanted(spec, key, recording, modules, first_paths)
-        if found is None:
-            raise names.unknown(spec, modules.get(spec))
-        wanted.append(found)
+    wanted = names.resolved(
+        keys, lambda spec, key: _wanted(spec, key, recording, modules, first_paths)
+    )
     inside = {
         inner
         for path in recording.anatomy.leaves

@@ -23,7 +23,7 @@ from .naming import operation_name
 from .tensors import state_tensors, tensors_in, version
 from .tracers import LeafModuleAwareTracer, one_trace_at_a_time
 from .tracing import default_tracer_kwargs
-from .wrappers import plain_module
+from .wrappers import plain_module, split_again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +172,10 @@ def record(
             counter = FlopCounter() if count_flops else None
             recorder = _Recorder(model, Anatomy.of(model, tracer), args, kwargs, counter)
         with recorder.numbers_kept():
-            return recorder.recording(args, kwargs)
+            try:
+                return recorder.recording(args, kwargs)
+            finally:
+                split_again(model)
 
 
 def bound_arguments(

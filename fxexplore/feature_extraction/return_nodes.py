@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from torch import nn
 
+Found = TypeVar("Found")
 ReturnNodes = Iterable[str] | Mapping[str, str]
 
 
@@ -80,8 +81,29 @@ class Names(NamedTuple):
     mode: str
     elsewhere: Collection[str]
 
-    def unknown(self, spec: str, module: nn.Module | None) -> ValueError:
-        """Say why ``spec``, the path of ``module`` if of any, cannot be returned."""
+    def resolved(
+        self, keys: Mapping[str, str], find: Callable[[str, str], Found | None]
+    ) -> list[Found]:
+        """Find what each spec names.
+
+        Args:
+            keys: the specs with their output keys.
+            find: finds what a spec with its key names; None if it names nothing.
+
+        Raises:
+            ValueError: if a spec names nothing.
+        """
+        resolved = []
+        for spec, key in keys.items():
+            found = find(spec, key)
+            if found is None:
+                raise self._unknown(spec)
+            resolved.append(found)
+        return resolved
+
+    def _unknown(self, spec: str) -> ValueError:
+        """Say why what ``spec`` names cannot be returned."""
+        module = dict(self.root.named_modules(remove_duplicate=False)).get(spec)
         leaf = None if spec in self.elsewhere else self._enclosing_leaf(spec)
         if leaf is not None:
             path, hidden_by = leaf

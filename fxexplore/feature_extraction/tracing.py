@@ -14,8 +14,9 @@ from torch.fx.proxy import TraceError
 
 from .gate import gate
 from .harmless import switch_mode, untouched
+from .model_code import only_defaults
 from .tracers import LeafModuleAwareTracer, NodePathTracer, one_trace_at_a_time
-from .wrappers import plain_module
+from .wrappers import plain_module, sharded_parameter
 
 
 def traced(
@@ -42,10 +43,18 @@ def traced(
             "model is a TorchScript module, whose code cannot be traced symbolically; give the "
             "module that it was scripted from"
         )
+    sharded = sharded_parameter(model)
+    if sharded is not None:
+        raise TraceError(
+            f"'{sharded}' is sharded, and is only whole while the model's own code runs, which a "
+            f"symbolic trace would not do"
+        )
     # Recorded extractors hang hooks on models, which untouched() would take off again.
     with gate.alone(), one_trace_at_a_time, untouched(model):
         switch_mode(model, training)
         tracer.trace(model, concrete_args=concrete_args)
+    if tracer.fixed_arguments and not tracer.node_to_qualname:
+        raise only_defaults(model, tracer.fixed_arguments, "no operation at all")
     return tracer
 
 

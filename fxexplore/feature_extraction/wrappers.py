@@ -1,4 +1,4 @@
-"""Models in the wrappers of ``torch.compile`` and ``DataParallel``."""
+"""Models that are wrapped, compiled or sharded."""
 
 from __future__ import annotations
 
@@ -11,14 +11,32 @@ from torch import nn
 
 
 def plain_module(model: nn.Module) -> nn.Module:
-    """The model itself, out of the wrappers of ``torch.compile`` and ``DataParallel``."""
+    """The model itself, out of wrappers of ``torch.compile`` and of data parallelism."""
     while True:
         inner = dict(model.named_children()).get("_orig_mod")
-        if isinstance(model, nn.DataParallel):
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             inner = model.module
         if not isinstance(inner, nn.Module):
             return model
         model = inner
+
+
+def sharded_parameter(model: nn.Module) -> str | None:
+    """The path of a parameter that ``fully_shard`` split; its hooks gather it for a run."""
+    tensor = sys.modules.get("torch.distributed.tensor")
+    if tensor is None:
+        return None
+    split = (path for path, p in model.named_parameters() if isinstance(p, tensor.DTensor))
+    return next(split, None)
+
+
+def split_again(model: nn.Module) -> None:
+    """Split what a run of a sharded model left whole, as its bookkeeping is no attribute."""
+    kind = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", None)
+    if kind is not None:
+        for module in model.modules():
+            if isinstance(module, kind):
+                module.reshard()
 
 
 def uncompiled(model: nn.Module) -> contextlib.AbstractContextManager[Any]:

@@ -113,10 +113,15 @@ def _from_timm(model: nn.Module) -> ExampleInputs | None:
     named = config.get("first_conv") or ()
     named = (named,) if isinstance(named, str) else named
     first = next((m for path, m in model.named_modules() if path in named), None)
-    if isinstance(first, nn.Conv2d) and first.groups == 1:
+    if isinstance(first, nn.Conv2d) and first.groups == 1 and not _moves_space_to_depth(model):
         channels = first.in_channels  # timm.create_model(..., in_chans=1)
     mean, std = config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD)
     return _picture(channels, (height, width), "timm's pretrained_cfg", mean, std)
+
+
+def _moves_space_to_depth(model: nn.Module) -> bool:
+    """Whether pixels become channels before the first convolution, as in TResNet."""
+    return any(type(m).__name__ in ("SpaceToDepth", "PixelUnshuffle") for m in model.modules())
 
 
 def _from_transformers(model: nn.Module) -> ExampleInputs | None:

@@ -185,7 +185,8 @@ def _marked(asked: _Asked) -> list[torch.Tensor]:
 
 
 def _vision(config: Any) -> Any:
-    return _part(config, "vision_config", "vision_encoder_config", "backbone_config", "vq_config")
+    names = ("vision_config", "vision_encoder_config", "image_config", "backbone_config")
+    return _part(config, *names, "vq_config")
 
 
 def _pixels(asked: _Asked) -> list[torch.Tensor]:
@@ -311,6 +312,11 @@ def _series(asked: _Asked) -> list[torch.Tensor]:
     return [noise(1, int(steps or TOKENS), int(channels))]
 
 
+def _steps_of(field: str) -> Callable[[_Asked], list[torch.Tensor]]:
+    """A vector for each step, as wide as a field of the configuration says."""
+    return lambda asked: [noise(1, TOKENS, int(getattr(asked.config, field, 1)))]
+
+
 # Makers of arguments, in the order in which one needs another; each gives the shapes that it
 # may have, likely ones first.
 _TRANSFORMERS: dict[str, Callable[[_Asked], list[torch.Tensor]]] = {
@@ -335,6 +341,13 @@ _TRANSFORMERS: dict[str, Callable[[_Asked], list[torch.Tensor]]] = {
     "bbox": _boxes,
     "visual_feats": _objects,
     "visual_pos": lambda _: [noise(1, TOKENS, 4)],
+    "query_embeds": _steps_of("hidden_size"),
+    "encoder_hidden_states": _steps_of("encoder_hidden_size"),
+    "states": _steps_of("state_dim"),
+    "actions": _steps_of("act_dim"),
+    "rewards": _steps_of(""),
+    "returns_to_go": _steps_of(""),
+    "timesteps": lambda _: [torch.arange(TOKENS).unsqueeze(0)],
 }
 
 
@@ -353,6 +366,8 @@ _TOGETHER = {
     "bbox": "input_ids",
     "visual_feats": "input_ids",
     "visual_pos": "input_ids",
+    "encoder_hidden_states": "query_embeds",
+    **dict.fromkeys(("actions", "rewards", "returns_to_go", "timesteps"), "states"),
 }
 
 

@@ -154,6 +154,13 @@ class TestExampleInputs:
     def test_a_convolution_on_pictures_gets_it(self, channels, expected):
         assert example_inputs_for(nn.Conv2d(channels, 2, 3)).args[0].shape == expected
 
+    @pytest.mark.parametrize(("name", "channels"), [("tresnet_m", 3), ("resnet18", 1)])
+    def test_a_model_of_timm_gets_the_channels_that_it_was_made_for(self, name, channels):
+        timm = pytest.importorskip("timm")
+        with torch.device("meta"):
+            model = timm.create_model(name, in_chans=channels)
+        assert example_inputs_for(model).args[0].shape == (1, channels, 224, 224)
+
     def test_the_models_own_size_is_used(self):
         model = torchvision.models.VisionTransformer(32, 16, 1, 2, 16, 16)
         assert example_inputs_for(model).args[0].shape == (1, 3, 32, 32)

@@ -208,3 +208,60 @@ def test_the_explorer_works_on_a_recorded_model():
     code = explorer._code.value.partition(">")[2].rpartition("<")[0]
     exec(code.replace("&quot;", '"'), scope)
     assert torch.equal(scope["features"]["first"], explorer.features["first"])
+
+
+def test_a_model_that_does_nothing_without_inputs_is_run_with_them():
+    class Optional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x=None):
+            return None if x is None else self.fc(x)
+
+    graph = open_model(Optional(), {"x": torch.ones(1, 4)})
+    assert graph.backend == "recorded"
+    assert "every argument of forward has a default" in graph.reason
+    assert graph["fc"].shape == (1, 2)
+    with pytest.raises(TraceError, match="no operation at all"):
+        open_model(Optional(), backend="symbolic")
+
+
+@pytest.fixture
+def one_process():
+    distributed = pytest.importorskip("torch.distributed")
+    if not distributed.is_available():
+        pytest.skip("torch is built without torch.distributed")
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield distributed
+    distributed.destroy_process_group()
+
+
+def split_over(model, distributed):
+    sharding = pytest.importorskip("torch.distributed.fsdp")
+    mesh = distributed.device_mesh.init_device_mesh("cpu", (1,))
+    for part in (model[0], model):
+        sharding.fully_shard(part, mesh=mesh)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("wrap", "backend"),
+    [
+        (lambda model, _: nn.parallel.DistributedDataParallel(model), "symbolic"),
+        (split_over, "recorded"),
+    ],
+    ids=["DistributedDataParallel", "fully_shard"],
+)
+def test_models_of_several_processes_open_and_give_what_they_compute(one_process, wrap, backend):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 2)).eval()
+    expected = model[0](VECTOR)
+    wrapped = wrap(model, one_process).eval()
+    graph = open_model(wrapped, VECTOR)
+    assert (graph.backend, graph["0.0"].shape) == (backend, (2, 4))
+    extractor = create_feature_extractor(
+        wrapped, ["0"], example_inputs=VECTOR, mode="eval", backend=backend
+    )
+    with torch.no_grad():
+        assert torch.equal(extractor(VECTOR)["0"], expected)

@@ -191,7 +191,8 @@ def _in(path: str, leaves: set[str]) -> bool:
 
 
 def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' | '.join(str(error).split(chr(10)))}"[:400]
+    words = f"{type(error).__name__}: {' | '.join(str(error).split(chr(10)))}"
+    return words if len(words) < 400 else f"{words[:120]} … {words[-280:]}"
 
 
 def table(title: str, rows: Iterable[Row]) -> list[Row]:
