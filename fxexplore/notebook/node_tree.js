@@ -285,8 +285,8 @@ class Tree {
   onClick(event) {
     const key = this.keyOf(event);
     if (key === undefined) return;
+    this.list.focus({ preventScroll: true }); // not a button in a row, which may be gone by the next key
     if (this.isOn(event, "fxx-copy")) return this.copy(key);
-    this.list.focus({ preventScroll: true });
     this.act(() => {
       this.state.moveTo(key);
       if (this.isOn(event, "fxx-fold")) this.state.toggleFold(key);
@@ -446,6 +446,17 @@ class Tree {
 const ROW_TRAITS = ["labels", "classes", "notes", "shapes", "marks", "depth", "flags", "runs", "parameters", "flops", "whole"];
 const STATE_TRAITS = ["selected", "expanded", "open_runs", "query", "columns"];
 
+/**
+ * Keep the class by which Jupyter marks a view whose kernel is gone. Jupyter sets it when the view
+ * is made; anywidget then takes away the view's own listener, but hands us its events.
+ * @this {{model?: {comm_live?: boolean}} | undefined} the view
+ * @param {HTMLElement} el
+ */
+function markDisconnected(el) {
+  const isLive = this?.model?.comm_live;
+  if (isLive !== undefined) el.classList.toggle("jupyter-widgets-disconnected", !isLive);
+}
+
 /** @param {{model: Model, el: HTMLElement}} context */
 function render({ model, el }) {
   const tree = new Tree(model, el);
@@ -454,6 +465,7 @@ function render({ model, el }) {
     ...ROW_TRAITS.map((trait) => /** @type {[string, () => void]} */ ([`change:${trait}`, () => tree.invalidate(true)])),
     ...STATE_TRAITS.map((trait) => /** @type {[string, () => void]} */ ([`change:${trait}`, () => tree.invalidate(false)])),
     ["change:focused", () => tree.onFocused()],
+    ["comm_live_update", /** @this {any} */ function () { markDisconnected.call(this, el); }],
   ];
   for (const [event, handler] of handlers) model.on(event, handler);
   return () => {

@@ -28,6 +28,11 @@ def _tree_with_a_bad_query(page):
     _opened_tree(page).query = "colour:red"
 
 
+def _searching_tree_without_hits(page):
+    _opened_tree(page).query = "nowhere"
+    page.screenshot("tree-nothing")
+
+
 def _tree_with_menu_and_help(page):
     _opened_tree(page)
     page.host.get_by_role("button", name="How to search").click()
@@ -43,6 +48,7 @@ def _tree_without_kernel(page):
 STATES: list[Callable] = [
     _opened_tree,
     _searching_tree,
+    _searching_tree_without_hits,
     _tree_with_a_bad_query,
     _tree_with_menu_and_help,
     _tree_without_kernel,

@@ -9,6 +9,8 @@ from fxexplore.notebook.node_tree import NodeTree
 from fxexplore.views.numbers import short_count
 from tests.benchmarks.test_tree import big_graph
 
+from .widget_page import WidgetPage
+
 STRANGE = '<img src=x onerror="console.error(1)">'
 
 
@@ -49,6 +51,22 @@ def tree():
 @pytest.fixture
 def host(widget_page, tree):
     return widget_page.show(tree)
+
+
+@pytest.fixture(scope="module")
+def search(browser, screenshots):
+    """One page for the tests that only write queries."""
+    page = WidgetPage(browser, screenshots)
+    tree = NodeTree(encoder())
+    page.show(tree)
+    yield page, tree
+    page.leave()
+    assert page.errors == []
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return big_graph(100_000)
 
 
 def row(host, name):
@@ -237,17 +255,6 @@ class TestSearch:
         )
         widget_page.wait_for(lambda: set(tree.hits) == hits)
 
-    @pytest.fixture(scope="class")
-    def search(self, browser, screenshots):
-        from .widget_page import WidgetPage
-
-        page = WidgetPage(browser, screenshots)
-        tree = NodeTree(encoder())
-        page.show(tree)
-        yield page, tree
-        page.leave()
-        assert page.errors == []
-
     @pytest.mark.parametrize(
         ("query", "words"),
         [
@@ -360,6 +367,7 @@ class TestRow:
         row(host, "layers.12").get_by_role("button", name="Copy “layers.12”").click()
         assert pasted() == "layers.12"
         assert host.locator(".fxx-said").inner_text() == "Copied layers.12"
+        assert host.get_by_role("tree").evaluate("list => list === document.activeElement")
         row(host, "stem").click()
         press(widget_page, "Control+c")
         widget_page.wait_for(lambda: pasted() == "stem")
@@ -384,6 +392,8 @@ class TestRow:
         host = widget_page.show(tree, width=width, height=420)
         cells = host.locator(".fxx-cell").evaluate_all("all => all.map(c => c.clientWidth)")
         assert min(cells) >= 150
+        numbers = host.locator(".fxx-number")
+        assert numbers.evaluate_all("all => all.every(n => n.scrollWidth <= n.clientWidth)")
         for name in ("layers.12.act_1", "aux", "tied"):
             label = row(host, name).locator(".fxx-name")
             assert label.evaluate("e => e.scrollWidth <= e.clientWidth")
@@ -402,11 +412,33 @@ class TestRow:
         assert shown == [short_count(n) for n in numbers]
 
 
-class TestManyRows:
-    @pytest.fixture(scope="class")
-    def graph(self):
-        return big_graph(100_000)
+def test_two_views_of_one_tree_stay_in_step(widget_page, host):
+    widget_page.page.evaluate(
+        """() => {
+            const other = document.createElement('div');
+            other.id = 'other';
+            document.querySelector('main').append(other);
+            return fxxRender(other);
+        }"""
+    )
+    other = widget_page.page.locator("#other")
+    row(host, "layers").locator(".fxx-fold").click()
+    row(other, "layers").and_(other.locator("[aria-expanded=false]")).wait_for()
+    row(other, "stem").locator(".fxx-box").click()
+    row(host, "stem").and_(host.locator("[aria-checked=true]")).wait_for()
+    other.locator(".fxx-search").fill("relu")
+    assert host.locator(".fxx-search").input_value() == "relu"
+    assert names(host) == names(other) == ["tied", "tied.relu"]
 
+
+def test_a_view_that_is_gone_hears_nothing(widget_page, tree, host):
+    widget_page.page.evaluate("fxxCleanup()")
+    tree.selected = ["stem"]
+    widget_page.frame()
+    assert host.locator(".fxx-tree").count() == 0
+
+
+class TestManyRows:
     @pytest.fixture
     def big(self, widget_page, graph):
         tree = NodeTree(graph, expanded=[])
@@ -426,6 +458,16 @@ class TestManyRows:
         assert set(big.graph.index) - set(big.expanded) >= {"stage_0.block_0"}
         assert max(len(str(message)) for message in widget_page.messages) < 1_000
         assert max((m["bytes"] for m in widget_page.sent), default=0) < 1_000
+
+    def test_a_run_of_many_opens(self, widget_page):
+        nodes = tuple(Node(f"fc_{i}", "module", "Linear", parameters=1) for i in range(50_000))
+        tree = NodeTree(ModelGraph("M", nodes, (), parameters=50_000))
+        host = widget_page.show(tree)
+        assert run(host, "fc_0").locator(".fxx-number").nth(1).inner_text() == "50.0 k"
+        run(host, "fc_0").dblclick()
+        row(host, "fc_3").wait_for()
+        run(host, "fc_0").locator(".fxx-box").click()
+        assert "50000 are too many" in host.locator(".fxx-said").inner_text()
 
     def test_only_the_rows_in_sight_are_in_the_page(self, widget_page, big):
         big.expanded = [module.path for module in big.graph.modules]

@@ -24,7 +24,7 @@ def test_the_tree_is_used_alone_and_says_when_its_kernel_is_gone(lab, screenshot
     assert lab.page.evaluate("fxNotebook.content.widgets.length") == 1
     assert lab.page.evaluate("fxNotebook.content.widgets[0].model.executionCount") == 1
 
-    lab.page.evaluate("fxNotebook.sessionContext.session.kernel.restart()")
+    lab.page.evaluate("fxNotebook.sessionContext.restartKernel()")
     tree.locator(".fxx-offline").wait_for()
     tree.locator("[data-name=layer4] .fxx-fold").click()
     tree.locator("[data-name=layer4][aria-expanded=false]").wait_for()

@@ -17,6 +17,7 @@
       this.values = values;
       this.changed = new Set();
       this.handlers = new Map();
+      this.comm_live = true;
     }
     get(name) {
       return this.values[name];
@@ -56,7 +57,8 @@
       }
     }
     fire(event, ...args) {
-      for (const handler of this.handlers.get(event) ?? []) handler(...args);
+      // As anywidget registers them, handlers are called on the view.
+      for (const handler of this.handlers.get(event) ?? []) handler.call({ model: this }, ...args);
     }
   }
 
@@ -78,7 +80,6 @@
     const widget = (await import(url)).default;
     const el = document.createElement("div");
     el.className = "jupyter-widgets lm-Widget";
-    host.append(el);
     window.fxxHandledKeys = []; // keys that reached the page are keys JupyterLab would take
     document.addEventListener("keydown", (event) => window.fxxHandledKeys.push(event.key));
     window.fxxRender = async (element) => {
@@ -88,11 +89,13 @@
     };
     const start = performance.now();
     window.fxxCleanup = await window.fxxRender(el);
+    host.append(el); // Jupyter too makes a view first and then puts it into the page
+    el.getBoundingClientRect(); // lays it out
     window.fxxRenderTime = performance.now() - start;
   };
 
   window.fxxDisconnect = () => {
-    document.querySelector("#host > div").classList.add("jupyter-widgets-disconnected");
+    window.fxxModel.comm_live = false;
     window.fxxModel.fire("comm_live_update", window.fxxModel);
   };
 })();

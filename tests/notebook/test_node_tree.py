@@ -58,11 +58,10 @@ def resnet():
 
 
 def test_a_row_is_at_most_100_bytes_and_10_000_are_less_than_a_megabyte():
-    for rows in (10_000, 100_000):
-        tree = NodeTree(big_graph(rows))
-        size = opening_size(tree)
-        assert size <= 100 * len(tree.graph.rows)
-        assert rows > 10_000 or size < 1_000_000
+    tree = NodeTree(big_graph(10_000))  # for 100,000 see the tests in the browser
+    size = opening_size(tree)
+    assert size <= 100 * len(tree.graph.rows)
+    assert size < 1_000_000
 
 
 def test_facts_that_arrive_later_send_only_their_columns(resnet):
