@@ -33,7 +33,7 @@ class NodeFacts(anywidget.AnyWidget):
     """
 
     _esm = _HERE / "node_facts.js"
-    _css = _HERE / "node_facts.css"
+    _css = "".join((_HERE / f"{name}.css").read_text() for name in ("node_facts", "copy_button"))
 
     focused = traitlets.Unicode().tag(sync=True)
     """Name of the node or module; ``""`` for the whole model."""

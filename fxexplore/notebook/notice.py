@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
-import traceback
 from collections.abc import Callable
 
 import ipywidgets as widgets
+
+from .problems import problem_html
 
 
 class Notice(widgets.HBox):
@@ -65,13 +66,7 @@ class Notice(widgets.HBox):
             what: what did not work, in words.
         """
         words = f"{what}: {problem}" if what else str(problem) or type(problem).__name__
-        details = "".join(traceback.format_exception(problem))
-        self._show(
-            words,
-            f'<div class="fxx-error" role="alert"><b>{html.escape(type(problem).__name__)}</b> '
-            f"{html.escape(words)}<details><summary>Traceback</summary>"
-            f"<pre>{html.escape(details)}</pre></details></div>",
-        )
+        self._show(words, problem_html(problem, what))
 
     def _show(self, words: str, page: str, stop: Callable[[], None] | None = None) -> None:
         self.words = words

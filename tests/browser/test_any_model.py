@@ -37,17 +37,17 @@ def tick_run_and_read(lab, explorer, name, screenshot):
     explorer.locator(f'[role=treeitem][data-name="{name}"]').locator(".fxx-box").click()
     explorer.get_by_role("tab", name="Feature maps").click()
     explorer.get_by_role("button", name="Run", exact=True).click()
-    explorer.locator("img.fxx-map").first.wait_for()
+    explorer.locator(".fxx-pictures .fxx-map").first.wait_for()
     lab.page.screenshot(path=screenshot)
     explorer.get_by_role("tab", name="Code").click()
-    code = explorer.locator(".fxx-code").inner_text()
+    code = explorer.locator(".fxx-code-tab .fxx-code").inner_text()
     assert lab.python(f"(scope := {{'model': model}}, exec({code!r}, scope))[1]") == "None"
     assert lab.python("list(explorer.features)") == f"['{name}']"
 
 
 def test_a_detector(lab, screenshots):
     explorer = shown(lab, DETECTOR)
-    assert "recorded" in explorer.locator(".fxx-bar").first.inner_text()
+    assert "recorded" in explorer.locator(".fxx-header").first.inner_text()
     row = explorer.locator('[role=treeitem][data-name="backbone"]')
     millions = lab.python("sum(p.numel() for p in model.backbone.parameters()) / 1e6")
     assert f"{float(millions):.1f} M" in row.inner_text()

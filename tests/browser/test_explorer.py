@@ -1,5 +1,7 @@
 """The explorer as a whole, in JupyterLab: by mouse, by keyboard alone, light and dark."""
 
+import json
+
 import pytest
 
 from .conftest import notebook_of
@@ -8,6 +10,24 @@ RESNET = """
 import torchvision
 from fxexplore import explore
 model = torchvision.models.resnet18(weights=None)
+explorer = explore(model)
+explorer
+"""
+SWITCHING = """
+import torch
+from torch import nn
+from fxexplore import explore
+class Net(nn.Module):
+    def __init__(self, fails=False):
+        super().__init__()
+        self.head = nn.Conv2d(3, 2, 1)
+        self.fails = fails
+    def forward(self, x):
+        if self.fails and self.training:
+            raise RuntimeError("no <b>training</b> here")
+        x = self.head(x)
+        return torch.tanh(x) if self.training else torch.sigmoid(x)
+model = Net({fails})
 explorer = explore(model)
 explorer
 """
@@ -25,42 +45,259 @@ def shown(lab, code):
 
 @pytest.fixture
 def explorer(lab):
+    lab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     return shown(lab, RESNET)
 
 
-def test_scratch(lab, explorer, screenshots):
-    page = lab.page
-    page.screenshot(path=screenshots / "a1.png")
-    lab.python(
-        "setattr(explorer, 'return_nodes', {'layer1.0.relu':'layer1.0.relu','layer3':'stage3'})"
+def row(explorer, name):
+    return explorer.locator(f'.fxx-tree [role=treeitem][data-name="{name}"]')
+
+
+def tab(explorer, name):
+    explorer.get_by_role("tab", name=name).click()
+
+
+def test_facts_and_picture_are_there_and_saved_in_the_notebook(lab, explorer, screenshots):
+    assert "1×64×56×56" in row(explorer, "layer1").inner_text()
+    assert "GFLOPs" in explorer.locator(".fxx-header").inner_text()
+    page = lab.page.evaluate(
+        "window.fxNotebook.content.widgets[0].outputArea.model.get(0).data['text/html']"
     )
-    lab.python("setattr(explorer, 'focused', 'layer1.0.conv1')")
-    explorer.get_by_role("tab", name="Code").click()
-    page.wait_for_function("() => document.querySelector('.fxx-code').innerText.includes('stage3')")
-    page.screenshot(path=screenshots / "a2.png")
-    explorer.get_by_role("tab", name="Node").click()
-    page.screenshot(path=screenshots / "a3.png")
-    explorer.get_by_role("radio", name="train").check()
+    assert "1×64×56×56" in page
+    assert "data:image/svg+xml;base64," in page
+    lab.page.screenshot(path=screenshots / "explorer-1-opened.png")
+
+
+def test_keys_are_renamed_and_the_code_follows(lab, explorer, screenshots):
+    row(explorer, "conv1").locator(".fxx-box").click()
+    row(explorer, "bn1").locator(".fxx-box").click()
+    explorer.get_by_role("button", name="Rename the key bn1 of bn1").click()
+    key = explorer.get_by_role("textbox", name="Key of bn1")
+    key.fill("conv1")
+    assert "is the key of conv1 already" in explorer.locator(".fxx-key-problem").inner_text()
+    lab.page.screenshot(path=screenshots / "explorer-2-clash.png")
+    assert lab.python("explorer.return_nodes") == "{'conv1': 'conv1', 'bn1': 'bn1'}"
+    key.fill("norm")
+    lab.page.keyboard.press("Enter")
+    lab.wait_for("explorer.return_nodes", "{'conv1': 'conv1', 'bn1': 'norm'}")
+    tab(explorer, "Code")
+    lab.page.wait_for_function(
+        "() => document.querySelector('.fxx-code-tab .fxx-code').innerText.includes('\"norm\"')"
+    )
+    explorer.locator(".fxx-code-tab").get_by_role("button", name="Copy code").click()
+    explorer.get_by_role("button", name="Copied").wait_for()
+    lab.page.screenshot(path=screenshots / "explorer-3-code.png")
+    code = lab.page.evaluate("navigator.clipboard.readText()")
+    assert lab.python("explorer.code.text") == repr(code)
+    assert lab.python(f"(s := dict(model=model), exec({code!r}, s), list(s['features']))[2]") == (
+        "['conv1', 'norm']"
+    )
+
+
+def test_the_node_tab_leads_from_node_to_node(lab, explorer, screenshots):
+    row(explorer, "layer1.0.conv1").click()
+    tab(explorer, "Node")
+    facts = explorer.locator(".fxx-facts")
+    facts.get_by_role("heading", name="layer1.0.conv1").wait_for()
+    lab.page.screenshot(path=screenshots / "explorer-4-node.png")
+    facts.get_by_role("button", name="layer1.0.bn1").click()
+    facts.get_by_role("heading", name="layer1.0.bn1").wait_for()
+    lab.page.wait_for_function(
+        "() => document.querySelector('.fxx-focused')?.dataset.name === 'layer1.0.bn1'"
+    )
+    lab.wait_for("explorer.focused", "'layer1.0.bn1'")
+
+
+def test_two_views_stay_in_step(lab, explorer):
+    lab.page.evaluate(
+        """async () => {
+            const {content} = window.fxNotebook;
+            const cell = content.widgets[0].outputArea;
+            cell.model.add(cell.model.get(0).toJSON());
+        }"""
+    )
+    second = lab.page.locator(".fxx-explorer").nth(1)
+    second.locator("[role=treeitem]").first.wait_for()
+    row(explorer, "conv1").locator(".fxx-box").click()
+    second.locator(".fxx-chip").wait_for()
+    assert row(second, "conv1").get_attribute("aria-checked") == "true"
+    second.get_by_role("separator", name="Width of the tree").focus()
+    lab.page.keyboard.press("Home")
+    lab.page.wait_for_function(
+        "() => [...document.querySelectorAll('.fxx-explorer')].every("
+        "e => e.style.getPropertyValue('--fxx-split') === '15%')"
+    )
+
+
+def test_the_whole_job_by_keyboard_alone(lab, explorer):
+    page = lab.page
+    explorer.get_by_role("tree").focus()
+    for key in ("Home", "ArrowDown", "Space"):
+        page.keyboard.press(key)
+    lab.wait_for("explorer.selected", "['conv1']")
+    press_until(page, "Tab", "e => e.getAttribute('role') === 'separator'")
+    page.keyboard.press("ArrowRight")
+    press_until(page, "Tab", "e => e.getAttribute('role') === 'tab'")
+    for name in ("Feature maps", "Code", "Node"):
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+        explorer.get_by_role("tab", name=name, selected=True).wait_for()
+    press_until(page, "Tab", "e => e.getAttribute('aria-label') === 'Show conv1'")
+    page.keyboard.press("F2")
+    page.keyboard.type("first")
+    page.keyboard.press("Enter")
+    lab.wait_for("explorer.return_nodes", "{'conv1': 'first'}")
+    press_until(page, "Tab", "e => e.textContent === 'Copy code'")
+    page.keyboard.press("Enter")
+    explorer.get_by_role("button", name="Copied").first.wait_for()
+    press_until(page, "Shift+Tab", "e => e.type === 'radio' && !e.checked")
+    page.keyboard.press("Space")
     lab.wait_for("explorer.mode", "'train'")
-    explorer.get_by_role("tab", name="Feature maps").click()
+    assert lab.python("explorer.return_nodes") == "{'conv1': 'first'}"
+
+
+def press_until(page, key, condition):
+    """Press a key until the focused element fulfils a condition."""
+    for _ in range(60):
+        if page.evaluate(f"({condition})(document.activeElement)"):
+            return
+        page.keyboard.press(key)
+    raise AssertionError(f"{key} never came to where {condition}")
+
+
+def test_the_switch_of_modes(lab, screenshots):
+    explorer = shown(lab, SWITCHING.format(fails=False))
+    row(explorer, "sigmoid").locator(".fxx-box").click()
+    row(explorer, "head").locator(".fxx-box").click()
+    explorer.get_by_role("radio", name="train").check()
+    row(explorer, "tanh").wait_for()
+    assert "sigmoid" in explorer.locator(".fxx-notice").inner_text()
+    assert explorer.locator(".fxx-chip").count() == 1
+    lab.wait_for("explorer.wait(5)", "True")
+    explorer.locator(".fxx-diagram svg .fxx-only").wait_for()
+    lab.page.screenshot(path=screenshots / "explorer-5-train.png")
+    tab(explorer, "Feature maps")
     explorer.get_by_role("button", name="Run", exact=True).click()
     explorer.locator(".fxx-pictures .fxx-map").first.wait_for()
-    page.screenshot(path=screenshots / "a4.png")
-    lab.set_theme("JupyterLab Dark")
-    page.screenshot(path=screenshots / "a5.png")
-    explorer.get_by_role("tab", name="Diagram").click()
-    page.screenshot(path=screenshots / "a6.png")
-    lab.set_theme("JupyterLab Light")
-    page.set_viewport_size({"width": 760, "height": 1100})
-    page.screenshot(path=screenshots / "a7.png")
-    page.set_viewport_size({"width": 1500, "height": 1100})
-    explorer.get_by_role("button", name="Fill the screen").click()
-    page.wait_for_timeout(500)
-    page.screenshot(path=screenshots / "a8.png")
-    page.keyboard.press("Escape")
-    explorer.get_by_role("button", name="Leave full screen").click()
-    page.evaluate(
-        "async () => { await window.fxNotebook.sessionContext.session.kernel.restart(); }"
+    assert lab.python("(model.training, list(explorer.features))") == "(True, ['head'])"
+    assert ").train()" in lab.python("explorer.code.text")
+
+
+def test_a_mode_that_does_not_open_says_why(lab, screenshots):
+    explorer = shown(lab, SWITCHING.format(fails=True))
+    explorer.get_by_role("radio", name="train").check()
+    alert = explorer.get_by_role("alert").filter(has_text="no <b>training</b> here")
+    alert.wait_for()
+    assert explorer.get_by_role("radio", name="eval").is_checked()
+    assert explorer.get_by_role("radio", name="train").is_disabled()
+    assert not alert.locator("pre").is_visible()
+    alert.locator("summary").click()
+    assert alert.locator("pre").is_visible()
+    lab.page.screenshot(path=screenshots / "explorer-6-no-train.png")
+
+
+@pytest.mark.parametrize(
+    "theme", ["JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast"]
+)
+def test_every_text_reads_well_in(theme, lab, explorer, screenshots):
+    lab.python(
+        "setattr(explorer, 'return_nodes', {'layer1.0.relu': 'layer1.0.relu', 'layer3': 'stage3'})"
     )
-    page.wait_for_timeout(1500)
-    page.screenshot(path=screenshots / "a9.png")
+    lab.python("setattr(explorer, 'focused', 'layer1.0.conv1')")
+    explorer.locator(".fxx-chip").nth(1).wait_for()
+    lab.set_theme(theme)  # while it is open
+    try:
+        name = theme.replace("JupyterLab ", "").replace(" ", "-").lower()
+        for title in ("Diagram", "Code", "Node"):
+            tab(explorer, title)
+            lab.page.screenshot(path=screenshots / f"explorer-7-{name}-{title.lower()}.png")
+            faint = explorer.evaluate(FAINT)
+            assert not faint, json.dumps(faint[:5], indent=1)
+    finally:
+        lab.set_theme("JupyterLab Light")
+
+
+@pytest.mark.parametrize("width", [600, 900])
+def test_a_narrow_page(width, lab, explorer, screenshots):
+    lab.python(
+        "setattr(explorer, 'return_nodes', {'layer1.0.relu': 'layer1.0.relu', 'layer3': 'stage3'})"
+    )
+    explorer.locator(".fxx-chip").nth(1).wait_for()
+    explorer.evaluate("(e, width) => (e.style.width = `${width}px`)", width)
+    try:
+        explorer.scroll_into_view_if_needed()
+        lab.page.screenshot(path=screenshots / f"explorer-8-{width}.png")
+        assert explorer.evaluate("e => e.scrollWidth <= e.clientWidth")
+        for part in (".fxx-header", ".fxx-footer", ".fxx-left", ".fxx-right"):
+            assert explorer.locator(part).evaluate("e => e.scrollWidth <= e.clientWidth + 1"), part
+            assert explorer.locator(part).bounding_box()["width"] >= 250
+    finally:
+        explorer.evaluate("e => (e.style.width = '')")
+
+
+def test_full_screen(lab, explorer, screenshots):
+    explorer.get_by_role("button", name="Fill the screen").click()
+    explorer.get_by_role("button", name="Leave full screen").wait_for()
+    size = lab.page.viewport_size
+    box = explorer.bounding_box()
+    assert (box["width"], box["height"]) == (size["width"], size["height"])
+    assert explorer.locator(".fxx-body").bounding_box()["height"] > 0.8 * size["height"]
+    lab.page.screenshot(path=screenshots / "explorer-9-full.png")
+    explorer.get_by_role("button", name="Leave full screen").click()
+    explorer.get_by_role("button", name="Fill the screen").wait_for()
+
+
+def test_after_a_restart_it_says_that_nothing_runs(lab, explorer, screenshots):
+    row(explorer, "conv1").locator(".fxx-box").click()
+    explorer.locator(".fxx-chip").wait_for()
+    lab.page.evaluate("window.fxNotebook.sessionContext.session.kernel.restart()")
+    lab.page.locator(".fxx-explorer.jupyter-widgets-disconnected").wait_for()
+    said = explorer.evaluate("e => getComputedStyle(e, '::before').content")
+    assert "Not connected to a kernel" in said
+    assert row(explorer, "layer1").is_visible()
+    assert explorer.locator(".fxx-diagram svg .node").count() > 5
+    lab.page.screenshot(path=screenshots / "explorer-10-restarted.png")
+    explorer.locator(".fxx-footer").get_by_role("button", name="Copy code").click()
+    explorer.get_by_role("button", name="Copied").first.wait_for()
+    tab(explorer, "Feature maps")
+    run = explorer.get_by_role("button", name="Run", exact=True)
+    assert run.evaluate("e => getComputedStyle(e).pointerEvents") == "none"
+
+
+def test_a_page_is_saved(lab, explorer):
+    row(explorer, "conv1").locator(".fxx-box").click()
+    with lab.page.expect_download() as download:
+        explorer.get_by_role("button", name="Save page").click()
+    assert download.value.suggested_filename == "ResNet.html"
+    page = download.value.path().read_text()
+    assert page.startswith("<!doctype html>")
+    assert "☑" in page
+
+
+# Texts of less contrast than 4.5 to what is behind them (WCAG 2.2, AA).
+FAINT = """explorer => {
+  const parse = (css) => {
+    const context = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d');
+    context.fillStyle = css; context.fillRect(0, 0, 1, 1);
+    return [...context.getImageData(0, 0, 1, 1).data].map((v) => v / 255);
+  };
+  const over = (top, under) => under.map((v, i) => i < 3 ? top[i] * top[3] + v * (1 - top[3]) : 1);
+  const light = (c) => c.slice(0, 3).map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (e) => {
+    const layers = [];
+    for (let p = e; p; p = p.parentElement) layers.push(parse(getComputedStyle(p).backgroundColor));
+    return layers.reverse().reduce((under, top) => over(top, under), [1, 1, 1, 1]);
+  };
+  const faint = [];
+  for (const e of explorer.querySelectorAll('*')) {
+    const text = [...e.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data.trim()).join('');
+    if (!text || e.closest('svg, [disabled], [hidden]') || !e.checkVisibility({visibilityProperty: true})) continue;
+    const under = behind(e);
+    const ink = over(parse(getComputedStyle(e).color), under);
+    const [a, b] = [light(ink), light(under)].sort((x, y) => y - x);
+    const contrast = (a + 0.05) / (b + 0.05);
+    if (contrast < 4.5) faint.push([text.slice(0, 40), e.className, contrast.toFixed(2)]);
+  }
+  return faint;
+}"""

@@ -61,3 +61,32 @@ def test_a_search_finds_a_node_deep_inside(lab, explorer):
     last = lab.python("explorer.graph.nodes[-2].name").strip("'")
     explorer.locator(".fxx-search").fill(last)
     explorer.locator(f'[role=treeitem][data-name="{last}"]').wait_for()
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("vit_b_16", "encoder.layers.encoder_layer_7"), ("densenet201", "features.denseblock3")],
+)
+def test_what_is_unfolded_gets_a_picture(name, path, lab, screenshots):
+    lab.open(
+        notebook_of(
+            "import torchvision\n"
+            "from fxexplore import explore\n"
+            f"explorer = explore(torchvision.models.{name}(weights=None))\n"
+            "explorer"
+        )
+    )
+    lab.run_all()
+    explorer = lab.page.locator(".fxx-explorer")
+    explorer.locator(".fxx-diagram svg .node").first.wait_for()
+    lab.page.screenshot(path=screenshots / f"{name}-1-opened.png")
+    lab.python(f"setattr(explorer, 'expanded', explorer.expanded + [{path!r}])")
+    lab.wait_for("explorer.diagram.wait(5)", "True")
+    child = lab.python(f"explorer.graph.children({path!r})[0]").strip("'")
+    # Names of strangers have dots: no selector.
+    lab.page.wait_for_function(
+        "name => [...document.querySelectorAll('.fxx-diagram svg [data-name]')]"
+        ".some(box => box.dataset.name === name)",
+        arg=child,
+    )
+    lab.page.screenshot(path=screenshots / f"{name}-2-unfolded.png")

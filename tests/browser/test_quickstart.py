@@ -50,14 +50,14 @@ def test_unfold_tick_run_and_read_the_code(lab, explorer, screenshots):
 
     explorer.get_by_role("tab", name="Feature maps").click()
     explorer.get_by_role("button", name="Run", exact=True).click()
-    maps = explorer.locator("img.fxx-map")
+    maps = explorer.locator(".fxx-pictures .fxx-map")
     maps.nth(1).wait_for()
     assert maps.count() == 2
     assert maps.nth(0).evaluate("image => image.complete && image.naturalWidth > 600")
     page.screenshot(path=screenshots / "quickstart-3-maps.png")
 
     explorer.get_by_role("tab", name="Code").click()
-    code = explorer.locator(".fxx-code").inner_text()
+    code = explorer.locator(".fxx-code-tab .fxx-code").inner_text()
     assert '"layer1.0.relu"' in code
     assert '"layer2.0"' in code
     page.screenshot(path=screenshots / "quickstart-4-code.png")
@@ -74,9 +74,9 @@ def test_unfold_tick_run_and_read_the_code(lab, explorer, screenshots):
 def test_the_code_that_is_shown_runs_as_pasted(lab, explorer):
     lab.python("setattr(_2, 'selected', ['layer1', 'layer4.1.add'])")
     explorer.get_by_role("tab", name="Code").click()
-    code = explorer.locator(".fxx-code")
+    code = explorer.locator(".fxx-code-tab .fxx-code")
     lab.page.wait_for_function(
-        "() => document.querySelector('.fxx-code').innerText.includes('layer4.1.add')"
+        "() => document.querySelector('.fxx-code-tab .fxx-code').innerText.includes('layer4.1.add')"
     )
     assert lab.python(f"(scope := {{'model': model}}, exec({code.inner_text()!r}, scope))[1]") == (
         "None"
@@ -116,7 +116,7 @@ def test_a_search_shows_hits_with_their_parents(lab, explorer, screenshots):
 def test_an_error_is_shown_in_words(lab, explorer, screenshots):
     explorer.get_by_role("tab", name="Feature maps").click()
     explorer.get_by_role("button", name="Run", exact=True).click()
-    alert = explorer.get_by_role("alert")
+    alert = explorer.get_by_role("alert").filter(has_text="nothing is ticked")
     alert.wait_for()
     assert "nothing is ticked" in alert.inner_text()
     lab.page.screenshot(path=screenshots / "quickstart-6-error.png")
