@@ -44,7 +44,8 @@ MEASURE = """async (action) => {
 
 
 def measure(page, action):
-    return statistics.median(page.evaluate(f"() => ({MEASURE})({action})"))
+    times = page.evaluate(f"() => ({MEASURE})({action})")
+    return f"{statistics.median(times):8.1f} ms, at best {min(times):.1f}"
 
 
 @pytest.mark.parametrize("rows", [10_000, 100_000])
@@ -56,16 +57,16 @@ def test_what_the_tree_costs(widget_page, rows):
     widget_page.show(tree)
     page = widget_page.page
     print(f"  wire           {widget_page.opening_bytes / len(graph.rows):8.1f} bytes a row")
-    print(f"  first paint    {page.evaluate('fxxRenderTime'):8.1f} ms")
+    print(f"  first paint    {page.evaluate('fxxRenderTime'):8.1f} ms, then {again(page):.1f} ms")
     press = "document.querySelector('.fxx-find > .fxx-button:last-child').click()"
-    print(f"  (un)fold all   {measure(page, f'() => {press}'):8.1f} ms")
+    print(f"  (un)fold all   {measure(page, f'() => {press}')}")
     one = "document.querySelector('.fxx-fold').click()"
-    print(f"  (un)fold one   {measure(page, f'() => {one}'):8.1f} ms")
+    print(f"  (un)fold one   {measure(page, f'() => {one}')}")
     tick = "document.querySelectorAll('.fxx-box')[n].click()"
-    print(f"  tick           {measure(page, f'(n) => {tick}'):8.1f} ms")
+    print(f"  tick           {measure(page, f'(n) => {tick}')}")
     words = "['conv_1', 'block_3', 'class:Conv2d', 'params>10', 'conv 7', 'b*9', '']"
     search = f"fxxModel.set('query', {words}[n])"
-    print(f"  filter         {measure(page, f'(n) => {search}'):8.1f} ms")
+    print(f"  filter         {measure(page, f'(n) => {search}')}")
     for query in ("conv_1", "block_3", "class:Conv2d", "params>10", "stage_7 conv", "b*9", ""):
         took = page.evaluate(
             f"async q => (await ({MEASURE})(n => fxxModel.set('query', n % 2 ? q : '')))[3]", query
@@ -74,6 +75,26 @@ def test_what_the_tree_costs(widget_page, rows):
     print(f"  frame          {statistics.median(frames(page)):8.1f} ms while scrolling")
     biggest = max(len(str(message)) for message in widget_page.messages)
     print(f"  biggest answer {biggest:8} bytes")
+
+
+def again(page):
+    """Milliseconds of another view of the same tree: the best of five, for machines are busy."""
+    return page.evaluate(
+        """async () => {
+            const times = [];
+            for (let n = 0; n < 5; n++) {
+                const el = document.createElement('div');
+                const start = performance.now();
+                const leave = await fxxRender(el);
+                document.querySelector('main').append(el);
+                el.getBoundingClientRect();
+                times.push(performance.now() - start);
+                leave();
+                el.remove();
+            }
+            return Math.min(...times);
+        }"""
+    )
 
 
 def frames(page):
