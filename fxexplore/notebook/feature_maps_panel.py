@@ -14,6 +14,7 @@ from torch import nn
 from fxexplore.model_graph import ModelGraph
 
 from .chosen_inputs import ChosenInputs
+from .closing import close_whole
 from .held_values import HeldValues
 from .input_chooser import InputChooser
 from .map_cards import MapCards
@@ -230,7 +231,8 @@ class FeatureMapsPanel(widgets.VBox):
         self._first = self._last = None
         self.return_nodes = {}
         self.cards.close()
-        _close_inside(self)
+        for widget in (*self.children, self.layout):
+            close_whole(widget)
         super().close()
 
     # --- running ------------------------------------------------------------------------
@@ -444,16 +446,6 @@ class FeatureMapsPanel(widgets.VBox):
             action()
         except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
             self.controls.complain(problem_html(problem))
-
-
-def _close_inside(box: Any) -> None:
-    """Close what a box holds, which ipywidgets would hold on to."""
-    for widget in box.children:
-        if hasattr(widget, "children"):
-            _close_inside(widget)
-        for part in (widget, widget.layout, getattr(widget, "style", None)):
-            if isinstance(part, widgets.Widget):
-                part.close()
 
 
 def _present_shell() -> Any:

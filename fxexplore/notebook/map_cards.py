@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from fxexplore.views.feature_maps import channel_at
 
+from .closing import close_whole
 from .feature_map_view import FeatureMapView, PageFacts
 from .map_pictures import drawn, width_of
 from .problems import problem_html
@@ -98,7 +99,7 @@ class MapCards:
         """
         self._runs, self._signatures = runs, dict(signatures)
         for key in [key for key in self._cards if key not in self._keys]:
-            self._remove(self._cards.pop(key))
+            close_whole(self._cards.pop(key).box)
         if self._at is not None and not self._is_of_a_key(self._at[0]):
             self.enlarge(None)
         self._soon()
@@ -135,10 +136,8 @@ class MapCards:
             self._later = None
         self._runs = None
         for card in self._cards.values():
-            self._remove(card)
+            close_whole(card.box)
         self._cards.clear()
-        for widget in (self._large, self._close, self._large_problem):
-            widget.close()
 
     def _soon(self) -> None:
         loop = running_loop()
@@ -246,7 +245,3 @@ class MapCards:
             )
             self._order[key] = list(dict.fromkeys(at for at in found if at is not None))
         return self._order.get(key, [])
-
-    def _remove(self, card: _Card) -> None:
-        for widget in (card.view, card.problem, card.box):
-            widget.close()

@@ -16,6 +16,7 @@ import pytest
 import torch
 import torchvision
 import traitlets
+from ipywidgets.widgets.widget import _instances
 from matplotlib import _pylab_helpers
 from PIL import Image
 from torch import nn
@@ -845,7 +846,8 @@ def test_comparing_needs_one_thing_to_compare_with(panel, x):
 # --- leaving nothing behind ------------------------------------------------------------------
 
 
-def test_a_closed_panel_leaves_no_figures_threads_or_values(model, x):
+def test_a_closed_panel_leaves_no_figures_threads_values_or_widgets(model, x):
+    widgets_before = set(_instances)
     panel = panel_of(model, x)
     panel.return_nodes = {"low": "low"}
     panel.run()
@@ -861,6 +863,7 @@ def test_a_closed_panel_leaves_no_figures_threads_or_values(model, x):
     assert threading.active_count() == threads
     assert figure() is None
     assert value() is None
+    assert set(_instances) <= widgets_before
 
 
 def test_many_redraws_hold_no_more_figures_than_pictures(panel):
