@@ -519,8 +519,8 @@ def test_pan_and_zoom_of_1500_boxes_keep_up_with_the_screen(widget_page):
     times = shown.page.evaluate(FRAMES, 120)
     median, slowest = times[len(times) // 2], times[-6]
     print(
-        f"\n{len(diagram.boxes)} boxes and clusters: {widget_page.opening_bytes / 1e6:.2f} MB, in the"
-        f" page in {painted:.0f} ms, a frame {median:.1f} ms (median), {slowest:.1f} ms (95 %)"
+        f"\n{len(diagram.boxes)} boxes and clusters: {widget_page.opening_bytes / 1e6:.2f} MB, in"
+        f" the page in {painted:.0f} ms, a frame {median:.1f} ms (median), {slowest:.1f} ms (95 %)"
     )
     shown.page.evaluate("() => new Promise(requestAnimationFrame)")
     assert median < 25
