@@ -270,7 +270,7 @@ def torchvision_input(name):
     if name.startswith("mvit"):
         return (1, 3, 16, 224, 224)
     if name == "s3d":
-        return (1, 3, 16, 64, 64)
+        return (1, 3, 16, 224, 224)
     if name.startswith("swin3d"):
         return (1, 3, 4, 64, 64)
     if name.startswith(("r3d", "mc3", "r2plus1d")):
@@ -279,6 +279,11 @@ def torchvision_input(name):
         side = 299 if name == "inception_v3" else 224
         return (1, 3, side, side)
     return (2, 3, 64, 64)
+
+
+# What they do to a buffer alone has a name in a recording only, which moves the suffix of the
+# next operation of that kind; see the README's known limits.
+WORK_ON_BUFFERS = {"maxvit_t": "each attention views its relative_position_index"}
 
 
 @pytest.mark.slow
@@ -298,6 +303,8 @@ def test_names_are_those_of_symbolic_tracing_on_all_of_torchvision(name, trainin
     if training:
         shape = (2, *shape[1:])
     model = torchvision_model(name, training)
+    if name in WORK_ON_BUFFERS:
+        pytest.xfail(WORK_ON_BUFFERS[name])
     recording = assert_same_names(model, training, (torch.randn(shape),), tolerance=0.01)
     # What differs by rule: buffers are nodes of a recording, but have no symbolic name.
     extra = set(recording.nodes) - set(recording.names)
