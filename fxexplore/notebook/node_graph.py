@@ -31,6 +31,15 @@ _SPACE = ' xml:space="preserve"'
 _COORDINATES = re.compile(r' (?:d|points|x|y)="[^"]*"')
 
 
+def _module(*names: str) -> str:
+    """Several files as one ES module, which has no file to import others from.
+
+    It is saved in every notebook with a diagram, so lines that are comments stay behind.
+    """
+    whole = "\n".join((_HERE / name).read_text("utf-8") for name in names)
+    return re.sub(r"^ *(/\*\*((?!\*/).)*\*/|//[^\n]*)\n", "", whole, flags=re.MULTILINE | re.DOTALL)
+
+
 class NodeGraph(anywidget.AnyWidget):
     """Graphviz's picture of a model, with modules that fold and unfold.
 
@@ -53,7 +62,9 @@ class NodeGraph(anywidget.AnyWidget):
         ('<svg', '0')
     """
 
-    _esm = _HERE / "node_graph.js"
+    _esm = _module(
+        "node_graph_parts.js", "node_graph_picture.js", "node_graph_view.js", "node_graph.js"
+    )
     _css = _HERE / "node_graph.css"
 
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -179,6 +190,7 @@ class NodeGraph(anywidget.AnyWidget):
             self._asked = None
         drawing = Drawing.of(self._graph, self.expanded)
         self._is_newest = False
+        self.busy = True  # the page hears that somebody is there
         if len(drawing.boxes) > _MOST_BOXES:
             self.busy = False
             self._regret(f"the picture would have {len(drawing.boxes):,} boxes", drawing)
@@ -186,7 +198,6 @@ class NodeGraph(anywidget.AnyWidget):
         self._drawing = drawing
         tries = 1 if len(drawing.boxes) > _MANY else 2
         self._asked = layout.submit(_sources(drawing, tries), time_limit=_SECONDS / tries)
-        self.busy = True
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # a script: nobody would deliver it later
@@ -231,11 +242,9 @@ class NodeGraph(anywidget.AnyWidget):
         self.message = last + reason + (f". Fold {crowded}." if crowded else ".")
 
     def _on_message(self, _: Any, content: Any, __: Any) -> None:
-        """The page asks for the source, or whether anybody is there."""
+        """The page asks for the source."""
         if content == "dot":
             self.send({"dot": self.dot})
-        elif content == "ping":
-            self.send({"pong": True})
 
 
 def _sources(drawing: Drawing, tries: int) -> Iterator[str]:

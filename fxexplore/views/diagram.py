@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 
 import graphviz
 
-from fxexplore.model_graph.graph import ModelGraph, Module, Node
+from fxexplore.model_graph.graph import ModelGraph, Module
 
 from .drawing import OUTPUT, Drawing, Edges, Link
 from .kinds import FILLS, kind_of
@@ -222,6 +222,6 @@ def _label_of(link: Link) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text for an HTML label; a blank of no width keeps Graphviz from replacing ``\\N``."""
+    """Text for an HTML label; a blank of no width after a backslash, or Graphviz reads a code."""
     legal = _NOT_IN_XML.sub("\ufffd", text).replace("\n", "⏎")
     return html.escape(legal).replace("\\", "\\\u200b")

@@ -11,7 +11,7 @@ import bisect
 import dataclasses
 import enum
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from fxexplore.model_graph.graph import ModelGraph, Module, Node
 
@@ -137,25 +137,12 @@ def _links(graph: ModelGraph, stand_in: list[int]) -> dict[Pair, Link]:
     counts: Counter[Pair] = Counter()
     shapes: defaultdict[Pair, set[tuple[int, ...] | None]] = defaultdict(set)
     arriving: defaultdict[int, set[tuple[int, ...] | None]] = defaultdict(set)
-    row_of = graph.index
-    hidden = {node.name for node in graph.nodes if node.kind == "size"}
-    shape_of = {node.name: node.shape for node in graph.nodes}
-
-    def add(source: str, head: int) -> None:
-        tail = stand_in[row_of[source]]
+    for source, head in _flows(graph, stand_in):
+        tail = stand_in[graph.index[source.name]]
         if tail != head:
             counts[tail, head] += 1
-            shapes[tail, head].add(shape_of[source])
-            arriving[head].add(shape_of[source])
-
-    for node in graph.nodes:
-        if node.name not in hidden:
-            for source in node.inputs:
-                if source not in hidden:
-                    add(source, stand_in[row_of[node.name]])
-    for name in graph.outputs:
-        if name in shape_of and name not in hidden:
-            add(name, OUTPUT)
+            shapes[tail, head].add(source.shape)
+            arriving[head].add(source.shape)
     links: dict[Pair, Link] = {}
     seen: set[tuple[int, tuple[int, ...]]] = set()
     for pair, count in counts.items():
@@ -166,6 +153,19 @@ def _links(graph: ModelGraph, stand_in: list[int]) -> dict[Pair, Link]:
             seen.add((pair[0], shape))
         links[pair] = Link(count, shape, is_new)
     return links
+
+
+def _flows(graph: ModelGraph, stand_in: list[int]) -> Iterator[tuple[Node, int]]:
+    """Each tensor that flows: the node that makes it, and the box that reads it."""
+    drawn = {node.name: node for node in graph.nodes if node.kind != "size"}
+    for node in drawn.values():
+        head = stand_in[graph.index[node.name]]
+        for source in node.inputs:
+            if source in drawn:
+                yield drawn[source], head
+    for name in graph.outputs:
+        if name in drawn:
+            yield drawn[name], OUTPUT
 
 
 def _left_out(links: Mapping[Pair, Link], edges: Edges) -> Iterable[Pair]:

@@ -45,9 +45,8 @@ class _Deadline:
         self._timer.daemon = True
         self.expired = False
 
-    def __enter__(self) -> _Deadline:
+    def __enter__(self) -> None:
         self._timer.start()
-        return self
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
@@ -74,7 +73,7 @@ class WorkerProcess:
             f"import sys; sys.path[:] = {sys.path!r}; "
             "from fxexplore.views.layout_worker import main; main()"
         )
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603  # this Python
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -90,12 +89,15 @@ class WorkerProcess:
 
     @property
     def is_alive(self) -> bool:
+        """Whether it can lay out another graph."""
         return self._process.poll() is None
 
     def lay_out(self, source: str, file_format: str, time_limit: float) -> bytes:
+        """The picture; raises as :func:`fxexplore.views.layout.to_svg` does."""
         body = source.encode(errors="replace")
         head = f"{file_format} {time_limit + _MARGIN} {len(body)}\n".encode()
-        with _Deadline(self._process, time_limit) as deadline:
+        deadline = _Deadline(self._process, time_limit)
+        with deadline:
             kind, said = b"", b""
             with contextlib.suppress(BrokenPipeError):  # then there is no answer either
                 _write(self._process.stdin, head + body)
@@ -111,9 +113,11 @@ class WorkerProcess:
         raise ValueError(_refusal(said))
 
     def kill(self) -> None:
+        """Stop at once."""
         self._process.kill()
 
     def let_go(self) -> None:
+        """Close this end of the pipes and leave the process alone."""
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             pipe.close()
@@ -150,11 +154,13 @@ class DotProgram:
 
     @property
     def is_alive(self) -> bool:
+        """Whether it can lay out another graph."""
         return True
 
     def lay_out(self, source: str, file_format: str, time_limit: float) -> bytes:
+        """The picture; raises as :func:`fxexplore.views.layout.to_svg` does."""
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603  # the user's own choice
                 [self._path, f"-T{file_format}"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -163,7 +169,8 @@ class DotProgram:
             )
         except OSError as problem:
             raise ValueError(f"{self._path} does not start: {problem.strerror}") from None
-        with _Deadline(self._process, time_limit) as deadline:
+        deadline = _Deadline(self._process, time_limit)
+        with deadline:
             picture, said = self._process.communicate(source.encode(errors="replace"))
         if deadline.expired:
             raise _timeout(time_limit)
@@ -172,11 +179,12 @@ class DotProgram:
         return picture
 
     def kill(self) -> None:
+        """Stop at once."""
         if self._process:
             self._process.kill()
 
     def let_go(self) -> None:
-        pass
+        """Nothing is kept between two graphs."""
 
 
 def _timeout(time_limit: float) -> LayoutTimeoutError:

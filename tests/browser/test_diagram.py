@@ -69,8 +69,9 @@ class Shown:
         return tuple(
             self.box(name).evaluate(
                 """box => { const path = box.querySelector('path'), {x, y, width} = path.getBBox();
-                    const middle = new DOMPoint(x + width / 2, y).matrixTransform(path.getScreenCTM());
-                    return [middle.x, middle.y]; }"""
+                    const inPicture = new DOMPoint(x + width / 2, y);
+                    const point = inPicture.matrixTransform(path.getScreenCTM());
+                    return [point.x, point.y]; }"""
             )
         )
 
@@ -265,9 +266,8 @@ def test_hovering_shows_facts_and_lights_up_what_leads_here_and_from_here(shown)
 
 
 def dense_graph(count=30):
-    nodes = [Node("n0", "input", "x")]
-    for i in range(1, count):
-        nodes.append(Node(f"n{i}", "operation", "cat", inputs=tuple(f"n{j}" for j in range(i))))
+    names = [f"n{i}" for i in range(count)]
+    nodes = (Node(n, "operation", "cat", inputs=tuple(names[:i])) for i, n in enumerate(names))
     return ModelGraph("Dense", tuple(nodes), ())
 
 
@@ -332,7 +332,7 @@ def test_names_of_strangers_are_text(widget_page):
 
 def test_without_a_kernel_the_picture_stays_and_says_so(shown):
     shown.widget_page.disconnect()
-    expect(shown.host.get_by_text("Not connected to a kernel")).to_be_visible()
+    expect(shown.host.get_by_text("No kernel answers")).to_be_visible()
     shown.box("body.0").dblclick()
     expect(shown.host.locator(".fxx-hint")).to_contain_text("run the cell again")
     assert shown.widget_page.get("expanded") == ["body"]
@@ -360,7 +360,7 @@ def test_a_refused_picture_leaves_the_last_one_and_says_what_to_fold(
     assert shown.box("body.0").count() == 1
     shown.box("body.0").dblclick()  # wanted after all: nothing is stuck
     shown.wait_for(lambda: shown.diagram.expanded == ["body"])
-    expect(shown.host.locator(".fxx-message")).to_have_text("")
+    shown.wait_for("document.querySelector('.fxx-message').textContent === ''")
 
 
 def saved(shown, kind):
@@ -481,5 +481,7 @@ def test_in_jupyterlab_a_restart_leaves_the_picture_and_says_so(lab):
     box = lab.page.locator('.fxx-diagram [data-name="body"]')
     box.wait_for()
     lab.page.evaluate("fxNotebook.sessionContext.session.kernel.restart()")
-    lab.page.get_by_text("Not connected to a kernel").first.wait_for()
+    lab.page.wait_for_function("fxNotebook.sessionContext.session.kernel.status === 'idle'")
+    box.dblclick()
+    lab.page.get_by_text("No kernel answers").wait_for()
     assert box.is_visible()

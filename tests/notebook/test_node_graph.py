@@ -78,8 +78,10 @@ def in_a_loop(action):
 
 
 async def settled(diagram):
+    arrived = asyncio.Event()
+    diagram.observe(lambda _: arrived.set(), "busy")
     while diagram.busy:
-        await asyncio.sleep(0.01)
+        await arrived.wait()
 
 
 def test_in_a_kernel_the_picture_comes_when_it_is_ready(graph):
@@ -194,9 +196,9 @@ def test_without_graphviz_the_message_says_what_to_install(graph, monkeypatch):
 
 
 def test_a_picture_that_took_too_long_is_drawn_plainer(monkeypatch):
-    dense = [Node("n0", "input", "x")]
-    for i in range(1, 8):
-        dense.append(Node(f"n{i}", "operation", "cat", inputs=tuple(f"n{j}" for j in range(i))))
+    dense = tuple(
+        Node(f"n{i}", "operation", "cat", inputs=tuple(f"n{j}" for j in range(i))) for i in range(8)
+    )
     real = layout.submit
 
     def second_try(sources, **kwargs):
@@ -206,7 +208,7 @@ def test_a_picture_that_took_too_long_is_drawn_plainer(monkeypatch):
         return real(["digraph {", second], **kwargs)
 
     monkeypatch.setattr(layout, "submit", second_try)
-    diagram = NodeGraph(ModelGraph("Dense", tuple(dense), ()))
+    diagram = NodeGraph(ModelGraph("Dense", dense, ()))
     assert "21 edges that longer paths imply are left out" in diagram.message
     assert len(diagram.left_out) == 42
 
@@ -231,10 +233,10 @@ def test_the_slim_picture_has_the_same_texts_as_graphvizs():
     assert len(diagram.svg) < 0.9 * len(whole)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "start"),
-    [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("dot", b"digraph"), ("gv", b"digraph")],
-)  # fmt: skip
+STARTS = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "dot": b"digraph", "gv": b"digraph"}
+
+
+@pytest.mark.parametrize(("suffix", "start"), STARTS.items())
 def test_the_picture_is_saved_by_its_suffix(graph, tmp_path, suffix, start):
     diagram = NodeGraph(graph, expanded=[], selected=["stem"])
     diagram.save(tmp_path / f"picture.{suffix}")

@@ -8,7 +8,6 @@ import pytest
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from fxexplore import open_model
 from fxexplore.model_graph import ModelGraph, Module, Node

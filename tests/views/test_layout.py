@@ -1,4 +1,5 @@
 import concurrent.futures
+import contextlib
 import os
 import shutil
 import signal
@@ -113,12 +114,9 @@ def test_cancelling_what_is_done_disturbs_nobody():
 
 def test_a_worker_that_was_killed_is_replaced():
     os.kill(worker_id(), signal.SIGKILL)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        # It may have been alive when the graph was on its way: then words, else a picture.
-        try:
-            assert pool.submit(to_svg, SMALL).result(PATIENCE)
-        except ValueError as problem:
-            assert "stopped" in str(problem)
+    # It may have been alive when the graph was on its way: then words, else a picture.
+    with contextlib.suppress(ValueError):
+        layout.submit([SMALL]).result(PATIENCE)
     assert to_svg(SMALL)
 
 
