@@ -48,6 +48,7 @@ __all__ = [
     "LeafModuleAwareTracer",
     "ModelGraph",
     "NodePathTracer",
+    "channel_at",
     "create_feature_extractor",
     "example_inputs_for",
     "explore",

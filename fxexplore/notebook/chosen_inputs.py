@@ -66,6 +66,11 @@ class ChosenInputs(ExampleInputs):
     notes: tuple[str, ...] = ()
 
     @property
+    def label(self) -> str:
+        """What it goes by in a title."""
+        return shortened(self.name or self.source.partition(" (")[0])
+
+    @property
     def example(self) -> str:
         """The expression that stands for it as ``example_inputs``."""
         if self.call == "x":
@@ -349,6 +354,16 @@ def _moved(model: nn.Module, value: torch.Tensor) -> tuple[str, ...]:
         "from fxexplore.model_graph.samples import as_model_has_it",
         "x = as_model_has_it(model, x)",
     )
+
+
+def shortened(text: str, most: int = 24) -> str:
+    """A text cut to so many characters.
+
+    Example:
+        >>> shortened("photograph", 10), shortened("a photograph", 10)
+        ('photograph', 'a photogr…')
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _at(inputs: ExampleInputs, keys: tuple[int | str, ...]) -> Any:

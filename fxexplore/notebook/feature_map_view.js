@@ -1,8 +1,13 @@
 // A picture of feature maps. It says where it was clicked, and walks through channels by keys.
 
-/** Fractions of the picture from its top left. */
+/**
+ * Fractions of the picture from its top left.
+ * @param {MouseEvent} event
+ * @param {HTMLElement} image
+ */
 function fractions(event, image) {
   const box = image.getBoundingClientRect();
+  /** @param {number} at @param {number} start @param {number} size */
   const part = (at, start, size) => Math.min(1, Math.max(0, (at - start) / size));
   return {
     x: part(event.clientX, box.left, box.width),
@@ -10,7 +15,11 @@ function fractions(event, image) {
   };
 }
 
-/** What a key asks for; nothing if it is for somebody else. */
+/**
+ * What a key asks for; nothing if it is for somebody else.
+ * @param {string} key
+ * @param {boolean} enlarged
+ */
 function asked(key, enlarged) {
   if (key === "Enter" || key === " ") return enlarged ? { type: "close" } : { type: "open" };
   if (!enlarged) return undefined;
@@ -20,6 +29,7 @@ function asked(key, enlarged) {
   return undefined;
 }
 
+/** @param {{model: any, el: HTMLElement}} context */
 function render({ model, el }) {
   const figure = document.createElement("div");
   figure.className = "fxx-map-view";

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -78,8 +79,9 @@ class PageFacts(anywidget.AnyWidget):
             kind: its media type.
             content: its bytes.
         """
-        self.send({"type": "save", "name": name, "kind": kind}, [content])
+        message = {"type": "save", "id": uuid.uuid4().hex, "name": name, "kind": kind}
+        self.send(message, [content])
 
     def copy_text(self, text: str) -> None:
         """Put text on the reader's clipboard, where the page may."""
-        self.send({"type": "copy", "text": text})
+        self.send({"type": "copy", "id": uuid.uuid4().hex, "text": text})

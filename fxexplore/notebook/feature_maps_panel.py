@@ -11,10 +11,7 @@ import ipywidgets as widgets
 import traitlets
 from torch import nn
 
-from fxexplore.feature_extraction.following import tensors_in
 from fxexplore.model_graph import ModelGraph
-from fxexplore.views.feature_maps import plot_comparison, plot_feature_maps
-from fxexplore.views.snippet import figure_to_python
 
 from .chosen_inputs import ChosenInputs
 from .held_values import HeldValues
@@ -32,31 +29,12 @@ from .running import (
     running_loop,
     twin_of,
 )
+from .shown_runs import Job, ShownRuns, numbers_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MEGABYTE = 1_000_000
-_OF_TOKENS = 3  # dimensions
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What one run is of.
-
-    Attributes:
-        return_nodes: names of the nodes with their output keys.
-        inputs: what the model runs on.
-        training: whether it runs in train mode.
-        numbers: which tensors in which state the model was made of.
-        label: what the run goes by in a comparison.
-    """
-
-    return_nodes: dict[str, str]
-    inputs: ChosenInputs
-    training: bool
-    numbers: tuple[tuple[int, int], ...]
-    label: str
 
 
 class FeatureMapsPanel(widgets.VBox):
@@ -119,9 +97,9 @@ class FeatureMapsPanel(widgets.VBox):
         self._runner = Runner()
         self._last: Job | None = None
         self._first: tuple[Job, dict[str, Any]] | None = None
-        self._other: nn.Module | None = None
         self._runs: dict[str, int] = {}
         self._keeps = 0
+        self._graphs = 0
         self.controls = MapControls()
         self.inputs = InputChooser(
             model,
@@ -158,7 +136,8 @@ class FeatureMapsPanel(widgets.VBox):
     @graph.setter
     def graph(self, graph: ModelGraph) -> None:
         self._graph = graph
-        self._show()
+        self._graphs += 1
+        self._guarded(self._show)
 
     @property
     def current_inputs(self) -> ChosenInputs | None:
@@ -176,6 +155,7 @@ class FeatureMapsPanel(widgets.VBox):
             ValueError: if nothing is ticked, or there are no inputs.
         """
         self._runner.stop()
+        self.controls.running = False
         job = self._job()
         values = computed_harmlessly(
             self._make_extractor(), job.inputs.args, job.inputs.kwargs, training=job.training
@@ -232,9 +212,7 @@ class FeatureMapsPanel(widgets.VBox):
         Raises:
             ValueError: if nothing is shown.
         """
-        if not self.features:
-            raise ValueError("there is nothing to draw; tick a node and run")
-        return self._plot(self.features)
+        return self._shown().plot()
 
     @property
     def code(self) -> str:
@@ -243,9 +221,7 @@ class FeatureMapsPanel(widgets.VBox):
         Raises:
             ValueError: if nothing has run yet.
         """
-        if self._last is None or not self.features:
-            raise ValueError("there is no figure yet; tick a node and run")
-        return self._code(self._last)
+        return self._shown().code()
 
     def close(self) -> None:
         """Stop what runs, let go of the values and close the widgets."""
@@ -254,8 +230,7 @@ class FeatureMapsPanel(widgets.VBox):
         self._first = self._last = None
         self.return_nodes = {}
         self.cards.close()
-        for widget in self.children:
-            widget.close()
+        _close_inside(self)
         super().close()
 
     # --- running ------------------------------------------------------------------------
@@ -272,8 +247,8 @@ class FeatureMapsPanel(widgets.VBox):
             dict(self.return_nodes),
             chosen,
             self._graph.mode == "train",
-            _numbers_of(self._model),
-            chosen.name or chosen.source,
+            numbers_of(self._model),
+            chosen.label,
         )
 
     def _start(self) -> None:
@@ -284,6 +259,7 @@ class FeatureMapsPanel(widgets.VBox):
         self.controls.complain("")
         loop = running_loop()
         job = self._job()
+        self.controls.say("opening the model…")
         extractor = self._make_extractor()
         twin = twin_of(extractor) if loop is not None else None
         if loop is None or twin is None:
@@ -318,7 +294,6 @@ class FeatureMapsPanel(widgets.VBox):
 
     def _finished(self, job: Job, values: Mapping[str, Any]) -> None:
         self.controls.complain("")
-        self._other = None
         if not self._is_same_run(job):
             self._held.clear()
         self._last = job
@@ -340,7 +315,9 @@ class FeatureMapsPanel(widgets.VBox):
         """Run another model with nodes of the same names."""
         from fxexplore.feature_extraction import create_feature_extractor
 
-        job = dataclasses.replace(self._job(), label="other model", numbers=_numbers_of(model))
+        job = dataclasses.replace(
+            self._job(), label="other model", numbers=numbers_of(model), is_other=True
+        )
         recorded = self._graph.backend == "recorded"
         extractor = create_feature_extractor(
             model,
@@ -356,7 +333,6 @@ class FeatureMapsPanel(widgets.VBox):
         first = dataclasses.replace(self._first[0], label="this model")
         self._first = first, self._first[1]
         self._finished(job, values)
-        self._other = model
 
     # --- showing ------------------------------------------------------------------------
 
@@ -402,9 +378,8 @@ class FeatureMapsPanel(widgets.VBox):
         self.controls.say(self._words())
         self.cards.wide = self.comparing and self._first is not None
         self.cards.show(
-            {key: self._plot_of(key) for key in features},
             {key: self._signature(name) for name, key in self.return_nodes.items()},
-            self._plot_channel,
+            self._shown() if features else None,
         )
 
     def _when_computed(self, name: str) -> tuple[int, int]:
@@ -425,62 +400,32 @@ class FeatureMapsPanel(widgets.VBox):
         if gone:
             parts.append(f"let go for want of room: {', '.join(gone)}; raise the limit and run")
         last = self._last
-        if last is not None and self.features and self._other is None:
-            if last.inputs is not self.current_inputs:
+        if last is not None and self.features and not last.is_other:
+            if last.training != (self._graph.mode == "train"):
+                parts.append(f"these are of another mode; run for {self._graph.mode} mode")
+            elif last.inputs is not self.current_inputs:
                 parts.append(f"these are of {last.label}; run for the new input")
-            elif last.numbers != _numbers_of(self._model):
+            elif last.numbers != numbers_of(self._model):
                 parts.append("the model has changed since this run")
         return " · ".join(parts)
 
     def _signature(self, name: str) -> tuple[Any, ...]:
         """What a picture depends on."""
         kept = self._keeps if self.comparing and self._first else 0
-        return name, self._runs.get(name), kept, self.look, id(self._graph)
+        return name, self._runs.get(name), kept, self.look, self._graphs
 
-    def _plot_of(self, key: str) -> Callable[[], Figure]:
-        return lambda: self._plot({key: self.features[key]})
-
-    def _plot(self, features: Mapping[str, Any]) -> Figure:
-        options = self._options()
-        kept = self._kept_by_key() if self.comparing else {}
-        both = {key: value for key, value in features.items() if key in kept}
-        if both and self._first and self._last:
-            labels = _labels(self._first[0].label, self._last.label)
-            return plot_comparison({k: kept[k] for k in both}, both, labels=labels, **options)
-        return plot_feature_maps(dict(features), **options)
-
-    def _kept_by_key(self) -> dict[str, Any]:
-        kept = self._first[1] if self._first else {}
-        return {key: kept[name] for name, key in self.return_nodes.items() if name in kept}
-
-    def _options(self) -> dict[str, Any]:
-        assert self._last is not None  # features are there
-        options = self.look.options() | self._context()
-        picture = self._last.inputs.picture(self.look.index) if self._draws_picture else None
-        return options if picture is None else options | {"image": picture}
-
-    @property
-    def _draws_picture(self) -> bool:
-        """Whether the input picture is drawn, or tells the grid of tokens."""
-        tensors = tensors_in(list(self.features.values()))
-        return self.look.wants_picture or any(tensor.ndim == _OF_TOKENS for tensor in tensors)
-
-    def _context(self) -> dict[str, Any]:
-        assert self._last is not None
-        context: dict[str, Any] = {"graph": self._graph, "return_nodes": self.return_nodes}
-        if self._last.inputs.tokens:
-            context["tokens"] = self._last.inputs.tokens
-        return context
-
-    def _plot_channel(self, key: str, channel: int) -> Figure:
-        from fxexplore.views.feature_maps import plot_channel
-
-        assert self._last is not None
-        picture = self._last.inputs.picture(self.look.index)
-        index = self.look.index
-        return plot_channel(
-            self.features, key, channel, image=picture, index=index, **self._context()
+    def _shown(self) -> ShownRuns:
+        if self._last is None or not self.features:
+            raise ValueError("there is nothing to draw; tick a node and run")
+        runs = ShownRuns(
+            self.features, self.return_nodes, self._graph, self.look, self._last, name=self._name
         )
+        if self._first is None or not self.comparing:
+            return runs
+        first, values = self._first
+        keys = {name: key for name, key in self.return_nodes.items() if key in self.features}
+        kept = {key: values[name] for name, key in keys.items() if name in values}
+        return dataclasses.replace(runs, first=first, kept=kept)
 
     # --- taking away --------------------------------------------------------------------
 
@@ -493,26 +438,6 @@ class FeatureMapsPanel(widgets.VBox):
         self.controls.code.value = f'<pre class="fxx-code">{html.escape(self.code)}</pre>'
         self.cards.page.copy_text(self.code)
 
-    def _code(self, job: Job) -> str:
-        look = self.look
-        picture = job.inputs.picture_code(look.index) if self._draws_picture else None
-        first = self._first[0] if self._first and self.comparing else None
-        return figure_to_python(
-            {name: key for name, key in self.return_nodes.items() if key in self.features},
-            look.options(),
-            model=self._name,
-            lines=job.inputs.lines,
-            call=job.inputs.call,
-            example=job.inputs.example,
-            recorded=self._graph.backend == "recorded",
-            mode=self._graph.mode,
-            picture=picture,
-            tokens=job.inputs.tokens,
-            first=(first.inputs.lines, first.inputs.call) if first else None,
-            labels=_labels(first.label, job.label) if first else None,
-            other=self._other is not None,
-        )
-
     def _guarded(self, action: Callable[[], Any]) -> None:
         """Do what a click asks for; an error is shown in words."""
         try:
@@ -521,14 +446,14 @@ class FeatureMapsPanel(widgets.VBox):
             self.controls.complain(problem_html(problem))
 
 
-def _numbers_of(model: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Which tensors a model is made of, and how often each was written to."""
-    tensors = (*model.parameters(), *model.buffers())
-    return tuple((id(t), -1 if t.is_inference() else t._version) for t in tensors)
-
-
-def _labels(first: str, second: str) -> tuple[str, str]:
-    return (f"{first}, kept", second) if first == second else (first, second)
+def _close_inside(box: Any) -> None:
+    """Close what a box holds, which ipywidgets would hold on to."""
+    for widget in box.children:
+        if hasattr(widget, "children"):
+            _close_inside(widget)
+        for part in (widget, widget.layout, getattr(widget, "style", None)):
+            if isinstance(part, widgets.Widget):
+                part.close()
 
 
 def _present_shell() -> Any:

@@ -15,11 +15,7 @@ import traitlets
 from torch import nn
 
 from fxexplore.model_graph.pictures import Picture, read_picture, sample_photograph
-from fxexplore.model_graph.preprocessing import (
-    Preprocessing,
-    preprocessing_from_text,
-    presets_for,
-)
+from fxexplore.model_graph.preprocessing import Preprocessing, presets_for
 
 from .chosen_inputs import (
     ChosenInputs,
@@ -30,13 +26,13 @@ from .chosen_inputs import (
     sample_choice,
 )
 from .named_inputs import is_picture_like, text_choice, value_named, variable_choice
+from .preparation_row import PreparationRow
 from .problems import problem_html
 
 _SIDE = 76  # of the thumbnail, in pixels of a dense screen
 _NO_SAMPLE = "Sample"
 _EXAMPLE = "example inputs"
 _PICTURES = ("photograph", "noise", "impulse", "checkerboard")
-_YOURS = "your numbers"
 
 
 class InputChooser(widgets.VBox):
@@ -79,11 +75,10 @@ class InputChooser(widgets.VBox):
         self._picture_code: str | None = None
         self._prepare: Preprocessing | None = None
         self._presets: list[Preprocessing] = []
-        self._filling = False
         self._base, missing = _base(model, example_inputs, name, inputs_name)
         self._make_widgets()
         super().__init__(
-            [self._row(buttons), self._variable_row, self._text_row, self._numbers_row, self.note]
+            [self._row(buttons), self._variable_row, self._text_row, self.preparation, self.note]
         )
         self.chosen = None if missing else self._base
         if missing:
@@ -161,7 +156,7 @@ class InputChooser(widgets.VBox):
             prepare: the way.
         """
         self._prepare = prepare
-        self._fill(prepare)
+        self.preparation.fill(prepare)
         if self._picture is None and self.chosen is self._base and self._is_photograph:
             self._picture, self._picture_code = sample_photograph(), "sample_photograph()"
         if self._picture is not None:
@@ -174,7 +169,9 @@ class InputChooser(widgets.VBox):
             place = picture_place(self._base)
             size = place.shape[-2], place.shape[-1]
             self._presets = presets_for(self._model, place.shape[-3], size)
-            self._preset.options = [*[p.source for p in self._presets], _YOURS]
+            if self._base.prepared_by is not None:
+                self._presets.append(self._base.prepared_by)
+            self.preparation.offer(self._presets, place.shape[-3])
         return self._presets
 
     # --- inside -------------------------------------------------------------------------
@@ -194,7 +191,7 @@ class InputChooser(widgets.VBox):
         chosen = picture_choice(self._model, self._base, picture, prepare, code)
         self._take(chosen)
         self._picture, self._picture_code, self._prepare = picture, code, prepare
-        self._fill(prepare)
+        self.preparation.fill(prepare)
 
     def _take(self, chosen: ChosenInputs) -> None:
         self._picture = self._picture_code = None
@@ -234,25 +231,9 @@ class InputChooser(widgets.VBox):
         )  # fmt: skip
         self._text_row = _row(widgets.Label("text"), self.text)
         self._text_row.layout.display = "flex" if "tokens" in kinds else "none"
-        self._make_numbers()
+        self.preparation = PreparationRow(self._on_prepare, self._complain)
+        self.preparation.layout.display = "none"
         self._listen()
-
-    def _make_numbers(self) -> None:
-        def field(width: str) -> widgets.Text:
-            return widgets.Text(continuous_update=False, layout=_small(width))
-
-        self._preset = widgets.Dropdown(layout=_small("200px"))
-        self._fields = {
-            "resize": field("70px"),
-            "crop": field("84px"),
-            "mean": field("150px"),
-            "std": field("150px"),
-        }
-        parts: list[widgets.Widget] = [self._preset]
-        for name, text in self._fields.items():
-            parts += [widgets.Label("deviation" if name == "std" else name), text]
-        self._numbers_row = _row(*parts)
-        self._numbers_row.layout.display = "none"
 
     def _listen(self) -> None:
         self.upload.observe(self._on_upload, "value")
@@ -261,9 +242,6 @@ class InputChooser(widgets.VBox):
         self.sample.observe(self._on_sample, "value")
         self.variable.observe(self._on_variable, "value")
         self.numbers.observe(self._on_numbers, "value")
-        self._preset.observe(self._on_preset, "value")
-        for text in self._fields.values():
-            text.observe(lambda _: self._guarded(self._on_field), "value")
 
     def _row(self, buttons: tuple[widgets.Widget, ...]) -> widgets.HBox:
         return _row(
@@ -302,44 +280,20 @@ class InputChooser(widgets.VBox):
         self.name.options = mine
 
     def _on_numbers(self, change: dict[str, Any]) -> None:
-        self._numbers_row.layout.display = "flex" if change["new"] else "none"
+        self.preparation.layout.display = "flex" if change["new"] else "none"
         if change["new"]:
-            self._guarded(lambda: self._fill(self._shown_preparation()))
+            self._guarded(lambda: self.preparation.fill(self._shown_preparation()))
 
     def _shown_preparation(self) -> Preprocessing:
         presets = self.presets
         in_use = self.chosen.prepared_by if self.chosen is not None else None
         return self._prepare or in_use or presets[0]
 
-    def _on_preset(self, change: dict[str, Any]) -> None:
-        chosen = next((p for p in self._presets if p.source == change["new"]), None)
-        if chosen is not None and not self._filling:
-            self._guarded(self.prepare_with, chosen)
+    def _on_prepare(self, prepare: Preprocessing) -> None:
+        self._guarded(self.prepare_with, prepare)
 
-    def _on_field(self) -> None:
-        if self._filling:
-            return
-        place = picture_place(self._base)
-        text = {name: field.value for name, field in self._fields.items()}
-        way = self._shown_preparation().interpolation
-        self.prepare_with(
-            preprocessing_from_text(**text, interpolation=way, channels=place.shape[-3])
-        )
-
-    def _fill(self, prepare: Preprocessing) -> None:
-        """Show numbers in the fields."""
-        self._filling = True
-        try:
-            sources = [preset.source for preset in self.presets]
-            self._preset.value = prepare.source if prepare.source in sources else _YOURS
-            self._fields["resize"].value = "×".join(map(str, prepare.resize))
-            self._fields["crop"].value = "×".join(map(str, prepare.crop))
-            for name in ("mean", "std"):
-                numbers = getattr(prepare, name)
-                shown = numbers[:1] if len(set(numbers)) == 1 else numbers
-                self._fields[name].value = " ".join(f"{number:.8g}" for number in shown)
-        finally:
-            self._filling = False
+    def _complain(self, problem: Exception) -> None:
+        self.note.value = problem_html(problem)
 
     def _guarded(self, action: Callable[..., None], *arguments: Any) -> None:
         """Do what was asked for; an error is shown below."""
@@ -347,7 +301,7 @@ class InputChooser(widgets.VBox):
             self.note.value = ""
             action(*arguments)
         except Exception as problem:  # noqa: BLE001  # files and variables may be anything
-            self.note.value = problem_html(problem)
+            self._complain(problem)
 
     @traitlets.observe("chosen")
     def _show(self, change: dict[str, Any]) -> None:
@@ -356,12 +310,11 @@ class InputChooser(widgets.VBox):
             self.words.value = '<div class="fxx-words fxx-quiet">no input yet</div>'
             self.thumbnail.value = ""
             return
+        first = chosen.name or chosen.label
         facts = [chosen.shapes, *chosen.notes]
         prepared = chosen.prepared_by.words if chosen.prepared_by else ""
-        source = chosen.source if chosen.name else chosen.source.partition(" (")[2].rstrip(")")
-        source = "" if source == chosen.name else source
+        source = chosen.source.removeprefix(first).strip(" ()")
         second = " · ".join(filter(None, [source, prepared]))
-        first = chosen.name or chosen.source.partition(" (")[0]
         self.words.value = (
             f'<div class="fxx-words"><b>{html.escape(first)}</b> '
             f"{html.escape(' · '.join(facts))}<br>"

@@ -14,14 +14,13 @@ from .feature_map_view import FeatureMapView, PageFacts
 from .map_pictures import drawn, width_of
 from .problems import problem_html
 from .running import running_loop
+from .shown_runs import ShownRuns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PAUSE = 0.05  # seconds in which changes gather before they are drawn
 _POINTS = 48  # across a picture, where channels are looked for
-
-Make = Callable[[], "Figure"]
 
 
 class _Card(NamedTuple):
@@ -50,9 +49,8 @@ class MapCards:
         self.detail.add_class("fxx-detail")
         self.on_copied: Callable[[bool], None] = lambda done: None  # noqa: ARG005
         self._cards: dict[str, _Card] = {}
-        self._makes: dict[str, Make] = {}
+        self._runs: ShownRuns | None = None
         self._signatures: dict[str, Any] = {}
-        self._enlarge: Callable[[str, int], Figure] | None = None
         self._at: tuple[str, int] | None = None
         self._order: dict[str, list[tuple[str, int]]] = {}
         self._detail_signature: Any = None
@@ -89,21 +87,19 @@ class MapCards:
 
     def show(
         self,
-        makes: Mapping[str, Make],
         signatures: Mapping[str, Any],
-        enlarge: Callable[[str, int], Figure],
+        runs: ShownRuns | None,
     ) -> None:
         """Show pictures, and take away those that are not among them.
 
         Args:
-            makes: makes the figure of each key.
-            signatures: what each depends on; a picture is drawn anew where this changed.
-            enlarge: makes the figure of one channel of a key.
+            signatures: what each key depends on; its picture is drawn anew where this changed.
+            runs: what there is to draw; None if there is nothing.
         """
-        self._makes, self._signatures, self._enlarge = dict(makes), dict(signatures), enlarge
-        for key in [key for key in self._cards if key not in makes]:
+        self._runs, self._signatures = runs, dict(signatures)
+        for key in [key for key in self._cards if key not in self._keys]:
             self._remove(self._cards.pop(key))
-        if self._at is not None and self._at[0] not in makes:
+        if self._at is not None and not self._is_of_a_key(self._at[0]):
             self.enlarge(None)
         self._soon()
 
@@ -122,12 +118,12 @@ class MapCards:
             self._later.cancel()
             self._later = None
         page = self.page.ink, self.page.density
-        for key, make in self._makes.items():
+        for key in self._keys:
             signature = self._signatures.get(key), page
             card = self._cards.get(key) or self._new(key)
             if card.signature != signature:
-                self._cards[key] = self._drawn(card, key, make)._replace(signature=signature)
-        boxes = [self._cards[key].box for key in self._makes]
+                self._cards[key] = self._drawn(card, key)._replace(signature=signature)
+        boxes = [self._cards[key].box for key in self._keys]
         if list(self.pictures.children) != boxes:
             self.pictures.children = boxes
         self._draw_large()
@@ -137,7 +133,7 @@ class MapCards:
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        self._makes = {}
+        self._runs = None
         for card in self._cards.values():
             self._remove(card)
         self._cards.clear()
@@ -162,9 +158,19 @@ class MapCards:
         self._cards[key] = card
         return card
 
-    def _drawn(self, card: _Card, key: str, make: Make) -> _Card:
+    @property
+    def _keys(self) -> list[str]:
+        return [] if self._runs is None else list(self._runs.features)
+
+    def _is_of_a_key(self, part: str) -> bool:
+        """Whether a part, such as ``"decoder[0]"``, is of a value that is shown."""
+        return any(part.startswith(key) for key in self._keys)
+
+    def _drawn(self, card: _Card, key: str) -> _Card:
+        runs = self._runs
+        assert runs is not None  # it has the key
         try:
-            figure, png = drawn(make, self.page.ink, self.page.density)
+            figure, png = drawn(lambda: runs.plot(key), self.page.ink, self.page.density)
         except Exception as problem:  # noqa: BLE001  # one picture must not take the others along
             card.view.png = b""
             card.problem.value = problem_html(problem)
@@ -177,19 +183,21 @@ class MapCards:
         return card._replace(figure=figure)
 
     def _draw_large(self) -> None:
-        if self._at is None or self._enlarge is None:
+        runs = self._runs
+        if self._at is None or runs is None:
             self.detail.layout.display = "none"
             self._large.png = b""
             self._detail_signature = None
             return
         key, channel = self._at
-        signature = self._at, self._signatures.get(key), self.page.ink, self.page.density
+        signature = self._at, self._signatures, self.page.ink, self.page.density
         if signature == self._detail_signature:
             return
         self._detail_signature = signature
-        enlarge = self._enlarge
         try:
-            figure, png = drawn(lambda: enlarge(key, channel), self.page.ink, self.page.density)
+            figure, png = drawn(
+                lambda: runs.plot_channel(key, channel), self.page.ink, self.page.density
+            )
         except Exception as problem:  # noqa: BLE001  # shown where the picture would be
             self._large.png = b""
             self._large_problem.value = problem_html(problem)
@@ -217,8 +225,10 @@ class MapCards:
         if message.get("type") == "close":
             self.enlarge(None)
         if message.get("type") == "step" and self._at is not None:
-            shown = self._channels_of(self._at[0])
-            if self._at in shown:
+            shown = next(
+                (order for key in self._keys if self._at in (order := self._channels_of(key))), []
+            )
+            if shown:
                 position = shown.index(self._at) + int(message.get("by", 1))
                 self.enlarge(shown[position % len(shown)])
 

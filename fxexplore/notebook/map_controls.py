@@ -166,7 +166,7 @@ class MapControls(traitlets.HasTraits):
         self._kept.value = f'<span class="fxx-quiet">{held / _MEGABYTE:.1f} of</span>'
         self.compare.disabled = label is None
         self.keep.disabled = label is None and not held
-        self.compare.description = "Compare" if label is None else f"Compare with {_short(label)}"
+        self.compare.description = "Compare" if label is None else f"Compare with {label}"
         self.keep.description = "Keep run" if label is None else "Forget it"
 
     @traitlets.observe("running")
@@ -220,11 +220,6 @@ def _is_attention(tensor: torch.Tensor) -> bool:
         return False
     sums = tensor[0, 0].float().sum(dim=-1)
     return bool(((sums - 1).abs() < _NEAR).all())
-
-
-def _short(label: str) -> str:
-    most = 18
-    return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
 def _show(widget: widgets.Widget, visible: bool) -> None:

@@ -2,8 +2,16 @@
 // text, the density of the screen; saving a file, copying text. It is not seen itself.
 
 const MOST_DENSE = 3;
+const QUIET = 250; // milliseconds without another change
 
-/** Save bytes as a file of the reader's. */
+let answered = ""; // the same message reaches every view of a panel
+
+/**
+ * Save bytes as a file of the reader's.
+ * @param {string} name
+ * @param {string} kind
+ * @param {DataView<ArrayBuffer>} bytes
+ */
 function save(name, kind, bytes) {
   const address = URL.createObjectURL(new Blob([bytes], { type: kind }));
   const link = document.createElement("a");
@@ -15,6 +23,7 @@ function save(name, kind, bytes) {
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
+/** @param {string} text */
 async function copied(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -24,6 +33,7 @@ async function copied(text) {
   }
 }
 
+/** @param {{model: any, el: HTMLElement}} context */
 function render({ model, el }) {
   const probe = document.createElement("span");
   probe.className = "fxx-ink";
@@ -36,17 +46,29 @@ function render({ model, el }) {
     model.set("density", Math.min(MOST_DENSE, Math.max(1, window.devicePixelRatio || 1)));
     model.save_changes();
   }
-  // A theme is a change of attributes, and then of style sheets, which take a while to load.
-  const later = () => requestAnimationFrame(look);
+  // A theme is a change of attributes, and then of style sheets, which take a while to load;
+  // in between the page has colours that nobody chose.
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const later = () => {
+    clearTimeout(timer);
+    timer = setTimeout(look, QUIET);
+  };
   const watched = new MutationObserver(later);
   const attributes = { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-light"] };
   for (const node of [document.documentElement, document.body]) watched.observe(node, attributes);
   watched.observe(document.head, { childList: true });
-  probe.addEventListener("transitionend", look); // the colour itself changed
+  probe.addEventListener("transitionend", later); // the colour itself changed
   window.addEventListener("resize", later); // another screen, or the page was zoomed
-  later();
+  requestAnimationFrame(look);
 
+  /**
+   * @param {{type: string, id: string, name: string, kind: string, text: string}} message
+   * @param {DataView<ArrayBuffer>[]} buffers
+   */
   async function onMessage(message, buffers) {
+    if (message.id === answered) return;
+    answered = message.id;
     if (message.type === "save") save(message.name, message.kind, buffers[0]);
     if (message.type === "copy") {
       model.send({ type: "copied", done: await copied(message.text) });
@@ -55,6 +77,7 @@ function render({ model, el }) {
   model.on("msg:custom", onMessage);
   return () => {
     watched.disconnect();
+    clearTimeout(timer);
     window.removeEventListener("resize", later);
     model.off("msg:custom", onMessage);
   };

@@ -13,28 +13,12 @@ import re
 
 from fxexplore.model_graph.graph import ModelGraph, Node
 
+from .axes_rules import Known, derived, of_dimensional, of_input, of_operation, of_readers
 from .tensor_axes import Reading
 
-_FIRST = {1: "NCL", 2: "NCHW", 3: "NCTHW"}  # by the d in Conv1d, Conv2d, Conv3d
-_LAST = {2: "NC", 3: "NLC", 4: "NHWC", 5: "NTHWC"}  # by the number of axes
-_DIMENSIONAL = re.compile(
-    r"(conv|pool|batchnorm|batch_norm|instancenorm|dropout|pad|upsample|norm|fold|act)\w*([123])d"
-)
-_OF_LAST_AXIS = ("linear", "layernorm", "layer_norm", "rmsnorm", "rms_norm", "embedding", "mlp")
-_MOVES = ("permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims", "t", "mt", "h")
-_RESHAPES = ("flatten", "reshape", "view", "unflatten", "squeeze", "unsqueeze", "contiguous",
-             "reshape_as", "view_as", "rearrange")  # fmt: skip
 _JOINS = ("cat", "concat", "concatenate")
-_CLIP_CHANNELS = (1, 2, 3, 4)
-_MOST_SPECIAL_TOKENS = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Known:
-    """The reading of a node's value, with the shape that it was found for."""
-
-    reading: Reading
-    shape: tuple[int, ...]
+_SHUFFLES = ("gather", "index_select", "take_along_dim", "index", "scatter", "sort", "topk")
+_MOST_AXES_KNOWN = 4  # of a value that tokens may have passed through without being moved
 
 
 class GraphAxes:
@@ -140,34 +124,27 @@ class GraphAxes:
             return None
         if "L" in reading.axes and not _fits(reading, shape):
             reading = Reading(reading.axes)
-        if "L" in reading.axes and not reading.grid:
+        if "L" in reading.axes and _operation(node) in _SHUFFLES:
+            reading = Reading(reading.axes)
+        elif "L" in reading.axes and not reading.grid:
             reading = self._folded_as_before(node, shape, reading)
         return Known(reading, shape)
 
     def _read(self, node: Node, shape: tuple[int, ...], sources: list[Known]) -> Reading | None:
+        readers = self._readers.get(node.name, [])
         if node.kind == "input":
-            return _of_input(shape, self._readers.get(node.name, []))
+            return of_input(shape, readers)
         if node.kind in ("parameter", "size"):
             return None
-        operation = re.sub(r"_\d+$", "", node.target).lower().strip("_")
-        dimensional = _DIMENSIONAL.search(operation)
-        first = _FIRST[int(dimensional[2])] if dimensional else ""
-        if len(first) == len(shape):
-            same = next((k.reading for k in sources if k.shape == shape), None)
-            # Dropout2d and the like work on any order of axes; convolutions do not.
-            return same if same and "conv" not in operation else Reading(first)
+        operation = _operation(node)
         if operation in _JOINS:
             return self._joined(node, shape, sources)
-        source = sources[0] if sources else None
-        if source is not None:
-            reading = _derived(operation, source, shape, sources)
-            if reading is not None:
-                return reading
-        if any(word in operation for word in _OF_LAST_AXIS) and len(shape) in _LAST:
-            return Reading(_LAST[len(shape)])
-        if operation == "softmax" and len(shape) == 4 and shape[2] == shape[3]:  # noqa: PLR2004
-            return Reading("NHLL")
-        return _of_readers(shape, self._readers.get(node.name, []))
+        return (
+            of_dimensional(operation, shape, sources)
+            or (derived(operation, sources[0], shape, sources) if sources else None)
+            or of_operation(operation, shape)
+            or of_readers(shape, readers)
+        )
 
     def _joined(self, node: Node, shape: tuple[int, ...], sources: list[Known]) -> Reading | None:
         """A concatenation: of channels, or of special tokens and a grid."""
@@ -210,6 +187,16 @@ class GraphAxes:
             node = tensors[0]
         return node.target.rpartition(".")[2]
 
+    def _may_move(self, node: Node) -> bool:
+        """Whether tokens may come out of a node in another order.
+
+        Windows and the like are made by values of many axes, whose order is not followed.
+        """
+        if node.kind == "size":  # a number, through which no token passes
+            return True
+        is_unknown = node.name not in self._known and len(node.shape or ()) > _MOST_AXES_KNOWN
+        return _operation(node) in _SHUFFLES or is_unknown
+
     def _folded_as_before(self, node: Node, shape: tuple[int, ...], reading: Reading) -> Reading:
         """Tokens whose grid got lost on the way: that of the nearest value before them."""
         length = shape[reading.axes.index("L")]
@@ -217,6 +204,8 @@ class GraphAxes:
         while ahead:
             nearest = max(ahead, key=self._graph.index.__getitem__)
             ahead.remove(nearest)
+            if self._may_move(self._nodes[nearest]):
+                continue
             known = self._known.get(nearest)
             grid = _places(known)
             if known is not None and grid:
@@ -224,12 +213,17 @@ class GraphAxes:
                 same = "L" in known.reading.axes and prefix == known.reading.prefix
                 if same:
                     return dataclasses.replace(known.reading, axes=reading.axes)
-                if 0 <= prefix <= _MOST_SPECIAL_TOKENS and len(grid) > 1:
-                    return dataclasses.replace(reading, grid=grid, prefix=prefix)
+                if prefix in (0, 1):
+                    guess = "the grid of the values before, guessed" if prefix else ""
+                    return dataclasses.replace(reading, grid=grid, prefix=prefix, guess=guess)
             new = [i for i in self._nodes[nearest].inputs if i not in seen]
             seen.update(new)
             ahead += new
         return reading
+
+
+def _operation(node: Node) -> str:
+    return re.sub(r"_\d+$", "", node.target).lower().strip("_")
 
 
 def _places(known: Known | None) -> tuple[int, ...]:
@@ -252,141 +246,4 @@ def _count(number: int, name: str) -> str:
 
 
 def _differ_only_in_batch(known: tuple[int, ...], shape: tuple[int, ...], axes: str) -> bool:
-    start = 1 if axes.startswith("N") else 0
-    return known[start:] == shape[start:]
-
-
-def _of_input(shape: tuple[int, ...], readers: list[Node]) -> Reading | None:
-    if len(shape) == 4:  # noqa: PLR2004
-        last = shape[3] in _CLIP_CHANNELS and shape[1] not in _CLIP_CHANNELS
-        return Reading("NHWC" if last else "NCHW")
-    if len(shape) == 5:  # noqa: PLR2004
-        frames = shape[2] in _CLIP_CHANNELS and shape[1] not in _CLIP_CHANNELS
-        return Reading("NTCHW" if frames else "NCTHW")
-    return _of_readers(shape, readers)
-
-
-def _of_readers(shape: tuple[int, ...], readers: list[Node]) -> Reading | None:
-    """What the modules that read a value need it to be."""
-    for reader in readers:
-        target = reader.target.lower()
-        dimensional = _DIMENSIONAL.search(target)
-        if dimensional and len(_FIRST[int(dimensional[2])]) == len(shape):
-            return Reading(_FIRST[int(dimensional[2])])
-        if any(word in target for word in _OF_LAST_AXIS) and "embedding" not in target:
-            return Reading(_LAST[len(shape)]) if len(shape) in _LAST else None
-    return None
-
-
-def _derived(
-    operation: str, source: Known, shape: tuple[int, ...], sources: list[Known]
-) -> Reading | None:
-    """The reading of what is computed from ``sources``, from the sizes on both sides."""
-    if operation in _MOVES:
-        return _moved(source, shape)
-    same = next((k.reading for k in sources if k.shape == shape), None)
-    if same is not None:
-        return same
-    if operation in ("matmul", "bmm", "baddbmm", "einsum"):
-        return _multiplied(sources, shape)
-    if len(source.shape) != len(shape) or operation in _RESHAPES:
-        return _reshaped(source, shape)
-    return _resized(source, shape)
-
-
-# Q is the axis along which queries, keys and values are stacked.
-_ORDERS = (
-    ("NCHW", "NHWC"), ("NCL", "NLC"), ("NHLC", "NLHC", "NHCL"), ("NCTHW", "NTCHW", "NTHWC"),
-    ("NLQHC", "QNHLC", "NHQLC"),
-)  # fmt: skip
-
-
-def _moved(source: Known, shape: tuple[int, ...]) -> Reading | None:
-    axes = source.reading.axes
-    for orders in _ORDERS:
-        for other in orders:
-            if axes in orders and other != axes and _size_in(other, source) == shape:
-                return dataclasses.replace(source.reading, axes=other)
-    return None
-
-
-def _size_in(order: str, source: Known) -> tuple[int, ...]:
-    sizes = dict(zip(source.reading.axes, source.shape, strict=True))
-    return tuple(sizes[letter] for letter in order)
-
-
-def _multiplied(sources: list[Known], shape: tuple[int, ...]) -> Reading | None:
-    """Queries by keys are attention; attention by values are tokens of heads again."""
-    first = sources[0]
-    if len(shape) != len(first.shape) or shape[:-1] != first.shape[:-1]:
-        return None
-    if first.reading.is_attention:
-        axes = first.reading.axes[:-1] + "C"
-        return dataclasses.replace(first.reading, axes=axes)
-    last = sources[-1]
-    if first.reading.axes == "NHLC" and last.reading.axes == "NHCL":
-        reading = last.reading if last.reading.grid else first.reading
-        return dataclasses.replace(reading, axes="NHLL")
-    return _resized(first, shape)
-
-
-def _reshaped(source: Known, shape: tuple[int, ...]) -> Reading | None:
-    """Axes that are folded together, or apart."""
-    reading, old = source.reading, source.shape
-    sizes = dict(zip(reading.axes, old, strict=False))
-    if len(sizes) != len(old):  # attention, or a shape that was found for another value
-        return None
-    grid = tuple(sizes[a] for a in "THW" if a in sizes) if "W" in sizes else reading.grid
-    n, c, length = sizes.get("N", 1), sizes.get("C", 1), sizes.get("L", math.prod(grid))
-    candidates: dict[str, tuple[int, ...]] = {}
-    if "Q" in reading.axes:
-        axes = reading.axes.replace("Q", "")
-        return dataclasses.replace(reading, axes=axes) if _size_in(axes, source) == shape else None
-    if reading.axes in ("NCHW", "NCTHW", "NCL"):
-        candidates = {"NCL": (n, c, length), "NCHW": (n, c, *grid), "NCTHW": (n, c, *grid)}
-        if len(shape) == 4 and shape[0] * shape[1] == n and shape[2:] == (c, length):  # noqa: PLR2004
-            candidates["NHCL"] = shape
-    elif reading.axes in ("NHWC", "NTHWC", "NLC"):
-        candidates = {"NLC": (n, length, c), "NHWC": (n, *grid, c), "NTHWC": (n, *grid, c)}
-        if reading.axes == "NLC" and len(shape) == 4 and shape[:2] == (n, length):  # noqa: PLR2004
-            candidates["NLHC"] = (*shape[:3], c // max(shape[2], 1))
-        if reading.axes == "NLC" and len(shape) == 5 and shape[:3] == (n, length, 3):  # noqa: PLR2004
-            candidates["NLQHC"] = (*shape[:4], c // max(3 * shape[3], 1))
-    elif reading.axes == "NHCL":
-        inner = (n * sizes["H"], c, *grid)
-        candidates = {"NCHW": inner, "NCTHW": inner}
-    elif reading.axes == "NLHC":
-        candidates = {"NLC": (n, length, sizes["H"] * c)}
-    elif reading.axes == "NTCHW":
-        t, h, w = (sizes[a] for a in "THW")
-        candidates = {"NCHW": (n * t, c, h, w)}
-    for axes, size in candidates.items():
-        if len(axes) == len(size) and size == shape:
-            keeps = ("L" in axes and not (reading.prefix or reading.suffix)) or "L" in reading.axes
-            return dataclasses.replace(
-                reading, axes=axes, grid=grid if keeps and "L" in axes else ()
-            )
-    is_vector = len(shape) == 2 and shape[0] == n and math.prod(shape) == math.prod(old)  # noqa: PLR2004
-    return Reading("NC") if is_vector else None
-
-
-def _resized(source: Known, shape: tuple[int, ...]) -> Reading | None:
-    """The same axes with other sizes: fewer channels, pooled places, tokens cut off."""
-    reading = source.reading
-    if len(reading.axes) != len(shape) or reading.is_attention:
-        return None
-    changed = {
-        a for a, was, now in zip(reading.axes, source.shape, shape, strict=True) if was != now
-    }
-    if changed <= {"C", "N"}:
-        return reading
-    if "L" not in changed:
-        return reading if "W" in reading.axes else None
-    if changed != {"L"}:
-        return Reading(reading.axes)
-    now = shape[reading.axes.index("L")]
-    places = math.prod(reading.grid)
-    if now == places + reading.suffix:
-        return dataclasses.replace(reading, prefix=0, prefix_words="")
-    # The special tokens alone have no grid.
-    return Reading(reading.axes, prefix_words=reading.prefix_words if now == reading.prefix else "")
+    return all(a == "N" or k == s for a, k, s in zip(axes, known, shape, strict=True))

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .axes_in_graph import GraphAxes
-from .input_picture import picture_of
 from .map_bodies import Body, Colours, Curve, HeatMap, ImageGrid, Words
 from .map_looks import Look, Query, drawn
 from .map_panels import Panel, draw_into, figure_of, panel_at
+from .map_sources import Layout, Source, checked_look, has_no_values
 from .map_statistics import facts, form, item_facts
 from .map_style import NOT_FINITE_COLOUR, Style
-from .tensor_axes import Reading, fold, reading_of_layout, reading_of_shape
-from .tensor_parts import Item, Part, item_of, parts_of
+from .tensor_parts import Item, Part, item_of
 from .ways_to_look import (
-    SCALES,
-    SORTS,
-    VIEWS,
     Channels,
     checked_channel,
     limits_of,
@@ -36,8 +30,6 @@ if TYPE_CHECKING:
 
     from fxexplore.model_graph.graph import ModelGraph
 
-_Layout = str | Mapping[str, str] | None
-
 
 def plot_feature_maps(
     features: Any,
@@ -46,7 +38,7 @@ def plot_feature_maps(
     channels: Channels = 24,
     sort: str = "index",
     scale: str = "channel",
-    layout: _Layout = None,
+    layout: Layout = None,
     index: int = 0,
     image: Any = None,
     graph: ModelGraph | None = None,
@@ -98,10 +90,10 @@ def plot_feature_maps(
         >>> figure.axes[0].get_title(loc="left")
         'conv1'
     """
-    look = _look(view, channels, sort, scale, image, tokens, query)
-    source = _Source(features, layout, index, look, graph, return_nodes)
+    look = checked_look(view, channels, sort, scale, image, tokens, query)
+    source = Source(features, layout, index, look, graph, return_nodes)
     style = Style.of_the_user()
-    panels = [source.panel(part, look) for part in source.parts]
+    panels = [_panel(source, part, look) for part in source.parts]
     if axes is None:
         return figure_of([[panel] for panel in panels], style)
     if len(panels) > 1:
@@ -115,7 +107,7 @@ def plot_channel(
     channel: int,
     *,
     image: Any = None,
-    layout: _Layout = None,
+    layout: Layout = None,
     index: int = 0,
     graph: ModelGraph | None = None,
     return_nodes: Mapping[str, str] | None = None,
@@ -145,13 +137,13 @@ def plot_channel(
         >>> figure.axes[0].get_title(loc="left")
         'conv1 · channel 5'
     """
-    look = _look("channels", [channel], "index", "shared", image, tokens, None)
-    source = _Source(features, layout, index, look, graph, return_nodes)
+    look = checked_look("channels", [channel], "index", "shared", image, tokens, None)
+    source = Source(features, layout, index, look, graph, return_nodes)
     part = next((part for part in source.parts if part.key == key), None)
     if part is None:
         has = ", ".join(repr(part.key) for part in source.parts)
         raise ValueError(f"{key!r} is no key of features; these are {has}")
-    panel = source.panel(part, look, enlarged=channel)
+    panel = _panel(source, part, look, enlarged=channel)
     row = [panel]
     if look.picture is not None:
         height, width, _ = look.picture.shape
@@ -193,7 +185,7 @@ def plot_comparison(
     channels: Channels = 24,
     sort: str = "index",
     scale: str = "channel",
-    layout: _Layout = None,
+    layout: Layout = None,
     index: int = 0,
     image: Any = None,
     graph: ModelGraph | None = None,
@@ -233,214 +225,32 @@ def plot_comparison(
         >>> len(figure.axes)
         3
     """
-    look = _look(view, channels, sort, scale, image, tokens, query)
+    look = checked_look(view, channels, sort, scale, image, tokens, query)
     sources = [
-        _Source(features, layout, index, look, graph, return_nodes) for features in (first, second)
+        Source(features, layout, index, look, graph, return_nodes) for features in (first, second)
     ]
-    _check_alike(*sources, labels)
+    _check_alike(sources[0], sources[1], labels)
     pairs = zip(sources[0].parts, sources[1].parts, strict=True)
     rows = [_compared(sources, pair, look, labels) for pair in pairs]
     return figure_of(rows, Style.of_the_user(), width=10)
 
 
-# --- checking ------------------------------------------------------------------------------
-
-
-def _look(
-    view: str,
-    channels: Channels,
-    sort: str,
-    scale: str,
-    image: Any,
-    tokens: Sequence[str] | None,
-    query: Query | None,
-) -> Look:
-    for name, value, known in (
-        ("view", view, VIEWS), ("sort", sort, SORTS), ("scale", scale, SCALES),
-    ):  # fmt: skip
-        if value not in known:
-            raise ValueError(f"{name}={value!r} is not known; write one of {', '.join(known)}")
-    if isinstance(tokens, str):
-        raise ValueError("tokens is one string; give a list with a name for every token")
-    return Look(
-        view=view,
-        channels=_checked_channels(channels),
-        sort=sort,
-        scale=scale,
-        picture=None if image is None else picture_of(image),
-        tokens=[str(token) for token in tokens] if tokens is not None else (),
-        query=_checked_query(query),
-    )
-
-
-def _checked_channels(channels: Any) -> Channels:
-    words = "give how many to show, a list of their numbers, or a slice"
-    if isinstance(channels, slice):
-        return channels
-    if isinstance(channels, (bool, str)):
-        raise ValueError(f"channels is {channels!r}; {words}")  # noqa: TRY004
-    try:
-        number = operator.index(channels)
-    except TypeError:
-        pass
-    else:
-        if number < 1:
-            raise ValueError(f"channels is {number}; show at least 1")
-        return number
-    try:
-        chosen = [operator.index(channel) for channel in channels]
-    except TypeError:
-        raise ValueError(f"channels is {channels!r}; {words}") from None
-    if not chosen:
-        raise ValueError(f"channels is empty; {words}")
-    return chosen
-
-
-def _checked_query(query: Any) -> Query | None:
-    if query is None:
-        return None
-    try:
-        if isinstance(query, Sequence) and not isinstance(query, str):
-            return tuple(operator.index(q) for q in query)
-        return operator.index(query)
-    except TypeError:
-        raise ValueError(
-            f"query is {query!r}; give a token's number, or its (row, column) in the grid"
-        ) from None
-
-
-def _check_alike(one: _Source, two: _Source, labels: tuple[str, str]) -> None:
-    shapes = [
-        {part.key: tuple(part.tensor.shape) for part in source.parts} for source in (one, two)
-    ]
-    for mine, other, has, lacks in ((*shapes, *labels), (*shapes[::-1], *labels[::-1])):
-        missing = [repr(key) for key in mine if key not in other]
-        if missing:
-            raise ValueError(f"{has} has {', '.join(missing)}, which {lacks} has not")
-    for key, shape in shapes[0].items():
-        if shape != shapes[1][key]:
-            raise ValueError(
-                f"{key!r} is {shape} in {labels[0]} and {shapes[1][key]} in {labels[1]}; "
-                f"only values of the same shape can be compared"
-            )
-
-
-# --- one tensor ----------------------------------------------------------------------------
-
-
-class _Source:
-    """Features, and all that tells what they are."""
-
-    def __init__(
-        self,
-        features: Any,
-        layout: _Layout,
-        index: int,
-        look: Look,
-        graph: ModelGraph | None,
-        return_nodes: Mapping[str, str] | None,
-    ) -> None:
-        self.parts = parts_of(features)
-        if not self.parts:
-            raise ValueError("there is no tensor to draw in features")
-        self._layout = layout
-        self._picture = None if look.picture is None else (*look.picture.shape[:2],)
-        self._is_text = bool(look.tokens)
-        self._axes = None if graph is None else GraphAxes(graph)
-        self._nodes = {key: node for node, key in (return_nodes or {}).items()}
-        self._index = _checked_index(index)
-        readings = [(part, self._reading(part)) for part in self.parts]
-        self._readings = {part.key: reading for part, reading in readings}
-        self._batch = max(_batch(part.tensor, reading) for part, reading in readings)
-        self._check(look)
-
-    def _check(self, look: Look) -> None:
-        if isinstance(self._layout, Mapping):
-            keys = {part.key for part in self.parts} | {part.top for part in self.parts}
-            strange = [repr(key) for key in self._layout if key not in keys]
-            if strange:
-                raise ValueError(f"layout has {', '.join(strange)}, which is no key of features")
-        is_attention = any(reading.is_attention for reading in self._readings.values())
-        if look.query is not None and not is_attention:
-            raise ValueError(
-                "query= is for attention of N×heads×L×L, and there is none in features"
-            )
-        lengths = {size for part in self.parts for size in part.tensor.shape}
-        if look.tokens and len(look.tokens) not in lengths:
-            raise ValueError(f"tokens has {len(look.tokens)} names, and no tensor as many tokens")
-
-    def _reading(self, part: Part) -> Reading:
-        tensor, shape = part.tensor, tuple(part.tensor.shape)
-        layout = self._layout
-        if isinstance(layout, Mapping):
-            layout = layout.get(part.key, layout.get(part.top))
-        given = reading_of_layout(layout, shape, part.key) if layout is not None else None
-        found = self._reading_in_graph(part, shape)
-        if given is not None:
-            reading = found if found and found.axes == given.axes else self._folded(given, shape)
-        elif found is not None:
-            reading = found
-        elif _has_no_values(tensor):
-            reading = Reading("?")
-        else:
-            reading = reading_of_shape(tensor, self._picture, is_text=self._is_text)
-        return dataclasses.replace(reading, grid=()) if self._is_text else reading
-
-    def _reading_in_graph(self, part: Part, shape: tuple[int, ...]) -> Reading | None:
-        if self._axes is None:
-            return None
-        return self._axes.reading(self._nodes.get(part.top, part.top), shape, self._picture)
-
-    def _folded(self, given: Reading, shape: tuple[int, ...]) -> Reading:
-        if "L" not in given.axes or self._is_text:
-            return given
-        return fold(given.axes, shape[given.axes.rindex("L")], self._picture) or given
-
-    def item(self, part: Part) -> Item:
-        """The item of the batch, of a tensor that has values."""
-        reading = self._readings[part.key]
-        return item_of(part.tensor, reading, self._place(part, reading))
-
-    def _place(self, part: Part, reading: Reading) -> int:
-        count = _batch(part.tensor, reading)
-        if -count <= self._index < count:
-            return self._index % count
-        # What the whole batch shares, such as a position embedding, has one item.
-        if count == 1 and -self._batch <= self._index < self._batch:
-            return 0
-        raise ValueError(f"index={self._index} is beyond the batch: {part.key!r} has {count}")
-
-    def panel(self, part: Part, look: Look, *, enlarged: int | None = None) -> Panel:
-        """The panel of one tensor, or of one of its channels."""
-        if _has_no_values(part.tensor):
-            device = part.tensor.device.type
-            return Panel(
-                part.key, Words(f"no values: on the {device} device"), part.key, form(part.tensor)
-            )
-        item = self.item(part)
-        known = item_facts(part.tensor, item, self._place(part, item.reading))
-        if enlarged is not None:
-            body, title, known = _enlarged(item, part.key, enlarged, look)
-            notes = _notes(item) + _colour_note(body, known)
-            return Panel(part.key, body, title, [*form(part.tensor)[1:], *known], notes)
-        result = drawn([item], look, part.key)
-        notes = _notes(item, result.notes) + _colour_note(result.bodies[0], known)
-        return Panel(part.key, result.bodies[0], part.key, known, notes)
-
-
-def _has_no_values(tensor: torch.Tensor) -> bool:
-    return tensor.device.type == "meta" or hasattr(tensor, "fake_mode")
-
-
-def _batch(tensor: torch.Tensor, reading: Reading) -> int:
-    return tensor.shape[0] if reading.axes.startswith("N") else 1
-
-
-def _checked_index(index: Any) -> int:
-    try:
-        return operator.index(index)
-    except TypeError:
-        raise ValueError(f"index is {index!r}; give the number of an item of the batch") from None
+def _panel(source: Source, part: Part, look: Look, *, enlarged: int | None = None) -> Panel:
+    """The panel of one tensor, or of one of its channels."""
+    if has_no_values(part.tensor):
+        device = part.tensor.device.type
+        return Panel(
+            part.key, Words(f"no values: on the {device} device"), part.key, form(part.tensor)
+        )
+    item = source.item(part)
+    known = item_facts(part.tensor, item, source.place(part, item.reading))
+    if enlarged is not None:
+        body, title, known = _enlarged(item, part.key, enlarged, look)
+        notes = _notes(item) + _colour_note(body, known)
+        return Panel(part.key, body, title, [*form(part.tensor)[1:], *known], notes)
+    result = drawn([item], look, part.key)
+    notes = _notes(item, result.notes) + _colour_note(result.bodies[0], known)
+    return Panel(part.key, result.bodies[0], part.key, known, notes)
 
 
 def _colour_note(body: Body, known: Sequence[str]) -> list[str]:
@@ -489,12 +299,12 @@ def _input_body(picture: torch.Tensor) -> Body:
 
 
 def _compared(
-    sources: Sequence[_Source], pair: tuple[Part, Part], look: Look, labels: tuple[str, str]
+    sources: Sequence[Source], pair: tuple[Part, Part], look: Look, labels: tuple[str, str]
 ) -> list[Panel]:
     key = pair[0].key
     names = [*labels, f"{labels[1]} − {labels[0]}"]
     titles = [f"{key} · {name}" for name in names]
-    if any(_has_no_values(part.tensor) for part in pair):
+    if any(has_no_values(part.tensor) for part in pair):
         message = Words("no values to compare")
         return [Panel(key, message, title, form(pair[0].tensor)) for title in titles]
     items = [source.item(part) for source, part in zip(sources, pair, strict=True)]
@@ -515,3 +325,19 @@ def _compared(
         Panel(key, body, title, fact, note)
         for body, title, fact, note in zip(bodies, titles, known, notes, strict=True)
     ]
+
+
+def _check_alike(one: Source, two: Source, labels: tuple[str, str]) -> None:
+    shapes = [
+        {part.key: tuple(part.tensor.shape) for part in source.parts} for source in (one, two)
+    ]
+    for mine, other, has, lacks in ((*shapes, *labels), (*shapes[::-1], *labels[::-1])):
+        missing = [repr(key) for key in mine if key not in other]
+        if missing:
+            raise ValueError(f"{has} has {', '.join(missing)}, which {lacks} has not")
+    for key, shape in shapes[0].items():
+        if shape != shapes[1][key]:
+            raise ValueError(
+                f"{key!r} is {shape} in {labels[0]} and {shapes[1][key]} in {labels[1]}; "
+                f"only values of the same shape can be compared"
+            )

@@ -35,9 +35,13 @@ def picture_of(image: Any) -> torch.Tensor:
     if values.ndim == 2:  # noqa: PLR2004
         values = values.unsqueeze(0)
     is_array = not isinstance(image, torch.Tensor)
-    if values.ndim == 3 and values.shape[-1] in _CHANNELS:  # noqa: PLR2004
-        if is_array or values.shape[0] not in _CHANNELS:
-            values = values.permute(2, 0, 1)
+    has_three = values.ndim == 3  # noqa: PLR2004
+    if (
+        has_three
+        and values.shape[-1] in _CHANNELS
+        and (is_array or values.shape[0] not in _CHANNELS)
+    ):
+        values = values.permute(2, 0, 1)
     if values.ndim != 3 or values.shape[0] not in _CHANNELS or 0 in values.shape:  # noqa: PLR2004
         raise ValueError(
             f"image has the shape {shape}; give one picture as a tensor of 3×H×W, an array of "

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from .map_axes import (
+    MOST_LABELS,
+    bounded,
+    colour_bar,
+    inches,
+    label_width,
+    name_axis,
+    name_ticks,
+    reach,
+    whole_numbers,
+)
 from .map_style import NOT_FINITE_COLOUR, Style, shortened, text_width
 from .numbers import short_count
 from .ways_to_look import Limits, Tiles, scaled
@@ -23,11 +34,8 @@ if TYPE_CHECKING:
 _BAR = 0.62  # inches that a colour bar with its numbers takes
 _TICKS = 0.3  # inches below Axes for numbers
 _LABEL = 0.62  # of the font's size: numbers of channels in tiles
-_MOST_LABELS = 40
 _BINS = 50
 _TOP = 10
-_LARGEST = 1e300
-_NARROW = 3.0  # inches, below which axes have fewer numbers
 
 
 class Pads(NamedTuple):
@@ -87,7 +95,7 @@ class ImageGrid(Body):
     numbered: bool = True
 
     def pads(self, style: Style) -> Pads:
-        room = _label_width(self.labels, style) if self.tiles.count == 1 else 0.0
+        room = label_width(self.labels, style) if self.tiles.count == 1 else 0.0
         return Pads(left=room, right=_BAR, bottom=max(room, 0.06))
 
     def size(self, width: float) -> tuple[float, float]:
@@ -114,12 +122,12 @@ class ImageGrid(Body):
         )  # fmt: skip
         axes.set_anchor("NW")
         if self.labels and self.tiles.count == 1:
-            _name_ticks(axes, self.labels, style)
+            name_ticks(axes, self.labels, style)
         else:
             axes.axis("off")
         self._number(axes, style)
         self._mark(axes)
-        _colour_bar(axes, colours, self.limits, style, diverging=self.diverging)
+        colour_bar(axes, colours, self.limits, style, diverging=self.diverging)
 
     def _tiled_ground(self) -> Any:
         import numpy as np
@@ -136,8 +144,8 @@ class ImageGrid(Body):
         from matplotlib.patheffects import withStroke
 
         size = style.size * _LABEL
-        inches = self.size(_inches(axes)[0])[0] / self.tiles.columns
-        if not (self.channels and self.numbered) or inches < text_width("0000", size):
+        tile = self.size(inches(axes)[0])[0] / self.tiles.columns
+        if not (self.channels and self.numbered) or tile < text_width("0000", size):
             return
         outline = [withStroke(linewidth=1.6, foreground="black")]
         for i, channel in enumerate(self.channels):
@@ -178,7 +186,7 @@ class Colours(Body):
     most: float = 3.2
 
     def pads(self, style: Style) -> Pads:
-        return Pads(bottom=max(0.06, _label_width(self.labels, style)))
+        return Pads(bottom=max(0.06, label_width(self.labels, style)))
 
     def size(self, width: float) -> tuple[float, float]:
         rows, columns, _ = self.pixels.shape
@@ -199,7 +207,7 @@ class Colours(Body):
         axes.imshow(pixels.float().numpy(), aspect="auto" if narrow else "equal")
         axes.set_anchor("NW")
         if self.labels and rows == 1:
-            _name_ticks(axes, self.labels, style, both=False)
+            name_ticks(axes, self.labels, style, both=False)
         else:
             axes.axis("off")
 
@@ -227,7 +235,7 @@ class HeatMap(Body):
     words: tuple[str, str] = ("channel", "token")
 
     def pads(self, style: Style) -> Pads:
-        room = _label_width(self.labels, style)
+        room = label_width(self.labels, style)
         left = max(0.55, room + 0.05) if self.by_rows else 0.55
         return Pads(left, _BAR, 0.42 if self.by_rows else max(0.42, room))
 
@@ -254,14 +262,14 @@ class HeatMap(Body):
             places = range(0, len(self.channels), step)
             channel_axis.set_ticks(places, [str(self.channels[i]) for i in places])
         else:
-            _whole_numbers(channel_axis)
+            whole_numbers(channel_axis)
         if self.labels:
             place = "y" if self.by_rows else "x"
-            _name_axis(axes, place, self.labels, style)
+            name_axis(axes, place, self.labels, style)
             (axes.set_ylabel if self.by_rows else axes.set_xlabel)("")
         else:
-            _whole_numbers(axes.yaxis if self.by_rows else axes.xaxis)
-        _colour_bar(axes, colours, self.limits, style, diverging=self.diverging)
+            whole_numbers(axes.yaxis if self.by_rows else axes.xaxis)
+        colour_bar(axes, colours, self.limits, style, diverging=self.diverging)
 
     def channel_at(self, x: float, y: float) -> int | None:
         place = x if self.by_rows else y
@@ -288,24 +296,24 @@ class Curve(Body):
     span: Sequence[torch.Tensor] = ()
 
     def pads(self, style: Style) -> Pads:
-        return Pads(0.55, 0.1, max(0.42, _label_width(self.labels, style)))
+        return Pads(0.55, 0.1, max(0.42, label_width(self.labels, style)))
 
     def draw(self, axes: Axes, style: Style) -> None:
         styles = ("-", "--", ":")
-        for i, curve in enumerate(_bounded(self.values)):
+        for i, curve in enumerate(bounded(self.values)):
             name = self.names[i] if self.names else None
-            marker = "." if curve.numel() <= _MOST_LABELS else ""
+            marker = "." if curve.numel() <= MOST_LABELS else ""
             axes.plot(curve.numpy(), styles[i % 3], linewidth=0.9, marker=marker, label=name)
         if self.names:
             axes.legend(fontsize=style.small, frameon=False)
         axes.tick_params(labelsize=style.small * 0.9)
         axes.margins(x=0.01)
-        _reach(self.span, axes.set_ylim)
+        reach(self.span, axes.set_ylim)
         if self.labels:
-            _name_axis(axes, "x", self.labels, style)
+            name_axis(axes, "x", self.labels, style)
         else:
             axes.set_xlabel(self.across, fontsize=style.small, labelpad=2)
-            _whole_numbers(axes.xaxis)
+            whole_numbers(axes.xaxis)
 
 
 @dataclasses.dataclass
@@ -334,24 +342,24 @@ class Bars(Body):
     def draw(self, axes: Axes, style: Style) -> None:
         axes.axis("off")
         order = self.order()
-        ranked = _bounded(self.values)[order]
+        ranked = bounded(self.values)[order]
         curve = axes.inset_axes((0, 0, 0.52, 1))
         curve.stairs(ranked.numpy(), range(len(ranked) + 1), baseline=0, fill=True)
         curve.axhline(0, color=style.text, linewidth=0.6, alpha=0.5)
         curve.set_xlabel("rank", fontsize=style.small, labelpad=2)
         curve.tick_params(labelsize=style.small * 0.9)
         curve.margins(x=0)
-        _whole_numbers(curve.xaxis)
+        whole_numbers(curve.xaxis)
         top = axes.inset_axes((0.66, 0, 0.34, 1))
         shown = order[:_TOP]
-        top.barh(range(len(shown)), _bounded(self.values)[shown].numpy(), height=0.8)
+        top.barh(range(len(shown)), bounded(self.values)[shown].numpy(), height=0.8)
         top.set_yticks(range(len(shown)), [str(self.channels[i]) for i in shown])
         top.invert_yaxis()
         top.tick_params(labelsize=style.small * 0.8)
         words = f"top {len(shown)} channels" if len(shown) < len(order) else "all channels"
         top.set_xlabel(words, fontsize=style.small, labelpad=2)
         top.locator_params(axis="x", nbins=3)
-        _reach(self.span, curve.set_ylim, top.set_xlim)
+        reach(self.span, curve.set_ylim, top.set_xlim)
 
 
 @dataclasses.dataclass
@@ -374,8 +382,8 @@ class Histogram(Body):
 
     def counts(self) -> tuple[list[torch.Tensor], torch.Tensor]:
         """How many values are in each bin, and the edges of the bins."""
-        finite = [_bounded(v[v.isfinite()].flatten()) for v in self.values]
-        joined = torch.cat([*finite, *(_bounded(v[v.isfinite()].flatten()) for v in self.span)])
+        finite = [bounded(v[v.isfinite()].flatten()) for v in self.values]
+        joined = torch.cat([*finite, *(bounded(v[v.isfinite()].flatten()) for v in self.span)])
         low, high = (joined.min().item(), joined.max().item()) if joined.numel() else (0.0, 1.0)
         # A bin must be wider than what numbers of this size can tell apart.
         room = max(abs(low), abs(high)) * 1e-9
@@ -398,7 +406,7 @@ class Histogram(Body):
             axes.legend(fontsize=style.small, frameon=False)
         axes.tick_params(labelsize=style.small * 0.9)
         axes.yaxis.set_major_formatter(lambda count, _: short_count(count))
-        _whole_numbers(axes.yaxis)
+        whole_numbers(axes.yaxis)
         axes.margins(x=0)
 
 
@@ -420,99 +428,5 @@ class Words(Body):
     def draw(self, axes: Axes, style: Style) -> None:
         axes.axis("off")
         size = style.size * (2 if self.large else 1)
-        text = shortened(self.text, size, _inches(axes)[0]) if self.large else self.text
+        text = shortened(self.text, size, inches(axes)[0]) if self.large else self.text
         axes.text(0, 0.5, text, fontsize=size, va="center", transform=axes.transAxes, **style.words)
-
-
-# --- small parts ---------------------------------------------------------------------------
-
-
-def _bounded(values: torch.Tensor) -> torch.Tensor:
-    """Values that axes can span; what is not finite is left out."""
-    bounded = values.double().clamp(-_LARGEST, _LARGEST)
-    return torch.where(values.isfinite(), bounded, math.nan)
-
-
-def _inches(axes: Axes) -> tuple[float, float]:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    box = axes.get_position(original=True)
-    width, height = figure.get_size_inches()
-    return float(box.width * width), float(box.height * height)
-
-
-def _whole_numbers(axis: Any) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    ticks = 8 if _inches(axis.axes)[0] > _NARROW else 4
-    axis.set_major_locator(MaxNLocator(integer=True, nbins=ticks, min_n_ticks=1))
-
-
-def _reach(values: Sequence[torch.Tensor], *setters: Callable[..., Any]) -> None:
-    """Let axes reach over all of several sets of values, and zero."""
-    if values:
-        joined = torch.cat([_bounded(v[v.isfinite()]).flatten() for v in values])
-        low, high = min(joined.amin().item(), 0), max(joined.amax().item(), 0)
-        room = 0.05 * (high - low) or 0.5
-        for setter in setters:
-            setter(low - room * (low < 0), high + room * (high > 0))
-
-
-def _label_width(labels: Sequence[str], style: Style) -> float:
-    """Inches that the names of tokens take beside their axis."""
-    if not labels:
-        return 0.0
-    return 0.12 + min(1.2, max(text_width(str(name), style.small * 0.9) for name in labels))
-
-
-def _name_axis(axes: Axes, which: str, labels: Sequence[str], style: Style) -> None:
-    axis = axes.yaxis if which == "y" else axes.xaxis
-    step = math.ceil(len(labels) / _MOST_LABELS)
-    places = range(0, len(labels), step)
-    names = [shortened(str(labels[i]), style.small * 0.9, 1.2) for i in places]
-    rotation = {"rotation": 90} if which == "x" else {}
-    axis.set_ticks(places, names, fontsize=style.small * 0.9, **rotation)
-    for label in axis.get_ticklabels():
-        label.set(parse_math=False, usetex=False)
-
-
-def _name_ticks(axes: Axes, labels: Sequence[str], style: Style, *, both: bool = True) -> None:
-    _name_axis(axes, "x", labels, style)
-    if both:
-        _name_axis(axes, "y", labels, style)
-    else:
-        axes.yaxis.set_visible(False)
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def _colour_bar(
-    axes: Axes, colours: Any, limits: Limits | None, style: Style, *, diverging: bool
-) -> None:
-    """What the colours stand for, beside the Axes."""
-    import numpy as np
-
-    width, height = _inches(axes)
-    width, height = max(width, 0.1), max(height, 0.1)
-    tall = min(1.0, 1.8 / height)
-    bar = axes.inset_axes((1 + 0.08 / width, 1 - tall, 0.09 / width, tall))
-    bar.imshow(
-        np.linspace(0, 1, 128)[:, None], cmap=colours, aspect="auto", origin="lower",
-        extent=(0, 1, 0, 1),
-    )  # fmt: skip
-    places = [0.0, 0.5, 1.0] if diverging else [0.0, 1.0]
-    if limits is None:
-        names = ["−max", "0", "max"] if diverging else ["min", "max"]
-    else:
-        middle = [0.0] if diverging else []
-        names = [f"{value:.2g}".replace("-", "−") for value in (limits.low, *middle, limits.high)]
-    bar.yaxis.tick_right()
-    bar.set_yticks(places, names, fontsize=style.small * 0.85)
-    bar.tick_params(length=2, pad=2)
-    bar.xaxis.set_visible(False)
-    for label, place in zip(bar.get_yticklabels(), places, strict=True):
-        # Numbers stay within the height of the bar.
-        label.set_verticalalignment({0.0: "bottom", 1.0: "top"}.get(place, "center"))
-    for spine in bar.spines.values():
-        spine.set_visible(False)

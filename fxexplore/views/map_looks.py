@@ -132,7 +132,7 @@ def _maps(
         units = [strips(unit, _FRAMES)[0] for unit in units]
     columns = _columns(len(units[0]), units[0].shape[1] / units[0].shape[2])
     marks = _marks(mark, items[0].values.shape[-2:], units[0].shape[-2:])
-    most = 3.2 if len(units[0]) == 1 and values[0].ndim == 3 else 1.9 if values[0].ndim == 3 else 8  # noqa: PLR2004
+    most = _widest(units[0])
     grids = [
         ImageGrid(
             tiled(unit, columns), list(numbers), limits, diverging, ground, marks, labels, most
@@ -140,6 +140,12 @@ def _maps(
         for unit in units
     ]
     return Drawn(list(grids), notes)
+
+
+def _widest(tiles: torch.Tensor) -> float:
+    """Inches that a tile is wide at most: more for a single one, and for a strip."""
+    count, height, width = tiles.shape
+    return (3.2 if count == 1 else 1.9) * max(1.0, math.sqrt(width / height))
 
 
 def _columns(count: int, aspect: float) -> int:
@@ -258,9 +264,10 @@ def _attention(items: Sequence[Item], look: Look, key: str) -> Drawn:
         if look.view == "overlay":
             result.notes.append("tokens make no grid that is known: not laid over the input")
         return result
+    mark: tuple[int, ...] = ()
     if look.query is None:
         rows = [item.values.mean(dim=1) for item in items]
-        words, mark = "attention that each place gets, mean over queries", ()
+        words = "attention that each place gets, mean over queries"
     else:
         number, mark = _query_number(look.query, reading.grid, reading.prefix, queries, key)
         rows = [item.values[:, number] for item in items]

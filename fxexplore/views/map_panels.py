@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .map_axes import inches
 from .map_bodies import Body
 from .map_style import Style, shortened, wrapped
 
@@ -70,7 +71,7 @@ class Panel:
         title = shortened(self.title, style.size, width, bold=True)
         axes.set_title(
             title, loc="left", fontsize=style.size, fontweight="bold", pad=rise * 72,
-            x=-left / max(_width_of(axes), 0.01), **style.words,
+            x=-left / max(inches(axes)[0], 0.01), **style.words,
         )  # fmt: skip
         for i, line in enumerate(self.lines(width, style)):
             up = rise - (i + 1 + _AIR / 3) * style.line
@@ -81,10 +82,6 @@ class Panel:
             )  # fmt: skip
 
 
-def _width_of(axes: Axes) -> float:
-    return float(axes.get_position(original=True).width * axes.figure.get_size_inches()[0])
-
-
 def figure_of(rows: Sequence[Sequence[Panel]], style: Style, width: float = WIDTH) -> Figure:
     """Place rows of panels in a figure of their own, which pyplot does not know.
 
@@ -93,9 +90,11 @@ def figure_of(rows: Sequence[Sequence[Panel]], style: Style, width: float = WIDT
         style: how they look.
         width: of the figure, in inches.
     """
+    from .map_figure import FeatureMaps
+
     places = [_Row(panels, style, width) for panels in rows]
     height = _MARGIN + sum(row.height + _GAP for row in places)
-    figure = _figure_class()(figsize=(width, height))
+    figure = FeatureMaps(figsize=(width, height))
     top = height - _MARGIN
     for row in places:
         row.draw(figure, top, (width, height))
@@ -136,31 +135,8 @@ def draw_into(axes: Axes, panel: Panel, style: Style) -> Figure:
     """Draw a panel into Axes of somebody else's figure."""
     figure = axes.get_figure(root=True)
     assert figure is not None
-    panel.draw(axes, style, max(_width_of(axes), 1.0))
+    panel.draw(axes, style, max(inches(axes)[0], 1.0))
     return figure
-
-
-def _figure_class() -> type[Figure]:
-    from matplotlib.figure import Figure
-
-    global _FIGURE  # noqa: PLW0603  # made once, as matplotlib is imported when it is used
-    if _FIGURE is None:
-
-        class FeatureMaps(Figure):
-            """A figure that shows itself in a notebook, whether pyplot is there or not."""
-
-            def _repr_png_(self) -> bytes:
-                import io
-
-                png = io.BytesIO()
-                self.savefig(png, format="png")
-                return png.getvalue()
-
-        _FIGURE = FeatureMaps
-    return _FIGURE
-
-
-_FIGURE: type[Figure] | None = None
 
 
 def panel_at(figure: Figure, x: float, y: float) -> tuple[Panel, float, float] | None:

@@ -84,7 +84,7 @@ def dead_channels(item: Item) -> int:
 def item_facts(tensor: torch.Tensor, item: Item, index: int) -> list[str]:
     """The facts of the item that is drawn, of a tensor that holds a batch of them."""
     parts = form(tensor)
-    batch = tensor.shape[0] if item.reading.axes.startswith("N") else 1
+    batch = item.reading.batch(tensor.shape)
     if batch > 1:
         parts.append(f"item {index} of {batch}")
     if item.kind == "scalar":

@@ -79,8 +79,8 @@ def clean(text: str) -> str:
     """Text without line breaks and control characters.
 
     Example:
-        >>> clean("a\\nb")
-        'a b'
+        >>> clean(chr(9) + "conv1")
+        ' conv1'
     """
     return "".join(" " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
 

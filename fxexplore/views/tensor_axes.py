@@ -44,6 +44,10 @@ class Reading:
         """Whether two axes are tokens: who looks at whom."""
         return self.axes.count("L") == 2  # noqa: PLR2004
 
+    def batch(self, shape: Sequence[int]) -> int:
+        """How many items a tensor of that shape holds."""
+        return shape[self.axes.index("N")] if "N" in self.axes else 1
+
     def equation(self) -> str:
         """The tokens as a sum, such as ``"197 tokens = cls_token + 14×14"``."""
         if not self.grid or "L" not in self.axes:

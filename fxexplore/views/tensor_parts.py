@@ -107,14 +107,14 @@ def item_of(tensor: torch.Tensor, reading: Reading, index: int) -> Item:
     axes = reading.axes
     if "?" in axes or not values.numel():
         return Item("unplaced", values, reading, notes)
-    if axes.startswith("N"):
-        values, axes = values[index], axes[1:]
+    if "N" in axes:
+        values, axes = values.select(axes.index("N"), index), axes.replace("N", "")
     if reading.is_attention:
         heads = values if axes.startswith("H") else values.unsqueeze(0)
         return Item("attention", heads, reading, notes)
-    if axes in ("HLC", "LHC"):
+    if "L" in axes and "H" in axes:
         # Heads are groups of channels: head 0 has the first ones.
-        values = values.permute(0, 2, 1) if axes == "HLC" else values.permute(1, 2, 0)
+        values = values.permute([axes.index(letter) for letter in "QHCL" if letter in axes])
         values, axes = values.reshape(-1, values.shape[-1]), "CL"
     if "L" in axes:
         return _tokens(values, axes, reading, notes)

@@ -241,7 +241,7 @@ def tiled(tiles: torch.Tensor, columns: int) -> Tiles:
     count, height, width = tiles.shape
     columns = max(1, min(count, columns))
     rows = math.ceil(count / columns)
-    gap = max(1, round(0.04 * max(height, width)))
+    gap = max(1, round(0.04 * min(height, width)))
     pixels = tiles.new_full((rows * (height + gap) - gap, columns * (width + gap) - gap), math.nan)
     laid = Tiles(pixels, height, width, gap, columns, count)
     for i, tile in enumerate(tiles):
@@ -317,7 +317,7 @@ def principal_colours(*values: torch.Tensor) -> tuple[list[torch.Tensor], float]
     sizes = [value[0].numel() for value in values]
     pictures = [
         part.T.reshape(_RGB, *value.shape[1:])
-        for part, value in zip(colours.split(sizes), values, strict=True)
+        for part, value in zip(torch.split(colours, sizes), values, strict=True)
     ]
     return pictures, share
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import gc
 import io
 import threading
@@ -99,7 +99,7 @@ def picture_file(kind="png", size=(60, 50), colour=(200, 30, 60)):
 def upload(panel, content, name="cat.png"):
     panel.inputs.upload.value = (
         {"name": name, "type": "", "size": len(content), "content": memoryview(content),
-         "last_modified": datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)},
+         "last_modified": dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)},
     )  # fmt: skip
 
 
@@ -500,7 +500,7 @@ def test_an_uploaded_picture_is_prepared_in_sight(panel):
 def test_the_numbers_of_preparation_can_be_changed_and_bad_ones_are_told(panel):
     upload(panel, picture_file())
     panel.inputs.numbers.value = True
-    fields = panel.inputs._fields
+    fields = panel.inputs.preparation.fields
     assert fields["crop"].value == "40×40"
     fields["crop"].value = "32"
     fields["mean"].value = "0.5"
@@ -513,7 +513,7 @@ def test_the_numbers_of_preparation_can_be_changed_and_bad_ones_are_told(panel):
     assert panel.current_inputs is chosen
     fields["std"].value = "0.5"
     assert panel.inputs.note.value == ""
-    panel.inputs._preset.value = "pixels from 0 to 1"
+    panel.inputs.preparation.preset.value = "pixels from 0 to 1"
     assert panel.current_inputs.args[0].max() <= 1
     assert fields["mean"].value == "0"
 
@@ -724,7 +724,7 @@ def test_the_input_is_beside_an_enlarged_channel(panel):
     upload(panel, picture_file())
     panel.return_nodes = {"low": "low"}
     panel.run()
-    figure = panel._plot_channel("low", 1)
+    figure = panel._shown().plot_channel("low", 1)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert "input" in titles
 

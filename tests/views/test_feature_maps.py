@@ -417,7 +417,7 @@ def test_a_click_finds_the_channel_under_it(shape, style):
         assert numbers
         for text in numbers:
             # A little inside the corner that the number stands in.
-            x, y = axes.transData.transform(text.xy) + (2, -2)
+            x, y = axes.transData.transform(text.xy) + np.array([2, -2])
             assert channel_at(figure, x / width, 1 - y / height) == (key, int(text.get_text()))
 
 
@@ -595,7 +595,7 @@ MAPS = torch.rand(2, 4, 6, 6)
     [
         ({}, {}, "no tensor"),
         ({"a": "text"}, {}, "no tensor"),
-        (MAPS, {"view": "chanels"}, "view='chanels' is not known; write one of channels, mean, pca"),
+        (MAPS, {"view": "chanels"}, "view='chanels' is not known; write one of channels"),
         (MAPS, {"sort": "size"}, "sort='size' is not known; write one of index, energy"),
         (MAPS, {"scale": "log"}, "scale='log' is not known; write one of channel, shared"),
         (MAPS, {"channels": 0}, "channels is 0; show at least 1"),
@@ -616,7 +616,7 @@ MAPS = torch.rand(2, 4, 6, 6)
         (MAPS, {"query": 1}, "query= is for attention"),
         (MAPS, {"tokens": ["a", "b"] * 9}, "tokens has 18 names"),
         (MAPS, {"tokens": "text"}, "tokens is one string"),
-        (torch.eye(9)[None, None], {"query": 9}, "query=9 is not there: 'tensor' has tokens 0 to 8"),
+        (torch.eye(9)[None, None], {"query": 9}, "query=9 is not there: 'tensor' has tokens"),
         (torch.eye(9)[None, None], {"query": (0, 1)}, "no grid that is known; give a token's"),
         (torch.eye(9)[None, None], {"query": "x"}, "query is 'x'"),
         ({"a": MAPS, "b": MAPS}, {"axes": object()}, "axes= takes a single tensor"),

@@ -7,7 +7,6 @@ corner of what is drawn, for every family of models and every kind of tensor.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -145,7 +144,7 @@ CASES = {
     ),
     "mvit pooled": Case(
         mvit, "blocks.1.norm2", lambda out: out[0, 1:].T.reshape(-1, 4, 8, 12),
-        "385 tokens = 1 class + 4×8×12", CLIP,
+        "385 tokens = class_token + 4×8×12", CLIP,
     ),
     "transformers vit": Case(
         transformers_vit, "embeddings", folded(1, 4, 6), "25 tokens = cls_token + 4×6"
@@ -189,7 +188,7 @@ def extracted(model, node, args=(), kwargs=None):
 def drawn_tiles(figure, count, height, width):
     """The tiles of the only image, cut out by hand."""
     pixels = np.ma.filled(figure.axes[0].images[0].get_array(), np.nan)
-    gap = max(1, round(0.04 * max(height, width)))
+    gap = max(1, round(0.04 * min(height, width)))
     columns = (pixels.shape[1] + gap) // (width + gap)
     tiles = []
     for i in range(count):
@@ -276,6 +275,57 @@ def test_an_input_of_another_size_is_folded_to_its_own_grid():
     assert "6×10" in said(figure)
     unknown = plot_feature_maps({"blocks.0": tokens}, graph=graph)
     assert "no grid that is known" in said(unknown)
+
+
+@pytest.mark.parametrize("name", ["timm vit", "mvit", "timm convnext"])
+def test_every_node_of_a_model_can_be_drawn(name):
+    case = CASES[name]
+    model = case.make().eval()
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False
+    picture = torch.rand(case.shape)
+    graph = open_model(model, picture)
+    nodes = [n.name for n in graph.nodes if n.kind in ("module", "operation") and n.shape]
+    nodes = nodes[:70]  # the first blocks, of which the others are repeats
+    with torch.no_grad():
+        features = create_feature_extractor(model, nodes).eval()(picture)
+    figure = plot_feature_maps(features, graph=graph, channels=2)
+    assert len(figure.axes) == len(nodes)
+
+
+class Reordered(nn.Module):
+    """Patches whose tokens are put into another order, as in windows, or in a masked encoder."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 8, 8)
+        self.mix = nn.Linear(8, 8)
+        self.how = how
+
+    def forward(self, x):
+        x = self.patches(x)
+        if self.how == "windows":
+            n, c, h, w = x.shape
+            x = x.view(n, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 3, 5, 1).reshape(n, h * w, c)
+        else:
+            x = x.flatten(2).transpose(1, 2)
+            order = torch.arange(x.shape[1] - 1, -1, -1)
+            x = torch.gather(x, 1, order[None, :, None].expand(1, -1, 8))
+        return self.mix(x)
+
+
+@pytest.mark.parametrize("how", ["windows", "gather"])
+def test_tokens_in_another_order_are_not_folded_to_a_picture(how):
+    model, picture = Reordered(how).eval(), torch.rand(1, 3, 64, 64)
+    features, graph = extracted(model, "mix", (picture,))
+    figure = plot_feature_maps(features, graph=graph)
+    assert image_shape(figure) == (64, 8)  # a heat map, tokens by channels
+    assert "tokens =" not in said(figure)
+
+
+def image_shape(figure):
+    return figure.axes[0].images[0].get_array().shape
 
 
 def attentive_vit():
