@@ -11,7 +11,7 @@ import ipywidgets as widgets
 import torch
 import traitlets
 
-from fxexplore.feature_extraction.following import tensors_in
+from fxexplore.feature_extraction.tensors import tensors_in
 
 from .map_pictures import Look
 from .running import Progress

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from fxexplore.feature_extraction.following import tensors_in
+from fxexplore.feature_extraction.tensors import tensors_in
 from fxexplore.model_graph import ModelGraph
 from fxexplore.views.feature_maps import plot_channel, plot_comparison, plot_feature_maps
 from fxexplore.views.snippet import figure_to_python
