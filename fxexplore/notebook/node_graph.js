@@ -26,6 +26,7 @@ class Diagram {
     tell: (text) => this.tell(text),
     dragging: (isOn) => this.showDragging(isOn),
   });
+  arrival = new ResizeObserver(() => this.onArrival());
   /** @type {Picture | undefined} */
   picture = undefined;
   /** @type {Box | undefined} that the pointer is at */
@@ -89,6 +90,15 @@ class Diagram {
     pane.addEventListener("keydown", (event) => this.onKey(event));
     pane.addEventListener("focusin", (event) => this.onFocus(event));
     pane.addEventListener("focusout", () => this.point(undefined));
+    this.arrival.observe(pane);
+  }
+
+  /** A picture that was drawn before the pane was in the page is measured when it is. */
+  onArrival() {
+    if (!this.picture || this.picture.isMeasured || !this.pane.clientWidth) return;
+    this.picture.measure();
+    this.mark();
+    this.view.fit(false);
   }
 
   /** @param {string} trait @param {any} value */
@@ -118,7 +128,7 @@ class Diagram {
     const first = picture.order.at(0);
     this.view.start = first ? first.x + first.width / 2 : 0;
     const { x, y } = this.view;
-    if (last && this.keepPlace(picture, anchors)) this.settle(last, picture, x, y);
+    if (last?.isMeasured && this.keepPlace(picture, anchors)) this.settle(last, picture, x, y);
     else if (!this.view.hasMoved) this.view.fit(false);
     const current = this.current();
     if (hadFocus && current) this.focusOn(current);
@@ -520,6 +530,7 @@ class Diagram {
   destroy() {
     for (const timer of Object.values(this.timers)) clearTimeout(timer);
     this.menu.close(false);
+    this.arrival.disconnect();
     this.view.destroy();
   }
 }

@@ -88,6 +88,11 @@ class Picture {
     }
   }
 
+  /** Nothing has a size out of the page, or behind another tab. */
+  get isMeasured() {
+    return this.order.some((box) => box.width > 0);
+  }
+
   /** @param {Box} box @returns {Edge[]} */
   edgesOf(box) {
     return [...(this.before.get(box.id) ?? []), ...(this.after.get(box.id) ?? [])];

@@ -34,6 +34,7 @@ def shown(lab, code):
 def tick_run_and_read(lab, explorer, name, screenshot):
     """Find a row, tick it, run, look at its maps, and run the code that is shown."""
     explorer.locator(".fxx-search").fill(name)
+    explorer.locator(".fxx-count").filter(has_text="hit").wait_for()  # rows have settled
     explorer.locator(f'[role=treeitem][data-name="{name}"]').locator(".fxx-box").click()
     explorer.get_by_role("tab", name="Feature maps").click()
     explorer.get_by_role("button", name="Run", exact=True).click()

@@ -277,12 +277,14 @@ def test_a_page_is_saved(lab, explorer):
 # Texts of less contrast than 4.5 to what is behind them (WCAG 2.2, AA).
 FAINT = """explorer => {
   const parse = (css) => {
-    const context = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d');
+    const canvas = Object.assign(document.createElement('canvas'), {width: 1, height: 1});
+    const context = canvas.getContext('2d');
     context.fillStyle = css; context.fillRect(0, 0, 1, 1);
     return [...context.getImageData(0, 0, 1, 1).data].map((v) => v / 255);
   };
   const over = (top, under) => under.map((v, i) => i < 3 ? top[i] * top[3] + v * (1 - top[3]) : 1);
-  const light = (c) => c.slice(0, 3).map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  const linear = (v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = (c) => c.slice(0, 3).map(linear)
     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const behind = (e) => {
     const layers = [];
@@ -291,8 +293,10 @@ FAINT = """explorer => {
   };
   const faint = [];
   for (const e of explorer.querySelectorAll('*')) {
-    const text = [...e.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data.trim()).join('');
-    if (!text || e.closest('svg, [disabled], [hidden]') || !e.checkVisibility({visibilityProperty: true})) continue;
+    const texts = [...e.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data.trim());
+    const text = texts.join('');
+    if (!text || e.closest('svg, [disabled], [hidden]')) continue;
+    if (!e.checkVisibility({visibilityProperty: true})) continue;
     const under = behind(e);
     const ink = over(parse(getComputedStyle(e).color), under);
     const [a, b] = [light(ink), light(under)].sort((x, y) => y - x);

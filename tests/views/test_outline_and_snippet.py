@@ -117,6 +117,7 @@ def test_the_code_asks_for_just_the_return_nodes(return_nodes):
             return x
 
     def create_feature_extractor(_, return_nodes, mode):
+        assert mode == "eval"
         is_dict = isinstance(return_nodes, dict)
         asked.update(return_nodes if is_dict else {name: name for name in return_nodes})
         return Extractor()
