@@ -31,11 +31,11 @@ FOLDER = Path(fxexplore.notebook.explorer.__file__).parent
 
 def modules() -> dict[str, list[Path]]:
     """The files of each widget: ``name_part.js`` is joined with ``name.js``."""
-    names = sorted(file.stem for file in FOLDER.glob("*.js"))
+    files = {file.stem: file for file in sorted(FOLDER.rglob("*.js"))}
     groups = defaultdict(list)
-    for name in names:
-        whole = min((n for n in names if name == n or name.startswith(f"{n}_")), key=len)
-        groups[whole].append(FOLDER / f"{name}.js")
+    for name, file in files.items():
+        whole = min((n for n in files if name == n or name.startswith(f"{n}_")), key=len)
+        groups[whole].append(file)
     return groups
 
 

@@ -22,7 +22,7 @@ from fxexplore.views.page import StaticPage, to_document, to_fragment
 from .background import Background
 from .code_tab import CodeTab
 from .copy_button import SaveButton
-from .feature_maps_panel import FeatureMapsPanel
+from .feature_maps import FeatureMapsPanel
 from .frame import Splitter
 from .header import Header
 from .modes import Modes

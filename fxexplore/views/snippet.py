@@ -189,7 +189,7 @@ def _parted(lines: Sequence[str]) -> tuple[list[str], list[str]]:
 def _imports_of(plot: str, picture: str | None) -> list[str]:
     imports = [f"from fxexplore import create_feature_extractor, open_model, {plot}"]
     if picture and picture.startswith("seen_by_guess("):
-        imports.append("from fxexplore.notebook.chosen_inputs import seen_by_guess")
+        imports.append("from fxexplore.notebook.feature_maps.chosen_inputs import seen_by_guess")
     if picture and picture.startswith("Preprocessing("):
         imports.append("from fxexplore.model_graph.preprocessing import Preprocessing")
     return imports

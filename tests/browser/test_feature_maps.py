@@ -14,7 +14,7 @@ from torch import nn
 import torchvision
 import ipywidgets as widgets
 from fxexplore import create_feature_extractor, open_model
-from fxexplore.notebook.feature_maps_panel import FeatureMapsPanel
+from fxexplore.notebook.feature_maps import FeatureMapsPanel
 torch.manual_seed(0)
 """
 

@@ -23,10 +23,10 @@ from torch import nn
 
 from fxexplore import create_feature_extractor, open_model
 from fxexplore.model_graph.preprocessing import Preprocessing
-from fxexplore.notebook.feature_maps_panel import FeatureMapsPanel
-from fxexplore.notebook.held_values import HeldValues
-from fxexplore.notebook.map_pictures import Look
-from fxexplore.notebook.running import twin_of
+from fxexplore.notebook.feature_maps import FeatureMapsPanel
+from fxexplore.notebook.feature_maps.held_values import HeldValues
+from fxexplore.notebook.feature_maps.pictures import Look
+from fxexplore.notebook.feature_maps.running import twin_of
 
 
 class Counting(nn.Module):

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from transformers.modeling_outputs import BaseModelOutput
 
 from fxexplore import channel_at, plot_channel, plot_comparison, plot_feature_maps
-from fxexplore.views.map_statistics import statistics
+from fxexplore.views.feature_maps.statistics import statistics
 
 DTYPES = [
     torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex32,

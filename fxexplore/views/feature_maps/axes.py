@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .map_style import Style, shortened, text_width
+from .style import Style, shortened, text_width
 from .ways_to_look import Limits
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from torch import nn
 
 from fxexplore.model_graph.pictures import Picture, read_picture, sample_photograph
 from fxexplore.model_graph.preprocessing import Preprocessing, presets_for
+from fxexplore.notebook.problems import problem_html
 
 from .chosen_inputs import (
     ChosenInputs,
@@ -27,7 +28,6 @@ from .chosen_inputs import (
 )
 from .named_inputs import is_picture_like, text_choice, value_named, variable_choice
 from .preparation_row import PreparationRow
-from .problems import problem_html
 
 _SIDE = 76  # of the thumbnail, in pixels of a dense screen
 _NO_SAMPLE = "Sample"

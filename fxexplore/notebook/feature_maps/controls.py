@@ -13,7 +13,7 @@ import traitlets
 
 from fxexplore.feature_extraction.tensors import tensors_in
 
-from .map_pictures import Look
+from .pictures import Look
 from .running import Progress
 
 _VIEWS = [

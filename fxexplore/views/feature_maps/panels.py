@@ -7,9 +7,9 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .map_axes import inches
-from .map_bodies import Body
-from .map_style import Style, shortened, wrapped
+from .axes import inches
+from .bodies import Body
+from .style import Style, shortened, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +90,7 @@ def figure_of(rows: Sequence[Sequence[Panel]], style: Style, width: float = WIDT
         style: how they look.
         width: of the figure, in inches.
     """
-    from .map_figure import FeatureMaps
+    from .figure import FeatureMaps
 
     places = [_Row(panels, style, width) for panels in rows]
     height = _MARGIN + sum(row.height + _GAP for row in places)

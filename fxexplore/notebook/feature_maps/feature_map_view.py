@@ -63,7 +63,7 @@ class PageFacts(anywidget.AnyWidget):
     """
 
     _esm = _HERE / "page_facts.js"
-    _css = _HERE / "feature_maps_panel.css"
+    _css = _HERE / "panel.css"
 
     ink = traitlets.Unicode(_GREY).tag(sync=True)
     """The colour of text, as CSS computes it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from .map_bodies import (
+from .bodies import (
     Bars,
     Body,
     Colours,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .map_bodies import Body, Colours, Curve, HeatMap, ImageGrid, Words
-from .map_looks import Look, Query, drawn
-from .map_panels import Panel, draw_into, figure_of, panel_at
-from .map_sources import Layout, Source, checked_look, has_no_values
-from .map_statistics import facts, form, item_facts
-from .map_style import NOT_FINITE_COLOUR, Style
+from .bodies import Body, Colours, Curve, HeatMap, ImageGrid, Words
+from .looks import Look, Query, drawn
+from .panels import Panel, draw_into, figure_of, panel_at
+from .sources import Layout, Source, checked_look, has_no_values
+from .statistics import facts, form, item_facts
+from .style import NOT_FINITE_COLOUR, Style
 from .tensor_parts import Item, Part, item_of
 from .ways_to_look import (
     Channels,

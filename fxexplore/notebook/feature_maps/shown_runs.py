@@ -14,7 +14,7 @@ from fxexplore.views.feature_maps import plot_channel, plot_comparison, plot_fea
 from fxexplore.views.snippet import figure_to_python
 
 from .chosen_inputs import ChosenInputs
-from .map_pictures import Look
+from .pictures import Look
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .axes_in_graph import GraphAxes
 from .input_picture import picture_of
-from .map_looks import Look, Query
+from .looks import Look, Query
 from .tensor_axes import Reading, fold, reading_of_layout, reading_of_shape
 from .tensor_parts import Item, Part, item_of, parts_of
 from .ways_to_look import SCALES, SORTS, VIEWS, Channels

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from .map_axes import (
+from fxexplore.views.numbers import short_count
+
+from .axes import (
     MOST_LABELS,
     bounded,
     colour_bar,
@@ -24,8 +26,7 @@ from .map_axes import (
     reach,
     whole_numbers,
 )
-from .map_style import NOT_FINITE_COLOUR, Style, shortened, text_width
-from .numbers import short_count
+from .style import NOT_FINITE_COLOUR, Style, shortened, text_width
 from .ways_to_look import Limits, Tiles, scaled
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ import traitlets
 from torch import nn
 
 from fxexplore.model_graph import ModelGraph
+from fxexplore.notebook.closing import close_whole
+from fxexplore.notebook.problems import problem_html
 
+from .cards import MapCards
 from .chosen_inputs import ChosenInputs
-from .closing import close_whole
+from .controls import MapControls
 from .held_values import HeldValues
 from .input_chooser import InputChooser
-from .map_cards import MapCards
-from .map_controls import MapControls
-from .map_pictures import Look, file_of
-from .problems import problem_html
+from .pictures import Look, file_of
 from .running import (
     RandomState,
     Runner,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from .numbers import shape_text
+from fxexplore.views.numbers import shape_text
+
 from .tensor_parts import Item, readable
 
 _WITH_PLACES = ("maps", "video", "sequence", "attention")
@@ -71,7 +72,7 @@ def dead_channels(item: Item) -> int:
     """How many channels are zero at all their places.
 
     Example:
-        >>> from fxexplore.views.tensor_axes import Reading
+        >>> from fxexplore.views.feature_maps.tensor_axes import Reading
         >>> dead_channels(Item("maps", torch.eye(3).reshape(3, 3, 1) * 0, Reading("NCHW")))
         3
     """
