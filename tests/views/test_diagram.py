@@ -106,10 +106,8 @@ def test_any_name_and_class_gives_a_picture(name, cls):
     assert drawn_alone(name, cls) is not None
 
 
-@pytest.mark.parametrize("path", NASTY)
+@pytest.mark.parametrize("path", [name for name in NASTY if name and "." not in name])
 def test_names_of_clusters_are_text_whatever_they_contain(path):
-    if not path or "." in path:
-        pytest.skip("no path of a module")
     graph = ModelGraph(
         "M", (Node(f"{path}.a", "module", "ReLU", parent=path),), (Module(path, "<M>"),)
     )
