@@ -172,8 +172,7 @@ def figure_to_python(
     values = "features" if first is None else "first,\n    second"
     listed = "".join(f"    {name}={text},\n" for name, text in arguments.items())
     figure = f"figure = {plot}(\n    {values},\n{listed})"
-    ordered = sorted(set(imports), key=lambda line: (not line.startswith("import "), line))
-    return "\n".join([*ordered, "", *start, *runs, figure])
+    return "\n".join([_merged(imports), *start, *runs, figure])
 
 
 def _mode(mode: str) -> str:
@@ -188,11 +187,22 @@ def _parted(lines: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _imports_of(plot: str, picture: str | None) -> list[str]:
     imports = [f"from fxexplore import create_feature_extractor, open_model, {plot}"]
-    if picture and picture.startswith("seen_by_guess("):
-        imports.append("from fxexplore.notebook.feature_maps.chosen_inputs import seen_by_guess")
-    if picture and picture.startswith("Preprocessing("):
-        imports.append("from fxexplore.model_graph.preprocessing import Preprocessing")
+    called = (picture or "").partition("(")[0]
+    if called in ("Preprocessing", "as_seen"):
+        imports.append(f"from fxexplore.model_graph import {called}")
     return imports
+
+
+def _merged(lines: Sequence[str]) -> str:
+    """Imports without those that are there twice, one line for each module."""
+    imports = _Imports()
+    for line in lines:
+        if line.startswith("from "):
+            module, _, names = line.removeprefix("from ").partition(" import ")
+            for name in names.split(", "):
+                imports.add(module, name)
+    plain = sorted({line for line in lines if line.startswith("import ")})
+    return "".join(f"{line}\n" for line in plain) + str(imports)
 
 
 def _extractors(

@@ -1,9 +1,11 @@
 """The panel of feature maps: one forward, nothing touched, everything said in words."""
 
+import ast
 import asyncio
 import contextlib
 import datetime as dt
 import gc
+import importlib
 import io
 import threading
 import time
@@ -761,7 +763,19 @@ LOOKS = [
     ("given", Look(channels=5, sort="energy", scale="shared", index=1)),
     ("example inputs", Look(view="overlay")),
     ("photograph", Look(view="mean")),
+    ("impulse", Look(view="overlay")),
+    ("checkerboard", Look()),
 ]
+
+
+def imports_of(code):
+    """What code imports, as pairs of a module and a name."""
+    return [
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
 
 
 @pytest.mark.parametrize(("source", "look"), LOOKS, ids=str)
@@ -785,6 +799,20 @@ def test_the_code_that_is_copied_makes_the_same_figure(model, source, look, tmp_
     assert "plot_feature_maps" in panel.controls.code.value
     exec(panel.code, scope)
     assert_same_drawing(scope["figure"], panel.figure())
+    for module, name in imports_of(panel.code):
+        assert name in importlib.import_module(module).__all__
+
+
+@pytest.mark.parametrize("kind", ["noise", "impulse", "checkerboard"])
+@pytest.mark.parametrize("shape", [(2, 3, 40, 40), (1, 1, 33, 18)])
+def test_the_code_of_a_sample_makes_just_it_in_the_models_dtype(kind, shape):
+    net = nn.Conv2d(shape[1], 2, 3).to(torch.bfloat16)
+    chooser = panel_of(net, torch.rand(shape)).inputs
+    chooser.use_sample(kind)
+    scope = {}
+    exec("\n".join(chooser.chosen.lines), scope)
+    assert scope["x"].dtype == torch.bfloat16
+    assert torch.equal(scope["x"], chooser.chosen.args[0])
 
 
 # --- comparing -----------------------------------------------------------------------------
