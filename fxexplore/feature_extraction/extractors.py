@@ -89,11 +89,7 @@ def create_feature_extractor(
     way.warn(root)
     if not suppress_diff_warning:
         _warn_differences(way)
-    keys = {"train": train_keys, "eval": eval_keys}
-    if way.recordings:
-        recordings = way.recordings.get("train"), way.recordings.get("eval")
-        return RecordedFeatureExtractor(root, train_keys, eval_keys, *recordings)
-    return _graph_extractor(root, way.tracers, keys)
+    return extractor_of(root, way, train_keys, eval_keys)
 
 
 def get_graph_node_names(
@@ -159,6 +155,26 @@ def _opened(
         concrete_args=concrete_args,
     )
     return root, way
+
+
+def extractor_of(
+    root: nn.Module, way: Opened, train_keys: dict[str, str], eval_keys: dict[str, str]
+) -> GraphFeatureExtractor | RecordedFeatureExtractor:
+    """Make an extractor for a model that is open, from what was traced or recorded then.
+
+    Args:
+        root: the model.
+        way: the model, opened.
+        train_keys: names of the return nodes in train mode with their output keys.
+        eval_keys: the same for eval mode.
+
+    Raises:
+        ValueError: if a name is unknown.
+    """
+    if way.recordings:
+        recordings = way.recordings.get("train"), way.recordings.get("eval")
+        return RecordedFeatureExtractor(root, train_keys, eval_keys, *recordings)
+    return _graph_extractor(root, way.tracers, {"train": train_keys, "eval": eval_keys})
 
 
 def _graph_extractor(

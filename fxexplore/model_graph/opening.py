@@ -9,6 +9,10 @@ from typing import Any
 
 from torch import nn
 
+from fxexplore.feature_extraction.extractors import extractor_of
+from fxexplore.feature_extraction.graph_extractor import GraphFeatureExtractor
+from fxexplore.feature_extraction.recorded_extractor import RecordedFeatureExtractor
+from fxexplore.feature_extraction.return_nodes import ReturnNodes, keys_by_mode
 from fxexplore.feature_extraction.tracing import checked_model
 from fxexplore.feature_extraction.ways_in import Opened, opened
 
@@ -95,6 +99,35 @@ class Opening:
             return self.graph
         tracer = self._way.tracers[self._mode]
         return with_findings(self.graph, findings_of_run(tracer, self._run))
+
+    def extractor(
+        self, return_nodes: ReturnNodes
+    ) -> GraphFeatureExtractor | RecordedFeatureExtractor:
+        """Make a feature extractor for the mode that was opened.
+
+        It is what :func:`fxexplore.create_feature_extractor` makes with the options of this
+        opening and its backend, but the model is neither traced nor run again. So the nodes
+        are those of ``graph``, whatever happened to the model's code since.
+
+        Args:
+            return_nodes: the names of the return nodes, or a dict from name to the key of
+                the value in the result.
+
+        Returns:
+            A module with the arguments of the model's forward that returns a dict from key
+            to value.
+
+        Raises:
+            ValueError: if the return nodes are missing, unknown or clash.
+
+        Example:
+            >>> import torch
+            >>> opening = Opening(nn.Sequential(nn.Linear(4, 2), nn.ReLU()).eval())
+            >>> opening.extractor({"0": "hidden"})(torch.ones(3, 4))["hidden"].shape
+            torch.Size([3, 2])
+        """
+        keys, _ = keys_by_mode(return_nodes, None, None)
+        return extractor_of(self._model, self._way, keys, keys)
 
     def verify(self) -> None:
         """Compare every value and gradient of a traced graph with a real run.

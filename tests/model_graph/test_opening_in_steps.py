@@ -10,7 +10,9 @@ import torchvision
 from torch import nn
 from torch.nn.modules import module as module_internals
 
+from fxexplore import create_feature_extractor
 from fxexplore.model_graph import Opening, open_model
+from tests.feature_extraction.truth import same
 from tests.models import ODD, UNTRACEABLE
 
 
@@ -167,3 +169,84 @@ def test_what_forward_makes_anew_has_a_shape_too():
     graph = open_model(Makes(), torch.ones(2, 4))
     assert {node.shape for node in graph.nodes if node.shape} == {(2, 4), (4,)}
     assert graph.activation_bytes
+
+
+# --- extractors ----------------------------------------------------------------------
+
+
+def forwards_of(model):
+    """A list that grows with every call of the model or of a module in it."""
+    calls = []
+    for path, module in model.named_modules():
+        module.register_forward_hook(lambda *_, path=path: calls.append(path))
+    return calls
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("backend", ["symbolic", "recorded"])
+@pytest.mark.parametrize("odd", (ODD | UNTRACEABLE).values(), ids=ODD | UNTRACEABLE)
+def test_an_extractor_of_an_opening_is_that_of_create_feature_extractor(odd, backend, training):
+    if backend == "symbolic" and odd.name in UNTRACEABLE:
+        pytest.skip("only a run opens it")
+    if odd.name == "LinearMadeInForward":
+        pytest.skip("what it makes is seen to be overwritten at the first run only")
+    model, mode = odd.model(training), "train" if training else "eval"
+    options = {"backend": backend, "mode": mode}
+    before = {path: buffer.clone() for path, buffer in model.named_buffers()}
+    opening = Opening(model, odd.inputs(), **options)
+    wanted = {node.name: f"key {node.name}" for node in opening.graph.nodes}
+    values = []
+    for extractor in (
+        create_feature_extractor(model, wanted, example_inputs=odd.inputs(), **options),
+        opening.extractor(wanted),
+        opening.extractor(wanted),
+    ):
+        for path, buffer in model.named_buffers():
+            buffer.copy_(before[path])
+        args, kwargs = odd.inputs()
+        torch.manual_seed(0)
+        values.append(extractor(*args, **kwargs))
+    assert [list(found) for found in values] == [list(values[0])] * 3
+    assert same(values[1], values[0])
+    assert same(values[2], values[0])
+
+
+@pytest.mark.parametrize("backend", ["symbolic", "recorded"])
+def test_making_an_extractor_of_an_opening_runs_and_traces_nothing(backend):
+    class Block(nn.Sequential):
+        traced = 0
+
+        def forward(self, x):
+            Block.traced += 1
+            return super().forward(x) * 2
+
+    model = nn.Sequential(Block(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 2)).eval()
+    opening = Opening(model, torch.ones(1, 4), backend=backend)
+    calls, traced = forwards_of(model), Block.traced
+    extractors = [opening.extractor(spec) for spec in (["0.0"], ["0"], ["0.mul"], ["1", "input"])]
+    assert (calls, Block.traced) == ([], traced)
+    for extractor in extractors:
+        extractor(torch.ones(3, 4))
+    assert calls.count("0.0") == len(extractors)
+    assert calls.count("1") == 1
+
+
+@pytest.mark.parametrize("backend", ["symbolic", "recorded"])
+@pytest.mark.parametrize("wanted", [["layr1"], [], "layer1", {"x": "k", "conv1": "k"}, None])
+def test_an_extractor_of_an_opening_raises_what_create_feature_extractor_raises(backend, wanted):
+    model, x = built("resnet18"), torch.ones(1, 3, 32, 32)
+    opening = Opening(model, x, backend=backend)
+    with pytest.raises(ValueError, match=r".") as of_opening:
+        opening.extractor(wanted)
+    with pytest.raises(ValueError, match=r".") as expected:
+        create_feature_extractor(model, wanted, example_inputs=x, backend=backend, mode="eval")
+    assert str(of_opening.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("backend", ["symbolic", "recorded"])
+def test_an_extractor_of_an_opening_is_for_its_mode_alone(backend):
+    model = built("resnet18")
+    extractor = Opening(model, torch.ones(1, 3, 32, 32), backend=backend).extractor(["layer1"])
+    extractor.train()
+    with pytest.raises(RuntimeError, match="eval mode only, and this is train mode"):
+        extractor(torch.ones(1, 3, 32, 32))
