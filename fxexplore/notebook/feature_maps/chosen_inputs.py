@@ -290,8 +290,8 @@ def _sample_lines(kind: str, shape: tuple[int, ...]) -> list[str]:
         return [f"x = torch.zeros({shape})", f"x[..., {height // 2}, {width // 2}] = 1"]
     side = max(1, min(height, width) // SQUARES)
     return [
-        f"rows, columns = torch.arange({height})[:, None] // {side}, torch.arange({width}) // {side}",
-        f"x = (1.0 - 2 * ((rows + columns) % 2)).expand({shape}).contiguous()",
+        f"rows, columns = torch.arange({height})[:, None], torch.arange({width})",
+        f"x = (1.0 - 2 * ((rows // {side} + columns // {side}) % 2)).expand({shape}).contiguous()",
     ]
 
 
