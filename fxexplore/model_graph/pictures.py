@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .samples import IMAGENET_MEAN, IMAGENET_STD, RGB
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -86,6 +88,32 @@ def sample_photograph() -> Picture:
     from matplotlib import cbook
 
     return read_picture(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False), "photograph")
+
+
+def as_seen(pixels: torch.Tensor) -> torch.Tensor:
+    """What the input of a model shows, for people to look at, if its preparation is unknown.
+
+    Args:
+        pixels: channels × height × width, 1 or 3 channels.
+
+    Returns:
+        3 × height × width from 0 to 1: as it is if it is in that range already, else with
+        ImageNet's normalisation turned back if that gives it, else scaled to its own range.
+
+    Example:
+        >>> as_seen(torch.tensor([[[-2.0, 0.0, 2.0]]]))[0]
+        tensor([[0.0000, 0.5000, 1.0000]])
+    """
+    low, high = float(pixels.min()), float(pixels.max())
+    if low >= 0 and high <= 1:
+        return pixels.expand(RGB, -1, -1)
+    if len(pixels) == RGB:
+        mean, std = (torch.tensor(n).reshape(-1, 1, 1) for n in (IMAGENET_MEAN, IMAGENET_STD))
+        back = pixels * std + mean
+        tolerance = 0.02
+        if -tolerance <= float(back.min()) and float(back.max()) <= 1 + tolerance:
+            return back.clamp(0, 1)
+    return ((pixels - low) / ((high - low) or 1)).expand(RGB, -1, -1)
 
 
 def _opened(file: Any, name: str) -> Image.Image:

@@ -13,7 +13,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 RGB = 3
 TOKENS = 8
 FRAMES = 16
-_SQUARES = 8
+SQUARES = 8  # of a checkerboard, along its shorter side
 
 
 def photograph(
@@ -92,7 +92,7 @@ def checkerboard(*shape: int) -> torch.Tensor:
         tensor([[ 1., -1.,  1.],
                 [-1.,  1., -1.]])
     """
-    side = max(1, min(shape[2:]) // _SQUARES)
+    side = max(1, min(shape[2:]) // SQUARES)
     squares = sum(
         torch.arange(size).div(side, rounding_mode="floor").reshape(-1, *(1,) * after)
         for after, size in zip(range(len(shape) - 3, -1, -1), shape[2:], strict=True)

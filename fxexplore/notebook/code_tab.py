@@ -14,6 +14,7 @@ from fxexplore.model_graph.inputs import ExampleInputs
 from fxexplore.views.snippet import to_python
 
 from .copy_button import CopyButton
+from .feature_maps.chosen_inputs import ChosenInputs
 
 
 class CodeTab(widgets.VBox):
@@ -53,8 +54,19 @@ class CodeTab(widgets.VBox):
         super().__init__([self._page, self.copy_button])
         self.add_class("fxx-code-tab")
 
-    def show(self, graph: ModelGraph, return_nodes: Mapping[str, str]) -> None:
-        """Show the code for a selection."""
+    def show(
+        self,
+        graph: ModelGraph,
+        return_nodes: Mapping[str, str],
+        chosen: ChosenInputs | None = None,
+    ) -> None:
+        """Show the code for a selection.
+
+        Args:
+            graph: the model.
+            return_nodes: the names of the return nodes with their output keys.
+            chosen: what it is run on, if it is not the default.
+        """
         arguments = (
             self._name if self._inputs_name is None else f"{self._name}, {self._inputs_name}"
         )
@@ -67,6 +79,7 @@ class CodeTab(widgets.VBox):
             inputs_of=arguments if self._inputs is not None else None,
             recorded_on=arguments if recorded else None,
             options=self._options,
+            made=None if chosen is None else (chosen.lines, chosen.call, chosen.example),
         )
         self.copy_button.text = self.text if return_nodes else ""
         self._page.value = f'<pre class="fxx-code" tabindex="0">{html.escape(self.text)}</pre>'

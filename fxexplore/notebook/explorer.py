@@ -12,7 +12,6 @@ import ipywidgets as widgets
 import traitlets
 from torch import nn
 
-from fxexplore.feature_extraction import create_feature_extractor
 from fxexplore.feature_extraction.tracing import checked_model
 from fxexplore.model_graph import ModelGraph
 from fxexplore.model_graph.inputs import ExampleInputs, example_inputs_for
@@ -76,6 +75,11 @@ class Explorer(SharedState, widgets.VBox):
         concrete_args: likewise.
         name: the expression that stands for the model in the code that is shown.
         inputs_name: the expression that stands for ``example_inputs`` there.
+        tokenizer: for a model of text: turns a sentence into arguments of the model, as the
+            tokenizers of transformers do.
+        tokenizer_name: the expression that stands for it in the code that is shown.
+        shell: the IPython shell whose variables can be named as inputs; by default the
+            present one.
         **traits: initial values of traits.
 
     Attributes:
@@ -117,6 +121,9 @@ class Explorer(SharedState, widgets.VBox):
         concrete_args: dict[str, Any] | None = None,
         name: str = "model",
         inputs_name: str = "x",
+        tokenizer: Any = None,
+        tokenizer_name: str = "tokenizer",
+        shell: Any = None,
         **traits: Any,
     ) -> None:
         _check_keywords(traits)
@@ -128,7 +135,21 @@ class Explorer(SharedState, widgets.VBox):
         self._modes = Modes(self.model, example_inputs, {"backend": backend, **self._options})
         # With no event loop nobody would bring the facts later.
         graph = self._modes.graph(mode) if _loop_runs() else self._modes.annotated(mode)
-        self._make_parts(graph, example_inputs, name, inputs_name)
+        self.maps = FeatureMapsPanel(
+            self.model,
+            graph,
+            make_extractor=self.extractor,
+            example_inputs=example_inputs,
+            name=name,
+            inputs_name=inputs_name,
+            tokenizer=tokenizer,
+            tokenizer_name=tokenizer_name,
+            shell=shell,
+        )
+        given = None if example_inputs is None else inputs_name
+        inputs = _known_inputs(self.model, example_inputs)
+        self.code = CodeTab(inputs, name, given, self._options)
+        self._make_parts(graph, inputs)
         super().__init__(graph, self._laid_out(), mode=mode, layout=traits.pop("layout", {}))
         self.add_class("fxx-explorer")
         self._connect()
@@ -146,16 +167,7 @@ class Explorer(SharedState, widgets.VBox):
         """
         if not self.return_nodes:
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
-        recorded = self.graph.backend == "recorded"
-        inputs = self.maps.current_inputs if recorded else None
-        return create_feature_extractor(
-            self.model,
-            return_nodes=self.return_nodes,
-            example_inputs=inputs and (inputs.args, inputs.kwargs),
-            backend=self.graph.backend,
-            mode=self.mode,
-            **self._options,
-        )
+        return self._modes.extractor(self.mode, self.return_nodes)
 
     def run(self) -> None:
         """Run the model as far as the ticked nodes need, and show their values.
@@ -222,26 +234,13 @@ class Explorer(SharedState, widgets.VBox):
 
     # --- its parts ----------------------------------------------------------------------
 
-    def _make_parts(
-        self, graph: ModelGraph, example_inputs: Any, name: str, inputs_name: str
-    ) -> None:
-        inputs = _known_inputs(self.model, example_inputs)
+    def _make_parts(self, graph: ModelGraph, inputs: ExampleInputs | None) -> None:
         self.header = Header(graph, inputs)
         self.notice = Notice()
         self.tree = NodeTree(graph)
         self.diagram = NodeGraph(graph)
         self.node = NodeFacts(graph)
         self.chips = ReturnNodes()
-        self.maps = FeatureMapsPanel(
-            self.model,
-            graph,
-            make_extractor=self.extractor,
-            example_inputs=example_inputs,
-            name=name,
-            inputs_name=inputs_name,
-        )
-        given = None if example_inputs is None else inputs_name
-        self.code = CodeTab(inputs, name, given, self._options)
 
     def _laid_out(self) -> list[widgets.Widget]:
         tabs = widgets.Tab(
@@ -273,8 +272,9 @@ class Explorer(SharedState, widgets.VBox):
         self.share(self.maps, "return_nodes")
         self.maps.observe(lambda change: self.set_trait("features", change["new"]), "features")
         self.header.switch.observe(lambda change: self._switch(change["new"]), "value")
-        self.observe(lambda _: self.code.show(self.graph, self.return_nodes), "return_nodes")
-        self.code.show(self.graph, self.return_nodes)
+        self.observe(lambda _: self._show_code(), "return_nodes")
+        self.maps.inputs.observe(lambda _: self._show_code(), "chosen")
+        self._show_code()
 
     def refused(self, problem: traitlets.TraitError) -> None:
         """Say why a part's value was not taken."""
@@ -330,8 +330,11 @@ class Explorer(SharedState, widgets.VBox):
             view.graph = graph
         self.node.graph = self.maps.graph = graph
         self.header.show(graph)
-        self.code.show(graph, self.return_nodes)
+        self._show_code()
         return gone
+
+    def _show_code(self) -> None:
+        self.code.show(self.graph, self.return_nodes, self.maps.inputs.another)
 
     # --- its facts ----------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from .modes import MODES
 _LINE = re.compile(r"(?:[^=]*=)?\s*%?fxnodes\s+(?P<rest>.*)", re.DOTALL)
 _PATH = re.compile(r"(?P<path>(?:[^\W\d]\w*\.)*)(?P<start>\w*)$")
 _MATCHER = "fxexplore.fxnodes"
-_OPTIONS = ("--inputs", "--mode", "--static")
+_OPTIONS = ("--inputs", "--mode", "--static", "--tokenizer")
 
 
 @magics_class
@@ -35,6 +35,9 @@ class FxMagics(Magics):
     @magic_arguments()
     @argument(
         "-i", "--inputs", metavar="NAME", help="variable that holds what the model is to run on"
+    )
+    @argument(
+        "--tokenizer", metavar="NAME", help="variable that holds the tokenizer of a model of text"
     )
     @argument("--mode", choices=MODES, default="eval", help="the mode to open the model in")
     @argument(
@@ -53,6 +56,7 @@ class FxMagics(Magics):
             %fxnodes torchvision.models.resnet18(weights=None)
             %fxnodes --inputs batch model.backbone
             %fxnodes --mode train model
+            %fxnodes --tokenizer tokenizer bert
             explorer = %fxnodes model
         """
         arguments = parse_argstring(self.fxnodes, line)
@@ -65,12 +69,16 @@ class FxMagics(Magics):
                 f"{expression} is a {type(model).__name__}; %fxnodes shows a torch.nn.Module"
             )
         inputs = self._value(arguments.inputs) if arguments.inputs else None
+        tokenizer = self._value(arguments.tokenizer) if arguments.tokenizer else None
         explorer = Explorer(
             model,
             inputs,
             mode=arguments.mode,
             name=expression,
             inputs_name=arguments.inputs or "x",
+            tokenizer=tokenizer,
+            tokenizer_name=arguments.tokenizer or "tokenizer",
+            shell=self.shell,
         )
         if not arguments.static:
             return explorer
@@ -149,7 +157,7 @@ def completions(rest: str, variables: dict[str, Any]) -> list[tuple[str, str]]:
     path = _PATH.fullmatch(word)
     if path is None:
         return []
-    if previous in ("-i", "--inputs"):
+    if previous in ("-i", "--inputs", "--tokenizer"):
         return _names(path["path"], path["start"], variables, object)
     return _names(path["path"], path["start"], variables, nn.Module)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import traitlets
@@ -58,6 +59,15 @@ class Modes:
         if mode not in self._annotated:
             self._annotated[mode] = self._openings[mode].annotated()
         return self._annotated[mode]
+
+    def extractor(self, mode: str, return_nodes: Mapping[str, str]) -> nn.Module:
+        """The feature extractor of some nodes; the model is not opened anew for it.
+
+        Args:
+            mode: a mode that is open.
+            return_nodes: the names of the return nodes with their output keys.
+        """
+        return self._openings[mode].extractor(dict(return_nodes))
 
     def only(self, mode: str) -> tuple[str, ...]:
         """Names of the nodes of a mode that the other mode lacks, if that is open too."""

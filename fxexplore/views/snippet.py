@@ -18,6 +18,7 @@ def to_python(
     inputs_of: str | None = None,
     recorded_on: str | None = None,
     options: Mapping[str, Any] | None = None,
+    made: tuple[Sequence[str], str, str] | None = None,
 ) -> str:
     """Write the call of ``create_feature_extractor`` for a selection.
 
@@ -29,6 +30,9 @@ def to_python(
         inputs_of: else the arguments of ``example_inputs_for`` that find its inputs.
         recorded_on: for a recorded model the arguments of ``example_inputs_for``.
         options: further arguments that the model was opened with, such as ``tracer_kwargs``.
+        made: instead of all these the lines of code that make the inputs, imports first, what
+            stands between the parentheses of a call with them, and the expression that
+            stands for them as ``example_inputs``.
 
     Returns:
         Code that runs where ``model`` is defined; a comment if nothing is chosen.
@@ -54,16 +58,22 @@ def to_python(
     imports.add("fxexplore", "create_feature_extractor")
     arguments = _argument(return_nodes)
     if recorded_on is not None:
-        arguments += '    example_inputs=(inputs.args, inputs.kwargs),\n    backend="recorded",\n'
+        example = made[2] if made else "(inputs.args, inputs.kwargs)"
+        arguments += f'    example_inputs={example},\n    backend="recorded",\n'
     arguments += f'    mode="{mode}",\n'
     arguments += "".join(_option(name, value, imports) for name, value in (options or {}).items())
     call = f"extractor = create_feature_extractor(\n    {model},\n{arguments}).{mode}()\n"
+    if made is not None:
+        imported, lines = _parted(made[0])
+        start = "".join(f"{line}\n" for line in lines)
+        use = f"features = extractor({made[1]})"
+        return f"{_merged([*imported, *str(imports).splitlines()])}\n{start}{call}{use}"
     found = recorded_on or (None if inputs else inputs_of)
     if found is not None:
         imports.add("fxexplore", "example_inputs_for")
-        made = f"inputs = example_inputs_for({found})\n"
+        search = f"inputs = example_inputs_for({found})\n"
         # A recording needs its inputs before the call.
-        call = made + call if recorded_on else call + made
+        call = search + call if recorded_on else call + search
         use = "features = extractor(*inputs.args, **inputs.kwargs)"
     elif inputs is None:
         use = "features = extractor(x)  # x is what the model takes"
@@ -172,8 +182,7 @@ def figure_to_python(
     values = "features" if first is None else "first,\n    second"
     listed = "".join(f"    {name}={text},\n" for name, text in arguments.items())
     figure = f"figure = {plot}(\n    {values},\n{listed})"
-    ordered = sorted(set(imports), key=lambda line: (not line.startswith("import "), line))
-    return "\n".join([*ordered, "", *start, *runs, figure])
+    return "\n".join([_merged(imports), *start, *runs, figure])
 
 
 def _mode(mode: str) -> str:
@@ -188,11 +197,22 @@ def _parted(lines: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _imports_of(plot: str, picture: str | None) -> list[str]:
     imports = [f"from fxexplore import create_feature_extractor, open_model, {plot}"]
-    if picture and picture.startswith("seen_by_guess("):
-        imports.append("from fxexplore.notebook.feature_maps.chosen_inputs import seen_by_guess")
-    if picture and picture.startswith("Preprocessing("):
-        imports.append("from fxexplore.model_graph.preprocessing import Preprocessing")
+    called = (picture or "").partition("(")[0]
+    if called in ("Preprocessing", "as_seen"):
+        imports.append(f"from fxexplore.model_graph import {called}")
     return imports
+
+
+def _merged(lines: Sequence[str]) -> str:
+    """Imports without those that are there twice, one line for each module."""
+    imports = _Imports()
+    for line in lines:
+        if line.startswith("from "):
+            module, _, names = line.removeprefix("from ").partition(" import ")
+            for name in names.split(", "):
+                imports.add(module, name)
+    plain = sorted({line for line in lines if line.startswith("import ")})
+    return "".join(f"{line}\n" for line in plain) + str(imports)
 
 
 def _extractors(

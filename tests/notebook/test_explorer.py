@@ -384,6 +384,39 @@ def is_code(text):
     return True
 
 
+class Forks(nn.Sequential):
+    """Cannot be traced, as it looks at values; counts the threads of its forwards."""
+
+    def __init__(self):
+        super().__init__(*SMALL)
+        self.threads = []
+
+    def forward(self, x):
+        self.threads.append(threading.current_thread().name)
+        return super().forward(x) if x.sum() > -1e9 else x
+
+    def __deepcopy__(self, memo):
+        copy = type(self)()
+        copy.threads = self.threads
+        return copy
+
+
+class TestRecordedModels:
+    def test_a_run_is_one_forward_beside_the_kernel(self):
+        net = Forks()
+
+        async def main():
+            explorer = explore(net, torch.rand(1, 3, 32, 32), selected=["0", "2"])
+            assert explorer.graph.backend == "recorded"
+            opened = len(net.threads)
+            explorer.maps.controls.run.click()
+            await until(lambda: explorer.features)
+            assert net.threads[opened:] == ["fxexplore-run"]
+            explorer.close()
+
+        asyncio.run(main())
+
+
 class TestCode:
     def pasted(self, explorer, **scope):
         """What the code that is shown computes."""
@@ -458,6 +491,23 @@ class TestCode:
         explorer = explore(net)
         explorer.return_nodes = {name: "');raise SystemExit#", "b": "\u2028"}
         self.check(explorer, model=net)
+
+    @pytest.mark.parametrize("recorded", [False, True])
+    def test_follows_the_inputs_that_were_chosen_in_the_panel(self, recorded):
+        net = Forks() if recorded else SMALL
+        x = torch.rand(1, 3, 32, 32)
+        explorer = explore(net, x, selected=["0", "2"])
+        given = explorer.code.text
+        assert "extractor(x)" in given or recorded
+        explorer.maps.inputs.use_sample("impulse")
+        assert "torch.zeros((1, 3, 32, 32))" in explorer.code.text
+        features = self.check(explorer, model=net)
+        assert torch.equal(features["0"], explorer.features["0"])
+        explorer.mode = "train"
+        assert "torch.zeros((1, 3, 32, 32))" in explorer.code.text
+        explorer.maps.inputs.use_sample("example inputs")
+        explorer.mode = "eval"
+        assert explorer.code.text == given
 
     def test_nothing_ticked_is_no_code_to_copy(self, explorer):
         assert is_code(explorer.code.text)

@@ -1,9 +1,11 @@
 """The panel of feature maps: one forward, nothing touched, everything said in words."""
 
+import ast
 import asyncio
 import contextlib
 import datetime as dt
 import gc
+import importlib
 import io
 import threading
 import time
@@ -21,7 +23,7 @@ from matplotlib import _pylab_helpers
 from PIL import Image
 from torch import nn
 
-from fxexplore import create_feature_extractor, open_model
+from fxexplore import create_feature_extractor, explore, open_model
 from fxexplore.model_graph.preprocessing import Preprocessing
 from fxexplore.notebook.feature_maps import FeatureMapsPanel
 from fxexplore.notebook.feature_maps.held_values import HeldValues
@@ -652,6 +654,118 @@ def test_a_text_model_takes_ids_and_sentences_and_labels_the_tokens():
     assert_same_drawing(scope["figure"], panel.figure())
 
 
+def tiny_bert():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=32, attn_implementation="eager",
+    )  # fmt: skip
+    return transformers.BertModel(config).eval()
+
+
+class MaskingTokenizer(Tokenizer):
+    """Leaves the last word out of the attention."""
+
+    def __call__(self, text, return_tensors):
+        made = super().__call__(text, return_tensors)
+        made["attention_mask"] = torch.ones_like(made["input_ids"])
+        made["attention_mask"][0, -1] = 0
+        return made
+
+
+def test_an_explorer_of_a_bert_takes_a_sentence_and_labels_its_tokens():
+    model, tokenizer = tiny_bert(), MaskingTokenizer()
+    explorer = explore(model, tokenizer=tokenizer)
+    explorer.selected = ["embeddings"]
+    explorer.maps.inputs.text.value = "the quick brown fox"
+    assert explorer.maps.inputs.note.value == ""
+    chosen = explorer.maps.current_inputs
+    assert chosen.kwargs["input_ids"].tolist() == [[3, 5, 5, 3]]
+    assert chosen.kwargs["attention_mask"].tolist() == [[1, 1, 1, 0]]
+    explorer.run()
+    assert explorer.features["embeddings"].shape == (1, 4, 16)
+    figure = explorer.maps.figure()
+    labels = [t.get_text() for axes in figure.axes for t in axes.get_yticklabels()]
+    assert [label for label in labels if label.startswith("<")] == ["<3>", "<5>", "<5>", "<3>"]
+    for code in (explorer.code.text, explorer.maps.code):
+        scope = {"model": model, "tokenizer": tokenizer}
+        exec(code, scope)
+        assert torch.equal(scope["features"]["embeddings"], explorer.features["embeddings"])
+
+
+def test_the_query_field_lays_the_attention_of_one_token_over_the_picture():
+    class Attending(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch = nn.Conv2d(3, 8, 8, stride=8)
+
+        def forward(self, x):
+            tokens = self.patch(x).flatten(2).transpose(1, 2)
+            return (tokens @ tokens.transpose(1, 2)).softmax(-1).unsqueeze(1)
+
+    panel = panel_of(Attending(), torch.rand(1, 3, 40, 40))
+    panel.return_nodes = {"unsqueeze": "attention"}
+    controls = panel.controls
+    panel.run()
+    assert controls._queries.layout.display == "flex"
+    before = len(panel.figure().axes)
+    controls.query.value = "7"
+    assert panel.look.query == 7
+    figure = panel.figure()
+    row = panel.features["attention"][0, 0, 7].reshape(5, 5).numpy()
+    drawn = [np.asarray(image.get_array()) for axes in figure.axes for image in axes.images]
+    assert any(
+        array.ndim == 2 and array.size % 25 == 0 and np.isclose(np.nanmax(array), row.max())
+        for array in drawn
+    ), [array.shape for array in drawn]
+    assert len(figure.axes) >= before
+    scope = {"model": panel._model, "x": panel.current_inputs.args[0]}
+    exec(panel.code, scope)
+    assert_same_drawing(scope["figure"], figure)
+    controls.query.value = "x"
+    assert panel.look.query is None
+    assert "whole number" in controls._complaint.value
+    controls.query.value = ""
+    assert controls._complaint.value == ""
+    controls.query.value = "99"
+    assert all("25" in card.problem.value for card in panel.cards._cards.values())
+
+
+def tiny_clip():
+    transformers = pytest.importorskip("transformers")
+    shared = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+              "num_attention_heads": 2}  # fmt: skip
+    config = transformers.CLIPConfig(
+        text_config={**shared, "vocab_size": 50, "max_position_embeddings": 32,
+                     "bos_token_id": 1, "eos_token_id": 2},
+        vision_config={**shared, "image_size": 32, "patch_size": 8},
+        projection_dim=8,
+    )  # fmt: skip
+    return transformers.CLIPModel(config).eval()
+
+
+def test_a_model_of_pictures_and_text_takes_both_and_keeps_one_when_the_other_changes():
+    model, tokenizer = tiny_clip(), MaskingTokenizer()
+    explorer = explore(model, tokenizer=tokenizer)
+    explorer.selected = ["vision_model.embeddings", "text_model.embeddings"]
+    inputs = explorer.maps.inputs
+    inputs.text.value = "the quick brown fox"
+    assert inputs.note.value == ""
+    upload(explorer.maps, picture_file())
+    assert inputs.note.value == ""
+    chosen = explorer.maps.current_inputs
+    assert chosen.kwargs["input_ids"].tolist() == [[3, 5, 5, 3]]
+    assert chosen.kwargs["attention_mask"].tolist() == [[1, 1, 1, 0]]
+    assert chosen.kwargs["pixel_values"].shape == (1, 3, 32, 32)
+    assert torch.allclose(
+        chosen.picture()[:, 16, 16], torch.tensor([200.0, 30, 60]) / 255, atol=1e-5
+    )
+    explorer.run()
+    assert explorer.features["text_model.embeddings"].shape == (1, 4, 16)
+    assert explorer.features["vision_model.embeddings"].shape == (1, 17, 16)
+    explorer.maps.figure()
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [("hello", "are no ids"), ("7, 50", "50 is no id of this model; its ids are 0 to 49")],
@@ -761,7 +875,19 @@ LOOKS = [
     ("given", Look(channels=5, sort="energy", scale="shared", index=1)),
     ("example inputs", Look(view="overlay")),
     ("photograph", Look(view="mean")),
+    ("impulse", Look(view="overlay")),
+    ("checkerboard", Look()),
 ]
+
+
+def imports_of(code):
+    """What code imports, as pairs of a module and a name."""
+    return [
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
 
 
 @pytest.mark.parametrize(("source", "look"), LOOKS, ids=str)
@@ -785,6 +911,20 @@ def test_the_code_that_is_copied_makes_the_same_figure(model, source, look, tmp_
     assert "plot_feature_maps" in panel.controls.code.value
     exec(panel.code, scope)
     assert_same_drawing(scope["figure"], panel.figure())
+    for module, name in imports_of(panel.code):
+        assert name in importlib.import_module(module).__all__
+
+
+@pytest.mark.parametrize("kind", ["noise", "impulse", "checkerboard"])
+@pytest.mark.parametrize("shape", [(2, 3, 40, 40), (1, 1, 33, 18)])
+def test_the_code_of_a_sample_makes_just_it_in_the_models_dtype(kind, shape):
+    net = nn.Conv2d(shape[1], 2, 3).to(torch.bfloat16)
+    chooser = panel_of(net, torch.rand(shape)).inputs
+    chooser.use_sample(kind)
+    scope = {}
+    exec("\n".join(chooser.chosen.lines), scope)
+    assert scope["x"].dtype == torch.bfloat16
+    assert torch.equal(scope["x"], chooser.chosen.args[0])
 
 
 # --- comparing -----------------------------------------------------------------------------

@@ -49,6 +49,23 @@ def test_takes_inputs(shell):
     assert explorer.code.text.endswith("features = extractor(batch)")
 
 
+def test_takes_a_tokenizer_and_the_variables_of_the_shell(shell):
+    def words(text, return_tensors):
+        assert return_tensors == "pt"
+        return {"input_ids": torch.tensor([[len(word) for word in text.split()]])}
+
+    reader = torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Linear(4, 2))
+    shell.push({"reader": reader, "words": words, "ids": [1, 2, 3]})
+    explorer = shell.run_line_magic("fxnodes", "--tokenizer words reader")
+    explorer.maps.inputs.use_text("the quick fox")
+    assert explorer.maps.current_inputs.args[0].tolist() == [[3, 5, 3]]
+    assert "words('the quick fox'" in " ".join(explorer.maps.current_inputs.lines)
+    explorer.maps.inputs.use_variable("ids")
+    assert explorer.maps.current_inputs.args[0].tolist() == [[1, 2, 3]]
+    shell.drop_by_id({"reader": reader, "words": words})
+    shell.user_ns.pop("ids", None)
+
+
 def test_takes_a_mode(shell):
     assert shell.run_line_magic("fxnodes", "--mode train resnet").mode == "train"
 

@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from fxexplore.model_graph.inputs import ExampleInputs, example_inputs_for
-from fxexplore.model_graph.pictures import Picture
+from fxexplore.model_graph.pictures import Picture, as_seen
 from fxexplore.model_graph.preprocessing import Preprocessing
 from fxexplore.model_graph.samples import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     RGB,
+    SQUARES,
     as_model_has_it,
     checkerboard,
     impulse,
@@ -96,7 +97,7 @@ class ChosenInputs(ExampleInputs):
         else:
             return None
         if self.prepared_by is None:
-            return f"seen_by_guess({pixels})"
+            return f"as_seen({pixels})"
         is_named = any(line.startswith("prepare = ") for line in self.lines)
         return f"{'prepare' if is_named else self.prepared_by.code}.seen({pixels})"
 
@@ -113,7 +114,7 @@ class ChosenInputs(ExampleInputs):
             pixels = pixels[min(index, len(pixels) - 1)]
         if len(pixels) not in (1, RGB):
             return None
-        return self.prepared_by.seen(pixels) if self.prepared_by else seen_by_guess(pixels)
+        return self.prepared_by.seen(pixels) if self.prepared_by else as_seen(pixels)
 
 
 def example_choice(
@@ -194,27 +195,6 @@ def _places(value: Any, keys: tuple[int | str, ...]) -> list[Place]:
     return [Place("tokens", keys, shape)] if is_text and value.dtype != torch.bool else []
 
 
-def seen_by_guess(pixels: torch.Tensor) -> torch.Tensor:
-    """What a picture of unknown preprocessing shows, for people to look at.
-
-    Args:
-        pixels: channels × height × width, 1 or 3 channels.
-
-    Returns:
-        As it is from 0 to 1, ImageNet's normalisation turned back, or scaled to its range.
-    """
-    low, high = float(pixels.min()), float(pixels.max())
-    if low >= 0 and high <= 1:
-        return pixels.expand(RGB, -1, -1)
-    if len(pixels) == RGB:
-        mean, std = (torch.tensor(n).reshape(-1, 1, 1) for n in (IMAGENET_MEAN, IMAGENET_STD))
-        back = pixels * std + mean
-        tolerance = 0.02
-        if -tolerance <= float(back.min()) and float(back.max()) <= 1 + tolerance:
-            return back.clamp(0, 1)
-    return ((pixels - low) / ((high - low) or 1)).expand(RGB, -1, -1)
-
-
 def picture_choice(
     model: nn.Module,
     base: ChosenInputs,
@@ -240,8 +220,7 @@ def picture_choice(
     source = "read_picture" if code is None else code.partition("(")[0]
     made = f"prepare({code or f'read_picture({picture.name!r})'}.image)"
     lines = (
-        f"from fxexplore.model_graph.pictures import {source}",
-        "from fxexplore.model_graph.preprocessing import Preprocessing",
+        f"from fxexplore.model_graph import Preprocessing, {source}",
         f"prepare = {prepare.code}",
         f"x = {made}" + ("" if len(place.keys) == 1 else "[0]"),
     )
@@ -297,12 +276,23 @@ def sample_choice(model: nn.Module, base: ChosenInputs, kind: str) -> ChosenInpu
     in_list = len(place.keys) > 1
     shape = (1, *place.shape[-3:]) if in_list else place.shape
     value = _SAMPLES[kind](*shape)
-    lines = (
-        f"from fxexplore.model_graph.samples import {kind}",
-        f"x = {kind}({', '.join(map(str, shape))})" + ("[0]" if in_list else ""),
-    )
+    lines = ("import torch", *_sample_lines(kind, shape), *(["x = x[0]"] * in_list))
     chosen = put(model, base, place, value[0] if in_list else value, lines)
     return dataclasses.replace(chosen, source=kind, name=kind, prepared_by=None)
+
+
+def _sample_lines(kind: str, shape: tuple[int, ...]) -> list[str]:
+    """What makes a sample, in torch alone."""
+    height, width = shape[-2:]
+    if kind == "noise":
+        return [f"x = torch.randn({shape}, generator=torch.Generator().manual_seed(0))"]
+    if kind == "impulse":
+        return [f"x = torch.zeros({shape})", f"x[..., {height // 2}, {width // 2}] = 1"]
+    side = max(1, min(height, width) // SQUARES)
+    return [
+        f"rows, columns = torch.arange({height})[:, None], torch.arange({width})",
+        f"x = (1.0 - 2 * ((rows // {side} + columns // {side}) % 2)).expand({shape}).contiguous()",
+    ]
 
 
 def put(
@@ -350,10 +340,11 @@ def _moved(model: nn.Module, value: torch.Tensor) -> tuple[str, ...]:
     there = as_model_has_it(model, value)
     if (there.device, there.dtype) == (value.device, value.dtype):
         return ()
-    return (
-        "from fxexplore.model_graph.samples import as_model_has_it",
-        "x = as_model_has_it(model, x)",
-    )
+    arguments = [
+        *([f'"{there.device}"'] if there.device != value.device else []),
+        *([str(there.dtype)] if there.dtype != value.dtype else []),
+    ]
+    return "import torch", f"x = x.to({', '.join(arguments)})"
 
 
 def shortened(text: str, most: int = 24) -> str:

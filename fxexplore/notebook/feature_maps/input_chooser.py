@@ -44,6 +44,7 @@ class InputChooser(widgets.VBox):
         name: the expression that the model goes by.
         inputs_name: the expression that ``example_inputs`` goes by.
         tokenizer: turns a sentence into arguments, as those of transformers do.
+        tokenizer_name: the expression that it goes by in code.
         shell: the IPython shell whose variables can be named; by default the present one.
         buttons: what stands at the end of the row.
 
@@ -65,11 +66,13 @@ class InputChooser(widgets.VBox):
         name: str = "model",
         inputs_name: str = "x",
         tokenizer: Any = None,
+        tokenizer_name: str = "tokenizer",
         shell: Any = None,
         buttons: tuple[widgets.Widget, ...] = (),
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
+        self._tokenizer_name = tokenizer_name
         self._shell = shell
         self._picture: Picture | None = None
         self._picture_code: str | None = None
@@ -85,6 +88,12 @@ class InputChooser(widgets.VBox):
             self.note.value = f'<div class="fxx-note fxx-quiet">{html.escape(missing)}</div>'
 
     # --- from Python --------------------------------------------------------------------
+
+    @property
+    def another(self) -> ChosenInputs | None:
+        """What was chosen instead of the example inputs; None if nothing was."""
+        chosen: ChosenInputs | None = self.chosen
+        return None if chosen is self._base else chosen
 
     def use_picture(self, source: Any, name: str | None = None, code: str | None = None) -> None:
         """Take a picture, prepared as the numbers say.
@@ -147,7 +156,10 @@ class InputChooser(widgets.VBox):
         Raises:
             ValueError: if the model takes no text, or the ids are none of its.
         """
-        self._take(text_choice(self._model, self._base, text, self._tokenizer))
+        chosen = text_choice(
+            self._model, self._base, text, self._tokenizer, name=self._tokenizer_name
+        )
+        self._take(chosen)
 
     def prepare_with(self, prepare: Preprocessing) -> None:
         """Prepare pictures in another way, the present one too.

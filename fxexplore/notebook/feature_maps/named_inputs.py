@@ -23,7 +23,12 @@ _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def text_choice(
-    model: nn.Module, base: ChosenInputs, text: str | Sequence[int], tokenizer: Any = None
+    model: nn.Module,
+    base: ChosenInputs,
+    text: str | Sequence[int],
+    tokenizer: Any = None,
+    *,
+    name: str = "tokenizer",
 ) -> ChosenInputs:
     """A text: a list of ids, or a sentence for a tokenizer.
 
@@ -32,6 +37,7 @@ def text_choice(
         base: the example inputs.
         text: ids, also as text such as ``"101, 7592, 102"``, or a sentence.
         tokenizer: as those of transformers: called, it gives the arguments of the model.
+        name: the expression that the tokenizer goes by in code.
 
     Raises:
         ValueError: if the model takes no text, or the ids are none.
@@ -41,7 +47,7 @@ def text_choice(
         raise ValueError(f"this model takes no tokens; its example inputs are {base.shapes}")
     ids = _ids(text) if not isinstance(text, str) or tokenizer is None else None
     if ids is None:
-        return _sentence_choice(model, base, place, str(text), tokenizer)
+        return _sentence_choice(model, base, place, str(text), tokenizer, name)
     value = torch.tensor([ids])
     _check_vocabulary(model, ids)
     lines = ("import torch", f"x = torch.tensor([{ids}])")
@@ -56,7 +62,7 @@ def text_choice(
 
 
 def _sentence_choice(
-    model: nn.Module, base: ChosenInputs, place: Place, text: str, tokenizer: Any
+    model: nn.Module, base: ChosenInputs, place: Place, text: str, tokenizer: Any, name: str
 ) -> ChosenInputs:
     if not text.strip():
         raise ValueError("the text is empty; write a sentence")
@@ -67,7 +73,7 @@ def _sentence_choice(
     tokens: Sequence[Any] = ids[0].tolist()
     if hasattr(tokenizer, "convert_ids_to_tokens"):
         tokens = tokenizer.convert_ids_to_tokens(tokens)
-    lines = (f'tokens = tokenizer({text!r}, return_tensors="pt")', 'x = tokens["input_ids"]')
+    lines = (f'tokens = {name}({text!r}, return_tensors="pt")', 'x = tokens["input_ids"]')
     chosen = put(model, _masks_fitting(base, place, ids.shape[1]), place, ids, lines)
     if "attention_mask" in made and "attention_mask" in accepted:
         kwargs = {**chosen.kwargs, "attention_mask": as_model_has_it(model, made["attention_mask"])}

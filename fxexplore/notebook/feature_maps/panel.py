@@ -49,6 +49,7 @@ class FeatureMapsPanel(widgets.VBox):
         name: the expression that the model goes by in code.
         inputs_name: the expression that ``example_inputs`` goes by there.
         tokenizer: turns a sentence into arguments, as those of transformers do.
+        tokenizer_name: the expression that it goes by in code.
         shell: the IPython shell whose variables can be named; by default the present one.
 
     Example:
@@ -86,6 +87,7 @@ class FeatureMapsPanel(widgets.VBox):
         name: str = "model",
         inputs_name: str = "x",
         tokenizer: Any = None,
+        tokenizer_name: str = "tokenizer",
         shell: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -108,6 +110,7 @@ class FeatureMapsPanel(widgets.VBox):
             name=name,
             inputs_name=inputs_name,
             tokenizer=tokenizer,
+            tokenizer_name=tokenizer_name,
             shell=shell,
             buttons=(self.controls.run,),
         )
