@@ -247,7 +247,8 @@ function makeCopy(name) {
 function makeNumbers(facts, columns) {
   return columns.map((id) => {
     const cell = make("span", "fxx-number", facts[/** @type {"output"} */ (id)]);
-    if (id === "parameters" && facts.parameters) cell.style.setProperty("--fxx-share", `${Math.max(1, facts.share)}%`);
+    // A bar of a pixel or two looks like a comma.
+    if (id === "parameters" && facts.share >= 3) cell.style.setProperty("--fxx-share", `${facts.share}%`);
     return cell;
   });
 }
