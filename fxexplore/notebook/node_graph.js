@@ -346,7 +346,7 @@ class Diagram {
     return Boolean(this.root.closest(".jupyter-widgets-disconnected"));
   }
 
-  /** After a restart the kernel is not the one that made the widget: it hears, and says nothing. */
+  /** A kernel that computes something else hears, and says nothing yet. */
   expectAnswer() {
     clearTimeout(this.timers.answer);
     this.timers.answer = setTimeout(() => this.root.classList.add("fxx-silent"), PATIENCE);
@@ -535,6 +535,17 @@ class Diagram {
   }
 }
 
+/**
+ * Keep the class by which Jupyter marks a view whose kernel is gone: anywidget takes away the
+ * view's own listener, but hands us its events.
+ * @this {{model?: {comm_live?: boolean}} | undefined} the view
+ * @param {HTMLElement} el
+ */
+function markDisconnected(el) {
+  const isLive = this?.model?.comm_live;
+  if (isLive !== undefined) el.classList.toggle("jupyter-widgets-disconnected", !isLive);
+}
+
 /** @param {{model: Model, el: HTMLElement}} context */
 function render({ model, el }) {
   const diagram = new Diagram(model, el);
@@ -548,6 +559,7 @@ function render({ model, el }) {
     "change:message": () => diagram.say(),
     "change:busy": () => diagram.showBusy(),
     "msg:custom": (content) => diagram.onMessage(content),
+    comm_live_update: /** @this {any} */ function () { markDisconnected.call(this, el); },
   };
   for (const [event, handler] of Object.entries(handlers)) model.on(event, handler);
   return () => {

@@ -4,7 +4,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const LARGEST_PNG = 16_000; // pixels of a side; browsers draw no larger
 const INLINED = [
   "fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity",
-  "font-family", "font-size", "font-weight", "text-decoration", "opacity",
+  "font-family", "font-size", "font-weight", "text-decoration", "opacity", "paint-order",
 ];
 
 /** @typedef {[string, () => void]} Entry What stands in a menu, and what it does. */

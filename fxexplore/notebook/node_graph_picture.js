@@ -35,6 +35,7 @@ class Picture {
     this.svg.setAttribute("height", String(height));
     this.sheet = /** @type {SVGGElement} */ (this.svg.querySelector(":scope > g"));
     this.sheet.querySelector(":scope > polygon")?.remove(); // the paper
+    this.sheet.prepend(...this.sheet.querySelectorAll(":scope > .edge")); // under the names of clusters
     this.overlay = draw("g", { class: "fxx-overlay" });
     this.read(model.get("boxes"), model.get("facts"), model.get("left_out"));
     this.sheet.append(this.overlay);

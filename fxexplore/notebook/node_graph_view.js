@@ -30,8 +30,19 @@ class View {
     pane.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
     pane.addEventListener("pointerdown", (event) => this.onPress(event));
     pane.addEventListener("mousedown", (event) => event.preventDefault()); // a drag gives nothing the focus
-    this.resize = new ResizeObserver(() => this.hasMoved || this.fit(false));
+    this.width = 0; // of the pane
+    this.resize = new ResizeObserver(() => this.onResize());
     this.resize.observe(pane);
+  }
+
+  /** What is in the middle stays there. */
+  onResize() {
+    const { clientWidth } = this.pane;
+    const was = this.width;
+    if (!clientWidth) return;
+    this.width = clientWidth;
+    if (!this.hasMoved) this.fit(false);
+    else if (was) this.moveTo(this.x + (clientWidth - was) / 2, this.y);
   }
 
   place() {

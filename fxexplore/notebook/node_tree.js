@@ -117,8 +117,7 @@ class Tree {
     const { state } = this;
     if (this.rowsAreStale) {
       this.state = new TreeState(this.model, new Rows(this.model));
-      this.painted = new Map();
-      this.space.replaceChildren();
+      for (const line of this.painted.values()) line.look = ""; // the same name, other facts
     } else state.update();
     this.isStale = this.rowsAreStale = false;
     this.showBar();
@@ -219,11 +218,11 @@ class Tree {
       const look = this.lookOf(key, place);
       const text = JSON.stringify(look);
       const old = before.get(key);
-      const row = old?.look === text ? old.row : makeRow(this.state.rows, key, look);
+      const row = old?.look === text ? old.row : renewRow(old?.row, this.state.rows, key, look);
       row.style.transform = `translateY(${place * ROW}px)`;
       this.painted.set(key, { look: text, row });
     }
-    // A row that stays is not moved in the page: a mouse button may be down on it.
+    // A row that stays is not moved in the page either.
     for (const [key, { row }] of before) if (this.painted.get(key)?.row !== row) row.remove();
     let n = 0;
     for (const { row } of this.painted.values()) {
@@ -317,9 +316,10 @@ class Tree {
     this.say(copyText(name) ? `Copied ${name}` : `The browser refused to copy; the name is ${name}`);
   }
 
-  /** The list got the keyboard: it acts on a row from now on. */
+  /** The list got the keyboard: it acts on a row from now on. A mouse will say which one. */
   onFocus() {
     const { state } = this;
+    if (!this.list.matches(":focus-visible")) return;
     if (state.cursor >= 0 && state.lines.place[state.cursor] >= 0) return;
     state.cursor = state.lines.count ? state.lines.keys[0] : NONE;
     this.show();

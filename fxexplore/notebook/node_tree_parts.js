@@ -157,6 +157,17 @@ function describe(rows, key) {
     .join("\n");
 }
 
+/**
+ * The row of a key as it is to look; the element that showed the same name before stays.
+ * @param {HTMLElement | undefined} old @param {Rows} rows @param {number} key @param {Look} look
+ */
+function renewRow(old, rows, key, look) {
+  const row = makeRow(rows, key, look);
+  if (old?.dataset.name !== row.dataset.name || old?.dataset.run !== row.dataset.run) return row;
+  become(/** @type {HTMLElement} */ (old), row);
+  return /** @type {HTMLElement} */ (old);
+}
+
 /** @param {Rows} rows @param {number} key @param {Look} look */
 function makeRow(rows, key, look) {
   const row = make("div", "fxx-row");
@@ -182,6 +193,25 @@ function makeRow(rows, key, look) {
   if (!rows.isRun(key)) name.append(makeCopy(rows.names[key]));
   row.append(name, ...makeNumbers(factsOf(rows, key), look.columns));
   return row;
+}
+
+/**
+ * Make an element like a fresh one, and keep it: a mouse button that is down on an element that
+ * goes makes no click.
+ * @param {HTMLElement} old @param {HTMLElement} fresh
+ */
+function become(old, fresh) {
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  const parts = [...fresh.childNodes];
+  parts.forEach((part, n) => {
+    const was = old.childNodes[n];
+    if (was instanceof HTMLElement && part instanceof HTMLElement && was.classList[0] === part.classList[0]) become(was, part);
+    else if (was instanceof Text && part instanceof Text) was.data = part.data;
+    else if (was) was.replaceWith(part);
+    else old.append(part);
+  });
+  while (old.childNodes.length > parts.length) old.lastChild?.remove();
 }
 
 /** @param {HTMLElement} row @param {Rows} rows @param {number} key @param {Look} look */
@@ -217,7 +247,8 @@ function makeCopy(name) {
 function makeNumbers(facts, columns) {
   return columns.map((id) => {
     const cell = make("span", "fxx-number", facts[/** @type {"output"} */ (id)]);
-    if (id === "parameters" && facts.parameters) cell.style.setProperty("--fxx-share", `${Math.max(1, facts.share)}%`);
+    // A bar of a pixel or two looks like a comma.
+    if (id === "parameters" && facts.share >= 3) cell.style.setProperty("--fxx-share", `${facts.share}%`);
     return cell;
   });
 }

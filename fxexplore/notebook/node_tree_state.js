@@ -14,6 +14,7 @@ class TreeState {
   /** @param {Model} model @param {Rows} rows */
   constructor(model, rows) {
     this.model = model;
+    this.isUnsaved = false;
     this.rows = rows;
     this.search = new Search(rows);
     /** @type {Uint8Array | null} */
@@ -94,10 +95,19 @@ class TreeState {
     }
   }
 
-  /** @param {Record<string, any>} values */
+  /**
+   * What one click changes travels as one message: Jupyter holds a second one back until the
+   * kernel is done with the first, and other widgets' messages would overtake it.
+   * @param {Record<string, any>} values
+   */
   set(values) {
     for (const [trait, value] of Object.entries(values)) this.model.set(trait, value);
-    this.model.save_changes();
+    if (this.isUnsaved) return;
+    this.isUnsaved = true;
+    queueMicrotask(() => {
+      this.isUnsaved = false;
+      this.model.save_changes();
+    });
   }
 
   /** @param {number} key */

@@ -1,5 +1,9 @@
-"""A real JupyterLab in a real Chromium: one server, one page, a fresh notebook per test."""
+"""A real JupyterLab in a real Chromium: one server and one page.
 
+A test has a fresh notebook; those of a class share one, for a kernel takes seconds to start.
+"""
+
+import contextlib
 import json
 import os
 import shutil
@@ -141,11 +145,20 @@ def page(browser, server):
     return page
 
 
-@pytest.fixture
+@pytest.fixture(scope="class")
 def lab(page, server):
+    with notebook_in(page, server) as lab:
+        yield lab
+
+
+@contextlib.contextmanager
+def notebook_in(page, server):
+    """For fixtures ``lab`` of a wider scope."""
     lab = Lab(page, server[1])
-    yield lab
-    lab.close()
+    try:
+        yield lab
+    finally:
+        lab.close()
 
 
 class Lab:

@@ -482,8 +482,9 @@ def test_in_jupyterlab_a_restart_leaves_the_picture_and_says_so(lab):
     box.wait_for()
     lab.page.evaluate("fxNotebook.sessionContext.session.kernel.restart()")
     lab.page.wait_for_function("fxNotebook.sessionContext.session.kernel.status === 'idle'")
-    box.dblclick()
     lab.page.get_by_text("No kernel answers").wait_for()
+    box.dblclick()
+    lab.page.get_by_text("run the cell again to fold").wait_for()
     assert box.is_visible()
 
 

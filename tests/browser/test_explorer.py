@@ -13,6 +13,7 @@ model = torchvision.models.resnet18(weights=None)
 explorer = explore(model)
 explorer
 """
+TWO_NODES = {"layer1.0.relu": "layer1.0.relu", "layer3": "stage3"}
 SWITCHING = """
 import torch
 from torch import nn
@@ -43,117 +44,12 @@ def shown(lab, code):
     return explorer
 
 
-@pytest.fixture
-def explorer(lab):
-    lab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    return shown(lab, RESNET)
-
-
 def row(explorer, name):
     return explorer.locator(f'.fxx-tree [role=treeitem][data-name="{name}"]')
 
 
 def tab(explorer, name):
     explorer.get_by_role("tab", name=name).click()
-
-
-def test_facts_and_picture_are_there_and_saved_in_the_notebook(lab, explorer, screenshots):
-    assert "1×64×56×56" in row(explorer, "layer1").inner_text()
-    assert "GFLOPs" in explorer.locator(".fxx-header").inner_text()
-    page = lab.page.evaluate(
-        "window.fxNotebook.content.widgets[0].outputArea.model.get(0).data['text/html']"
-    )
-    assert "1×64×56×56" in page
-    assert "data:image/svg+xml;base64," in page
-    lab.page.screenshot(path=screenshots / "explorer-1-opened.png")
-
-
-def test_keys_are_renamed_and_the_code_follows(lab, explorer, screenshots):
-    row(explorer, "conv1").locator(".fxx-box").click()
-    row(explorer, "bn1").locator(".fxx-box").click()
-    explorer.get_by_role("button", name="Rename the key bn1 of bn1").click()
-    key = explorer.get_by_role("textbox", name="Key of bn1")
-    key.fill("conv1")
-    assert "is the key of conv1 already" in explorer.locator(".fxx-key-problem").inner_text()
-    lab.page.screenshot(path=screenshots / "explorer-2-clash.png")
-    assert lab.python("explorer.return_nodes") == "{'conv1': 'conv1', 'bn1': 'bn1'}"
-    key.fill("norm")
-    lab.page.keyboard.press("Enter")
-    lab.wait_for("explorer.return_nodes", "{'conv1': 'conv1', 'bn1': 'norm'}")
-    tab(explorer, "Code")
-    lab.page.wait_for_function(
-        "() => document.querySelector('.fxx-code-tab .fxx-code').innerText.includes('\"norm\"')"
-    )
-    explorer.locator(".fxx-code-tab").get_by_role("button", name="Copy code").click()
-    explorer.get_by_role("button", name="Copied").wait_for()
-    lab.page.screenshot(path=screenshots / "explorer-3-code.png")
-    code = lab.page.evaluate("navigator.clipboard.readText()")
-    assert lab.python("explorer.code.text") == repr(code)
-    assert lab.python(f"(s := dict(model=model), exec({code!r}, s), list(s['features']))[2]") == (
-        "['conv1', 'norm']"
-    )
-
-
-def test_the_node_tab_leads_from_node_to_node(lab, explorer, screenshots):
-    row(explorer, "layer1.0.conv1").click()
-    tab(explorer, "Node")
-    facts = explorer.locator(".fxx-facts")
-    facts.get_by_role("heading", name="layer1.0.conv1").wait_for()
-    lab.page.screenshot(path=screenshots / "explorer-4-node.png")
-    facts.get_by_role("button", name="layer1.0.bn1").click()
-    facts.get_by_role("heading", name="layer1.0.bn1").wait_for()
-    lab.page.wait_for_function(
-        "() => document.querySelector('.fxx-focused')?.dataset.name === 'layer1.0.bn1'"
-    )
-    lab.wait_for("explorer.focused", "'layer1.0.bn1'")
-
-
-def test_two_views_stay_in_step(lab, explorer):
-    lab.page.evaluate(
-        """async () => {
-            const {content} = window.fxNotebook;
-            const cell = content.widgets[0].outputArea;
-            cell.model.add(cell.model.get(0).toJSON());
-        }"""
-    )
-    second = lab.page.locator(".fxx-explorer").nth(1)
-    second.locator("[role=treeitem]").first.wait_for()
-    row(explorer, "conv1").locator(".fxx-box").click()
-    second.locator(".fxx-chip").wait_for()
-    assert row(second, "conv1").get_attribute("aria-checked") == "true"
-    second.get_by_role("separator", name="Width of the tree").focus()
-    lab.page.keyboard.press("Home")
-    lab.page.wait_for_function(
-        "() => [...document.querySelectorAll('.fxx-explorer')].every("
-        "e => e.style.getPropertyValue('--fxx-split') === '15%')"
-    )
-
-
-def test_the_whole_job_by_keyboard_alone(lab, explorer):
-    page = lab.page
-    explorer.get_by_role("tree").focus()
-    for key in ("Home", "ArrowDown", "Space"):
-        page.keyboard.press(key)
-    lab.wait_for("explorer.selected", "['conv1']")
-    press_until(page, "Tab", "e => e.getAttribute('role') === 'separator'")
-    page.keyboard.press("ArrowRight")
-    press_until(page, "Tab", "e => e.getAttribute('role') === 'tab'")
-    for name in ("Feature maps", "Code", "Node"):
-        page.keyboard.press("ArrowRight")
-        page.keyboard.press("Enter")
-        explorer.get_by_role("tab", name=name, selected=True).wait_for()
-    press_until(page, "Tab", "e => e.getAttribute('aria-label') === 'Show conv1'")
-    page.keyboard.press("F2")
-    page.keyboard.type("first")
-    page.keyboard.press("Enter")
-    lab.wait_for("explorer.return_nodes", "{'conv1': 'first'}")
-    press_until(page, "Tab", "e => e.textContent === 'Copy code'")
-    page.keyboard.press("Enter")
-    explorer.get_by_role("button", name="Copied").first.wait_for()
-    press_until(page, "Shift+Tab", "e => e.type === 'radio' && !e.checked")
-    page.keyboard.press("Space")
-    lab.wait_for("explorer.mode", "'train'")
-    assert lab.python("explorer.return_nodes") == "{'conv1': 'first'}"
 
 
 def press_until(page, key, condition):
@@ -163,115 +59,6 @@ def press_until(page, key, condition):
             return
         page.keyboard.press(key)
     raise AssertionError(f"{key} never came to where {condition}")
-
-
-def test_the_switch_of_modes(lab, screenshots):
-    explorer = shown(lab, SWITCHING.format(fails=False))
-    row(explorer, "sigmoid").locator(".fxx-box").click()
-    row(explorer, "head").locator(".fxx-box").click()
-    explorer.get_by_role("radio", name="train").check()
-    row(explorer, "tanh").wait_for()
-    assert "sigmoid" in explorer.locator(".fxx-notice").inner_text()
-    assert explorer.locator(".fxx-chip").count() == 1
-    lab.wait_for("explorer.wait(5)", "True")
-    explorer.locator(".fxx-diagram svg .fxx-only").wait_for()
-    lab.page.screenshot(path=screenshots / "explorer-5-train.png")
-    tab(explorer, "Feature maps")
-    explorer.get_by_role("button", name="Run", exact=True).click()
-    explorer.locator(".fxx-pictures .fxx-map").first.wait_for()
-    assert lab.python("(model.training, list(explorer.features))") == "(True, ['head'])"
-    assert ").train()" in lab.python("explorer.code.text")
-
-
-def test_a_mode_that_does_not_open_says_why(lab, screenshots):
-    explorer = shown(lab, SWITCHING.format(fails=True))
-    explorer.get_by_role("radio", name="train").check()
-    alert = explorer.get_by_role("alert").filter(has_text="no <b>training</b> here")
-    alert.wait_for()
-    assert explorer.get_by_role("radio", name="eval").is_checked()
-    assert explorer.get_by_role("radio", name="train").is_disabled()
-    assert not alert.locator("pre").is_visible()
-    alert.locator("summary").click()
-    assert alert.locator("pre").is_visible()
-    lab.page.screenshot(path=screenshots / "explorer-6-no-train.png")
-
-
-@pytest.mark.parametrize(
-    "theme", ["JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast"]
-)
-def test_every_text_reads_well_in(theme, lab, explorer, screenshots):
-    lab.python(
-        "setattr(explorer, 'return_nodes', {'layer1.0.relu': 'layer1.0.relu', 'layer3': 'stage3'})"
-    )
-    lab.python("setattr(explorer, 'focused', 'layer1.0.conv1')")
-    explorer.locator(".fxx-chip").nth(1).wait_for()
-    lab.set_theme(theme)  # while it is open
-    try:
-        name = theme.replace("JupyterLab ", "").replace(" ", "-").lower()
-        for title in ("Diagram", "Code", "Node"):
-            tab(explorer, title)
-            lab.page.screenshot(path=screenshots / f"explorer-7-{name}-{title.lower()}.png")
-            faint = explorer.evaluate(FAINT)
-            assert not faint, json.dumps(faint[:5], indent=1)
-    finally:
-        lab.set_theme("JupyterLab Light")
-
-
-@pytest.mark.parametrize("width", [600, 900])
-def test_a_narrow_page(width, lab, explorer, screenshots):
-    lab.python(
-        "setattr(explorer, 'return_nodes', {'layer1.0.relu': 'layer1.0.relu', 'layer3': 'stage3'})"
-    )
-    explorer.locator(".fxx-chip").nth(1).wait_for()
-    explorer.evaluate("(e, width) => (e.style.width = `${width}px`)", width)
-    try:
-        explorer.scroll_into_view_if_needed()
-        lab.page.screenshot(path=screenshots / f"explorer-8-{width}.png")
-        assert explorer.evaluate("e => e.scrollWidth <= e.clientWidth")
-        for part in (".fxx-header", ".fxx-footer", ".fxx-left", ".fxx-right"):
-            assert explorer.locator(part).evaluate("e => e.scrollWidth <= e.clientWidth + 1"), part
-            assert explorer.locator(part).bounding_box()["width"] >= 250
-    finally:
-        explorer.evaluate("e => (e.style.width = '')")
-
-
-def test_full_screen(lab, explorer, screenshots):
-    explorer.get_by_role("button", name="Fill the screen").click()
-    explorer.get_by_role("button", name="Leave full screen").wait_for()
-    size = lab.page.viewport_size
-    box = explorer.bounding_box()
-    assert (box["width"], box["height"]) == (size["width"], size["height"])
-    assert explorer.locator(".fxx-body").bounding_box()["height"] > 0.8 * size["height"]
-    lab.page.screenshot(path=screenshots / "explorer-9-full.png")
-    explorer.get_by_role("button", name="Leave full screen").click()
-    explorer.get_by_role("button", name="Fill the screen").wait_for()
-
-
-def test_after_a_restart_it_says_that_nothing_runs(lab, explorer, screenshots):
-    row(explorer, "conv1").locator(".fxx-box").click()
-    explorer.locator(".fxx-chip").wait_for()
-    lab.page.evaluate("window.fxNotebook.sessionContext.session.kernel.restart()")
-    lab.page.locator(".fxx-explorer.jupyter-widgets-disconnected").wait_for()
-    said = explorer.evaluate("e => getComputedStyle(e, '::before').content")
-    assert "Not connected to a kernel" in said
-    assert row(explorer, "layer1").is_visible()
-    assert explorer.locator(".fxx-diagram svg .node").count() > 5
-    lab.page.screenshot(path=screenshots / "explorer-10-restarted.png")
-    explorer.locator(".fxx-footer").get_by_role("button", name="Copy code").click()
-    explorer.get_by_role("button", name="Copied").first.wait_for()
-    tab(explorer, "Feature maps")
-    run = explorer.get_by_role("button", name="Run", exact=True)
-    assert run.evaluate("e => getComputedStyle(e).pointerEvents") == "none"
-
-
-def test_a_page_is_saved(lab, explorer):
-    row(explorer, "conv1").locator(".fxx-box").click()
-    with lab.page.expect_download() as download:
-        explorer.get_by_role("button", name="Save page").click()
-    assert download.value.suggested_filename == "ResNet.html"
-    page = download.value.path().read_text()
-    assert page.startswith("<!doctype html>")
-    assert "☑" in page
 
 
 # Texts of less contrast than 4.5 to what is behind them (WCAG 2.2, AA).
@@ -305,3 +92,223 @@ FAINT = """explorer => {
   }
   return faint;
 }"""
+
+
+@pytest.fixture(scope="class")
+def resnet(lab):
+    lab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    return shown(lab, RESNET)
+
+
+@pytest.mark.usefixtures("resnet")
+class TestInOneNotebook:
+    """Each test finds the explorer as it was opened; the last one restarts the kernel."""
+
+    @pytest.fixture
+    def explorer(self, lab):
+        for trait, value in (("mode", "eval"), ("return_nodes", {}), ("focused", "")):
+            lab.python(f"setattr(explorer, {trait!r}, {value!r})")
+        explorer = lab.page.locator(".fxx-explorer").first
+        explorer.locator(".fxx-chip").first.wait_for(state="detached")
+        tab(explorer, "Diagram")
+        explorer.scroll_into_view_if_needed()
+        return explorer
+
+    def test_facts_and_picture_are_there_and_saved_in_the_notebook(
+        self, lab, explorer, screenshots
+    ):
+        assert "1×64×56×56" in row(explorer, "layer1").inner_text()
+        assert "GFLOPs" in explorer.locator(".fxx-header").inner_text()
+        page = lab.page.evaluate(
+            "window.fxNotebook.content.widgets[0].outputArea.model.get(0).data['text/html']"
+        )
+        assert "1×64×56×56" in page
+        assert "data:image/svg+xml;base64," in page
+        lab.page.screenshot(path=screenshots / "explorer-1-opened.png")
+
+    def test_keys_are_renamed_and_the_code_follows(self, lab, explorer, screenshots):
+        row(explorer, "conv1").locator(".fxx-box").click()
+        row(explorer, "bn1").locator(".fxx-box").click()
+        explorer.get_by_role("button", name="Rename the key bn1 of bn1").click()
+        key = explorer.get_by_role("textbox", name="Key of bn1")
+        key.fill("conv1")
+        assert "is the key of conv1 already" in explorer.locator(".fxx-key-problem").inner_text()
+        lab.page.screenshot(path=screenshots / "explorer-2-clash.png")
+        assert lab.python("explorer.return_nodes") == "{'conv1': 'conv1', 'bn1': 'bn1'}"
+        key.fill("norm")
+        lab.page.keyboard.press("Enter")
+        lab.wait_for("explorer.return_nodes", "{'conv1': 'conv1', 'bn1': 'norm'}")
+        tab(explorer, "Code")
+        lab.page.wait_for_function(
+            "() => document.querySelector('.fxx-code-tab .fxx-code').innerText.includes('\"norm\"')"
+        )
+        explorer.locator(".fxx-code-tab").get_by_role("button", name="Copy code").click()
+        explorer.get_by_role("button", name="Copied").wait_for()
+        lab.page.screenshot(path=screenshots / "explorer-3-code.png")
+        code = lab.page.evaluate("navigator.clipboard.readText()")
+        assert lab.python("explorer.code.text") == repr(code)
+        assert lab.python(
+            f"(s := dict(model=model), exec({code!r}, s), list(s['features']))[2]"
+        ) == ("['conv1', 'norm']")
+
+    def test_the_node_tab_leads_from_node_to_node(self, lab, explorer, screenshots):
+        row(explorer, "layer1.0.conv1").click()
+        tab(explorer, "Node")
+        facts = explorer.locator(".fxx-facts")
+        facts.get_by_role("heading", name="layer1.0.conv1").wait_for()
+        lab.page.screenshot(path=screenshots / "explorer-4-node.png")
+        facts.get_by_role("button", name="layer1.0.bn1").click()
+        facts.get_by_role("heading", name="layer1.0.bn1").wait_for()
+        lab.page.wait_for_function(
+            "() => document.querySelector('.fxx-focused')?.dataset.name === 'layer1.0.bn1'"
+        )
+        lab.wait_for("explorer.focused", "'layer1.0.bn1'")
+
+    @pytest.mark.parametrize(
+        "theme", ["JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast"]
+    )
+    def test_every_text_reads_well_in(self, theme, lab, explorer, screenshots):
+        lab.python(f"setattr(explorer, 'return_nodes', {TWO_NODES})")
+        lab.python("setattr(explorer, 'focused', 'layer1.0.conv1')")
+        explorer.locator(".fxx-chip").nth(1).wait_for()
+        lab.set_theme(theme)  # while it is open
+        try:
+            name = theme.replace("JupyterLab ", "").replace(" ", "-").lower()
+            for title in ("Diagram", "Code", "Node"):
+                tab(explorer, title)
+                lab.page.screenshot(path=screenshots / f"explorer-7-{name}-{title.lower()}.png")
+                faint = explorer.evaluate(FAINT)
+                assert not faint, json.dumps(faint[:5], indent=1)
+        finally:
+            lab.set_theme("JupyterLab Light")
+
+    @pytest.mark.parametrize("width", [600, 900])
+    def test_a_narrow_page(self, width, lab, explorer, screenshots):
+        lab.python(f"setattr(explorer, 'return_nodes', {TWO_NODES})")
+        explorer.locator(".fxx-chip").nth(1).wait_for()
+        explorer.evaluate("(e, width) => (e.style.width = `${width}px`)", width)
+        try:
+            explorer.scroll_into_view_if_needed()
+            lab.page.screenshot(path=screenshots / f"explorer-8-{width}.png")
+            assert explorer.evaluate("e => e.scrollWidth <= e.clientWidth")
+            for part in (".fxx-header", ".fxx-footer", ".fxx-left", ".fxx-right"):
+                assert explorer.locator(part).evaluate("e => e.scrollWidth <= e.clientWidth + 1"), (
+                    part
+                )
+                assert explorer.locator(part).bounding_box()["width"] >= 250
+        finally:
+            explorer.evaluate("e => (e.style.width = '')")
+
+    def test_full_screen(self, lab, explorer, screenshots):
+        explorer.get_by_role("button", name="Fill the screen").click()
+        explorer.get_by_role("button", name="Leave full screen").wait_for()
+        size = lab.page.viewport_size
+        box = explorer.bounding_box()
+        assert (box["width"], box["height"]) == (size["width"], size["height"])
+        assert explorer.locator(".fxx-body").bounding_box()["height"] > 0.8 * size["height"]
+        lab.page.screenshot(path=screenshots / "explorer-9-full.png")
+        explorer.get_by_role("button", name="Leave full screen").click()
+        explorer.get_by_role("button", name="Fill the screen").wait_for()
+
+    def test_a_page_is_saved(self, lab, explorer):
+        row(explorer, "conv1").locator(".fxx-box").click()
+        explorer.locator(".fxx-chip").wait_for()
+        with lab.page.expect_download() as download:
+            explorer.get_by_role("button", name="Save page").click()
+        assert download.value.suggested_filename == "ResNet.html"
+        page = download.value.path().read_text()
+        assert page.startswith("<!doctype html>")
+        assert "☑" in page
+
+    def test_the_whole_job_by_keyboard_alone(self, lab, explorer):
+        page = lab.page
+        explorer.get_by_role("tree").focus()
+        for key in ("Home", "ArrowDown", "Space"):
+            page.keyboard.press(key)
+        lab.wait_for("explorer.selected", "['conv1']")
+        press_until(page, "Tab", "e => e.getAttribute('role') === 'separator'")
+        page.keyboard.press("ArrowRight")
+        press_until(page, "Tab", "e => e.getAttribute('role') === 'tab'")
+        for name in ("Feature maps", "Code", "Node"):
+            page.keyboard.press("ArrowRight")
+            page.keyboard.press("Enter")
+            explorer.get_by_role("tab", name=name, selected=True).wait_for()
+        press_until(page, "Tab", "e => e.getAttribute('aria-label') === 'Show conv1'")
+        page.keyboard.press("F2")
+        page.keyboard.type("first")
+        page.keyboard.press("Enter")
+        lab.wait_for("explorer.return_nodes", "{'conv1': 'first'}")
+        press_until(page, "Tab", "e => e.textContent === 'Copy code'")
+        page.keyboard.press("Enter")
+        explorer.get_by_role("button", name="Copied").first.wait_for()
+        press_until(page, "Shift+Tab", "e => e.type === 'radio' && !e.checked")
+        page.keyboard.press("Space")
+        lab.wait_for("explorer.mode", "'train'")
+        assert lab.python("explorer.return_nodes") == "{'conv1': 'first'}"
+
+    def test_two_views_stay_in_step(self, lab, explorer):
+        lab.page.evaluate(
+            """async () => {
+                const {content} = window.fxNotebook;
+                const cell = content.widgets[0].outputArea;
+                cell.model.add(cell.model.get(0).toJSON());
+            }"""
+        )
+        second = lab.page.locator(".fxx-explorer").nth(1)
+        second.locator("[role=treeitem]").first.wait_for()
+        row(explorer, "conv1").locator(".fxx-box").click()
+        second.locator(".fxx-chip").wait_for()
+        assert row(second, "conv1").get_attribute("aria-checked") == "true"
+        second.get_by_role("separator", name="Width of the tree").focus()
+        lab.page.keyboard.press("Home")
+        lab.page.wait_for_function(
+            "() => [...document.querySelectorAll('.fxx-explorer')].every("
+            "e => e.style.getPropertyValue('--fxx-split') === '15%')"
+        )
+
+    def test_after_a_restart_it_says_that_nothing_runs(self, lab, explorer, screenshots):
+        row(explorer, "conv1").locator(".fxx-box").click()
+        explorer.locator(".fxx-chip").wait_for()
+        lab.page.evaluate("window.fxNotebook.sessionContext.session.kernel.restart()")
+        lab.page.locator(".fxx-explorer.jupyter-widgets-disconnected").first.wait_for()
+        said = explorer.evaluate("e => getComputedStyle(e, '::before').content")
+        assert "Not connected to a kernel" in said
+        assert row(explorer, "layer1").is_visible()
+        assert explorer.locator(".fxx-diagram svg .node").count() > 5
+        lab.page.screenshot(path=screenshots / "explorer-10-restarted.png")
+        explorer.locator(".fxx-footer").get_by_role("button", name="Copy code").click()
+        explorer.get_by_role("button", name="Copied").first.wait_for()
+        tab(explorer, "Feature maps")
+        run = explorer.get_by_role("button", name="Run", exact=True)
+        assert run.evaluate("e => getComputedStyle(e).pointerEvents") == "none"
+
+
+def test_the_switch_of_modes(lab, screenshots):
+    explorer = shown(lab, SWITCHING.format(fails=False))
+    row(explorer, "sigmoid").locator(".fxx-box").click()
+    row(explorer, "head").locator(".fxx-box").click()
+    explorer.get_by_role("radio", name="train").check()
+    row(explorer, "tanh").wait_for()
+    assert "sigmoid" in explorer.locator(".fxx-notice").inner_text()
+    assert explorer.locator(".fxx-chip").count() == 1
+    lab.wait_for("explorer.wait(5)", "True")
+    explorer.locator(".fxx-diagram svg .fxx-only").wait_for()
+    lab.page.screenshot(path=screenshots / "explorer-5-train.png")
+    tab(explorer, "Feature maps")
+    explorer.get_by_role("button", name="Run", exact=True).click()
+    explorer.locator(".fxx-pictures .fxx-map").first.wait_for()
+    assert lab.python("(model.training, list(explorer.features))") == "(True, ['head'])"
+    assert ").train()" in lab.python("explorer.code.text")
+
+
+def test_a_mode_that_does_not_open_says_why(lab, screenshots):
+    explorer = shown(lab, SWITCHING.format(fails=True))
+    explorer.get_by_role("radio", name="train").check()
+    alert = explorer.get_by_role("alert").filter(has_text="no <b>training</b> here")
+    alert.wait_for()
+    assert explorer.get_by_role("radio", name="eval").is_checked()
+    assert explorer.get_by_role("radio", name="train").is_disabled()
+    assert not alert.locator("pre").is_visible()
+    alert.locator("summary").click()
+    assert alert.locator("pre").is_visible()
+    lab.page.screenshot(path=screenshots / "explorer-6-no-train.png")

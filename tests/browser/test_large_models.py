@@ -2,30 +2,62 @@
 
 import pytest
 
-from .conftest import notebook_of
+from .conftest import notebook_in, notebook_of
 
-NODES = {"resnet50": 170, "maxvit_t": 1500}
+CELL = """
+import torchvision
+from fxexplore import explore
+explorer = explore(torchvision.models.{}(weights=None))
+explorer
+"""
+NODES = {"vit_b_16": 200, "densenet201": 700, "maxvit_t": 1500}
+PATHS = {
+    "vit_b_16": "encoder.layers.encoder_layer_7",
+    "densenet201": "features.denseblock3",
+    "maxvit_t": "blocks.1",
+}
 
 
-@pytest.fixture(params=NODES)
-def explorer(lab, request):
-    lab.open(
-        notebook_of(
-            "import torchvision\n"
-            "from fxexplore import explore\n"
-            f"explorer = explore(torchvision.models.{request.param}(weights=None))\n"
-            "explorer"
-        )
-    )
-    lab.run_all()
+@pytest.fixture(scope="module", params=NODES)
+def model(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def lab(page, server, model):
+    with notebook_in(page, server) as lab:
+        lab.open(notebook_of(CELL.format(model)))
+        lab.run_all()
+        yield lab
+
+
+@pytest.fixture
+def explorer(lab, model):
     explorer = lab.page.locator(".fxx-explorer")
     explorer.locator("[role=treeitem]").first.wait_for()
-    assert int(lab.python("len(explorer.graph.nodes)")) > NODES[request.param]
+    assert int(lab.python("len(explorer.graph.nodes)")) > NODES[model]
+    lab.python("setattr(explorer, 'query', '')")
     explorer.scroll_into_view_if_needed()
     return explorer
 
 
-def test_every_row_is_reached_by_scrolling(lab, explorer, screenshots, request):
+def test_what_is_unfolded_gets_a_picture(lab, explorer, model, screenshots):
+    path = PATHS[model]
+    explorer.locator(".fxx-diagram svg .node").first.wait_for()
+    lab.page.screenshot(path=screenshots / f"{model}-1-opened.png")
+    lab.python(f"setattr(explorer, 'expanded', explorer.expanded + [{path!r}])")
+    lab.wait_for("explorer.diagram.wait(5)", "True")
+    child = lab.python(f"explorer.graph.children({path!r})[0]").strip("'")
+    # Names of strangers have dots: no selector.
+    lab.page.wait_for_function(
+        "name => [...document.querySelectorAll('.fxx-diagram svg [data-name]')]"
+        ".some(box => box.dataset.name === name)",
+        arg=child,
+    )
+    lab.page.screenshot(path=screenshots / f"{model}-2-unfolded.png")
+
+
+def test_every_row_is_reached_by_scrolling(lab, explorer, screenshots, model):
     page = lab.page
     # Unfolded in the tree alone: what the diagram makes of it is another test's business.
     lab.python("explorer.diagram.unobserve_all('expanded')")
@@ -50,7 +82,7 @@ def test_every_row_is_reached_by_scrolling(lab, explorer, screenshots, request):
         }"""
     )
     assert len(seen) == rows
-    page.screenshot(path=screenshots / f"{request.node.callspec.id}-scrolled.png")
+    page.screenshot(path=screenshots / f"{model}-3-scrolled.png")
 
 
 def test_only_the_rows_in_sight_are_in_the_page(explorer):
@@ -61,32 +93,3 @@ def test_a_search_finds_a_node_deep_inside(lab, explorer):
     last = lab.python("explorer.graph.nodes[-2].name").strip("'")
     explorer.locator(".fxx-search").fill(last)
     explorer.locator(f'[role=treeitem][data-name="{last}"]').wait_for()
-
-
-@pytest.mark.parametrize(
-    ("name", "path"),
-    [("vit_b_16", "encoder.layers.encoder_layer_7"), ("densenet201", "features.denseblock3")],
-)
-def test_what_is_unfolded_gets_a_picture(name, path, lab, screenshots):
-    lab.open(
-        notebook_of(
-            "import torchvision\n"
-            "from fxexplore import explore\n"
-            f"explorer = explore(torchvision.models.{name}(weights=None))\n"
-            "explorer"
-        )
-    )
-    lab.run_all()
-    explorer = lab.page.locator(".fxx-explorer")
-    explorer.locator(".fxx-diagram svg .node").first.wait_for()
-    lab.page.screenshot(path=screenshots / f"{name}-1-opened.png")
-    lab.python(f"setattr(explorer, 'expanded', explorer.expanded + [{path!r}])")
-    lab.wait_for("explorer.diagram.wait(5)", "True")
-    child = lab.python(f"explorer.graph.children({path!r})[0]").strip("'")
-    # Names of strangers have dots: no selector.
-    lab.page.wait_for_function(
-        "name => [...document.querySelectorAll('.fxx-diagram svg [data-name]')]"
-        ".some(box => box.dataset.name === name)",
-        arg=child,
-    )
-    lab.page.screenshot(path=screenshots / f"{name}-2-unfolded.png")

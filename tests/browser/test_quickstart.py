@@ -5,17 +5,30 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import notebook_in
+
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
+
+
+@pytest.fixture(scope="module")
+def lab(page, server):
+    """One notebook for all tests of this file; the first one finds it as it was opened."""
+    with notebook_in(page, server) as lab:
+        lab.open(QUICKSTART)
+        lab.run_all()  # which leaves the explorer of the second cell in the variable _2
+        yield lab
 
 
 @pytest.fixture
 def explorer(lab):
-    """The explorer that ``%fxnodes`` shows, as a locator."""
-    lab.open(QUICKSTART)
-    lab.run_all()  # which leaves the explorer of the second cell in the variable _2
+    """The explorer that ``%fxnodes`` shows, as a locator, with nothing ticked or searched."""
     explorer = lab.page.locator(".fxx-explorer").first
     explorer.locator(".fxx-tree [role=treeitem]").first.wait_for()
     explorer.locator(".fxx-diagram svg .node").first.wait_for()
+    for trait, value in (("return_nodes", {}), ("focused", ""), ("query", "")):
+        lab.python(f"setattr(_2, {trait!r}, {value!r})")
+    explorer.locator(".fxx-chip").first.wait_for(state="detached")
+    explorer.get_by_role("tab", name="Diagram").click()
     explorer.scroll_into_view_if_needed()
     return explorer
 

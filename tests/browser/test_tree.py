@@ -1,5 +1,7 @@
 """The tree in a bare page: what it does by itself, without JupyterLab."""
 
+import dataclasses
+
 import pytest
 import torchvision
 
@@ -98,6 +100,27 @@ class TestMouse:
         assert names(host)[:4] == ["x", "stem", "layers", "tied"]
         row(host, "stem").locator(".fxx-box").click()
         widget_page.wait_for(lambda: tree.selected == [])
+
+    def test_the_first_hit_is_ticked_by_the_click_that_gives_the_list_the_focus(
+        self, widget_page, tree, host
+    ):
+        host.get_by_role("searchbox").fill("stem")
+        row(host, "layers").wait_for(state="detached")
+        row(host, "stem").locator(".fxx-box").click()
+        widget_page.wait_for(lambda: tree.selected == ["stem"])
+
+    def test_a_row_that_changes_under_a_pressed_button_still_gets_the_click(
+        self, widget_page, tree, host
+    ):
+        row(host, "stem").locator(".fxx-box").hover()
+        widget_page.page.mouse.down()
+        graph = encoder()
+        nodes = [dataclasses.replace(node, shape=(2, 3), parameters=7) for node in graph.nodes]
+        tree.graph = dataclasses.replace(graph, nodes=tuple(nodes))  # its facts arrive
+        tree.hits, tree.focused = ["stem"], "layers.12"
+        widget_page.wait_for("document.querySelector('[data-name=stem]').innerText.includes('2×3')")
+        widget_page.page.mouse.up()
+        widget_page.wait_for(lambda: tree.selected == ["stem"])
 
     def test_what_python_sets_is_shown(self, widget_page, tree, host):
         tree.selected = ["layers.12.add"]
