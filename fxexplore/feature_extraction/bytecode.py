@@ -68,4 +68,47 @@ def items_taken(frame: FrameType) -> Iterator[list[Any]]:
         at += 1
 
 
+def operands_of(frame: FrameType) -> tuple[list[Any], list[str]] | None:
+    """What the expression that the model's code evaluates is made of.
+
+    Returns:
+        The values of its local variables, and those of its attributes' names that the same
+        code sets somewhere; None if a jump is in it.
+    """
+    read = _read_in_expression(frame.f_code, frame.f_lasti)
+    if read is None:
+        return None
+    names, attributes = read
+    values = frame.f_locals if names else {}
+    return [values.get(name) for name in names], attributes
+
+
+@functools.lru_cache(maxsize=2048)
+def _read_in_expression(code: CodeType, last: int) -> tuple[list[str], list[str]] | None:
+    offsets, instructions = _instructions(code)
+    names: list[str] = []
+    attributes: list[str] = []
+    depth = 0
+    for at in range(bisect.bisect_right(offsets, last) - 1, -1, -1):
+        instruction = instructions[at]
+        value = instruction.argval
+        if instruction.opcode in _JUMPS:
+            return None
+        if instruction.opname.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_NAME")):
+            names += value if isinstance(value, tuple) else [value]
+        elif instruction.opname.startswith("LOAD_ATTR") and value in _set_in(code):
+            attributes.append(value)
+        # Downwards from one value on the stack to none: there the expression begins.
+        depth -= dis.stack_effect(instruction.opcode, instruction.arg, jump=False)
+        if depth < 0:
+            return names, attributes
+    return None
+
+
+@functools.lru_cache(maxsize=2048)
+def _set_in(code: CodeType) -> frozenset[Any]:
+    return frozenset(i.argval for i in _instructions(code)[1] if i.opname == "STORE_ATTR")
+
+
+_JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
 _CONSTANTS = ("LOAD_CONST", "LOAD_SMALL_INT")

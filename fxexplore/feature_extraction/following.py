@@ -17,6 +17,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from .bytecode import is_called_from, is_operator, items_taken
+from .constants import Constants
 from .functions import FunctionFacts, wrapped_functions
 from .gate import gate
 from .model_code import model_frame
@@ -101,6 +102,7 @@ class Follower(TorchFunctionMode):
         self._leaves = {m for m, path in self._paths.items() if path in anatomy.leaves}
         self._namer = NodeNamer(path for path, _ in all_paths(model))
         self._state = {id(tensor): path for path, tensor, _ in state_tensors(model)}
+        self._constants = Constants(model)
         self._read_once: dict[str, str] = {}
         self._counts: dict[str, int] = {}
         self._stack: list[tuple[nn.Module | None, str, Any]] = [(None, "", None)]
@@ -146,11 +148,20 @@ class Follower(TorchFunctionMode):
             return func(*args, **kwargs)
         with _Unseen():
             inputs = self.read(args, kwargs)
+            is_constant = self._constants.are_all(args, kwargs)
         self.starts()
         result = func(*args, **kwargs)
         if type(result) in NO_TENSORS and written is None and not facts.is_traced:
             return result
         frame = model_frame()
+        if is_constant and self._constants.are_written(frame):
+            with _Unseen():
+                self._constants.add(result)
+                self.computed_constant(inputs, result, written)
+            return result
+        if written is not None:
+            with _Unseen():
+                self._constants.discard(written)
         base, op, target = facts.base, facts.op, facts.target
         if facts.operator is not None and frame is not None and is_operator(frame):
             base, op, target = facts.operator
@@ -362,6 +373,9 @@ class Follower(TorchFunctionMode):
     ) -> Any:
         """Take note of the result of an operation or a leaf module; return it."""
         raise NotImplementedError
+
+    def computed_constant(self, inputs: Any, result: Any, written: Any) -> None:
+        """An operation without a name ran: its result depends on no input."""
 
     def entered(self, path: str, args: Any, kwargs: Any) -> None:
         """The forward of a module that is no leaf begins."""

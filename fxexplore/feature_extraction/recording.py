@@ -238,6 +238,8 @@ class _Recorder(Follower):
         self._returns: dict[str, tuple[Any, ...]] = {}
         # Who made a tensor: an id may be used again, so the tensor itself has to be there.
         self._makers: dict[int, tuple[Any, str, int]] = {}
+        # What was computed without a name, and the buffers behind it.
+        self._from_buffers: dict[int, tuple[Any, tuple[str, ...]]] = {}
         # Memory is told apart by a number that is new for each fresh result, as an
         # address may be used again.
         self._memory: dict[int, int] = {}
@@ -378,8 +380,11 @@ class _Recorder(Follower):
             if self._writes:
                 self._add_later_write(storage, made[2], made[1], inputs)
             return
+        constant = self._from_buffers.get(key)
         if key in self._state:
             inputs.names[self._state_read(tensor)] = None
+        elif constant is not None and constant[0]() is tensor:
+            inputs.names.update(dict.fromkeys(constant[1]))
         elif key not in self._held:
             # Made where torch's functions do not show: by numpy, by a script. It can only
             # come from what this module was given.
@@ -426,6 +431,17 @@ class _Recorder(Follower):
         self._rows.append((call, names, source, output, order, tuple(memory), flops))
         return result
 
+    def computed_constant(self, inputs: _Inputs, result: Any, written: Any) -> None:
+        """Let what reads the result depend on the buffers that it comes from."""
+        order = self._order = self._order + 1
+        buffers = tuple(inputs.names)
+        for tensor in tensors_in(result):
+            self._from_buffers[id(tensor)] = (weakref.ref(tensor), buffers)
+            self._placed(tensor, inputs.storages)
+        for tensor in tensors_in(written):
+            for name in buffers[:1]:
+                self._writes.setdefault(self._memory_of(tensor), []).append((order, name))
+
     def _flops_taken(self, call: Call) -> int:
         assert self._counter is not None
         if call.op in ("placeholder", "get_attr"):
@@ -437,6 +453,10 @@ class _Recorder(Follower):
     def _made(self, tensor: torch.Tensor, call: Call, order: int, storages: Any) -> int:
         if call.op != "get_attr":
             self._makers[id(tensor)] = (weakref.ref(tensor), call.name, order)
+        return self._placed(tensor, storages)
+
+    def _placed(self, tensor: torch.Tensor, storages: Any) -> int:
+        """The number of the memory that an operation's result is in."""
         storage = _storage(tensor)
         if storage in storages or storage in self._state_memory or type(storages) is tuple:
             return self._memory_of(tensor)
@@ -471,7 +491,7 @@ class _Recorder(Follower):
             made = self._makers.get(id(tensor))
             if made is not None and made[0]() is tensor:
                 yield made[1]
-            elif id(tensor) not in self._state and id(tensor) not in self._held:
+            elif not self._is_known(tensor):
                 yield from self._entered[-1]
 
     def left(self, path: str, count: int, result: Any, failed: bool) -> None:
@@ -504,6 +524,9 @@ class _Recorder(Follower):
     def _is_known(self, tensor: torch.Tensor) -> bool:
         made = self._makers.get(id(tensor))
         if made is not None and made[0]() is tensor:
+            return True
+        constant = self._from_buffers.get(id(tensor))
+        if constant is not None and constant[0]() is tensor:
             return True
         return id(tensor) in self._state or id(tensor) in self._held
 

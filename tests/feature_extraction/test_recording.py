@@ -15,6 +15,7 @@ import torchvision
 from torch import fx, nn
 from torch.overrides import _get_current_function_mode_stack
 
+from fxexplore.feature_extraction import create_feature_extractor
 from fxexplore.feature_extraction.recorded_extractor import RecordedFeatureExtractor
 from fxexplore.feature_extraction.recording import TensorInfo, record
 from fxexplore.feature_extraction.tensors import tensors_in
@@ -168,12 +169,9 @@ def fresh(args, kwargs):
 EXPECTED_DIFFERENCES = {
     "StrangeNames": "an fx.GraphModule cannot run a child that is called 'dotted.name'",
     "WritesIntoAConstant": "a tensor made of constants alone is computed while tracing",
-    "CountsInForward": "an operation on buffers alone is computed while tracing",
-    "ReadsBuffers": "an operation on buffers alone is computed while tracing",
     "ReadsParametersAsAList": "parameters that come out of parameters() are no proxies",
     "DrawsInForward": "a tensor made of constants alone is computed while tracing",
     "ManyInputs": "items of *args are nodes of their own",
-    "UsesMath": "numbers are no nodes",
 }
 
 
@@ -236,6 +234,99 @@ def shapes_in(output):
     return []
 
 
+def recorded_and_traced_names(model, args):
+    # The nodes without a tensor, such as sizes, are no features of a recording.
+    wanted = tensor_valued_names(model, False, args)
+    return record(model, args).names, list(wanted)
+
+
+class Attention(nn.Module):
+    """What maxvit does: a view of a buffer comes before the views of features."""
+
+    def __init__(self):
+        super().__init__()
+        self.side = 2
+        self.register_buffer("index", torch.arange(4).view(2, 2))
+        self.table = nn.Parameter(torch.rand(4, 3))
+
+    def forward(self, x):
+        flat = self.index.view(-1)
+        bias = self.table[flat].view(self.side, self.side, -1)
+        return x.view(-1, 1, 1, 1) + bias.view(1, 2, 2, 3)
+
+
+class Sizes(nn.Module):
+    """What is computed from a buffer and the size of an input: tracing sees both."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("rows", torch.rand(9, 4))
+
+    def forward(self, x):
+        count = x.shape[0]
+        fixed = self.rows[:2].mul(2)[1]
+        return x[:, :4] + self.rows.mul(x.size(0))[0] + self.rows.mul(count)[1] * fixed[None]
+
+
+class Keeps(nn.Module):
+    """A buffer that holds a feature once forward has written one into it."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(2, 4))
+        self.register_buffer("steps", torch.zeros(()))
+        self.size = 0
+
+    def forward(self, x):
+        before = self.kept.sum()
+        self.steps += 1
+        self.kept.copy_(x * 2)
+        return self.kept.sum() + before + x.sum() + self.steps
+
+
+@pytest.mark.parametrize("cls", [Attention, Sizes, Keeps])
+def test_operations_on_buffers_alone_have_no_name_in_a_recording_either(cls):
+    recorded, traced_ones = recorded_and_traced_names(cls().eval(), (VECTOR,))
+    assert recorded == traced_ones
+
+
+@pytest.mark.parametrize("cls", [Attention, Sizes, Keeps])
+def test_names_after_operations_on_buffers_mean_the_same_both_ways(cls):
+    torch.manual_seed(0)
+    model = cls().eval()
+    recorded, _ = recorded_and_traced_names(model, (VECTOR,))
+    values = []
+    for backend in ("recorded", "symbolic"):
+        extractor = create_feature_extractor(
+            model, recorded, example_inputs=VECTOR, backend=backend, mode="eval"
+        )
+        values.append(extractor(VECTOR))
+        for buffer in model.buffers():
+            if cls is Keeps:
+                buffer.zero_()
+    assert list(values[0]) == list(values[1])
+    for name in recorded:
+        torch.testing.assert_close(values[0][name], values[1][name], rtol=0, atol=0)
+
+
+def test_what_reads_a_value_of_buffers_alone_does_not_seem_to_read_the_inputs():
+    nodes = record(Sizes().eval(), (VECTOR,)).nodes
+    product = next(node for node in nodes.values() if node.name == "mul")
+    assert product.inputs == ("rows",)
+    last = next(node for node in nodes.values() if node.name == "mul_2")
+    assert last.inputs == ("getitem_3", "rows")
+
+
+def test_a_size_kept_in_an_attribute_is_not_taken_for_a_constant():
+    class Sized(Sizes):
+        def forward(self, x):
+            self.count = x.shape[0]
+            return (self.rows * self.count)[:1] + x * 2
+
+    recorded, traced_ones = recorded_and_traced_names(Sized().eval(), (VECTOR,))
+    assert recorded == traced_ones
+
+
 SMALL_TORCHVISION = {
     "resnet18": (2, 3, 32, 32),
     "shufflenet_v2_x0_5": (2, 3, 32, 32),
@@ -281,11 +372,6 @@ def torchvision_input(name):
     return (2, 3, 64, 64)
 
 
-# What they do to a buffer alone has a name in a recording only, which moves the suffix of the
-# next operation of that kind; see the README's known limits.
-WORK_ON_BUFFERS = {"maxvit_t": "each attention views its relative_position_index"}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
@@ -303,8 +389,6 @@ def test_names_are_those_of_symbolic_tracing_on_all_of_torchvision(name, trainin
     if training:
         shape = (2, *shape[1:])
     model = torchvision_model(name, training)
-    if name in WORK_ON_BUFFERS:
-        pytest.xfail(WORK_ON_BUFFERS[name])
     recording = assert_same_names(model, training, (torch.randn(shape),), tolerance=0.01)
     # What differs by rule: buffers are nodes of a recording, but have no symbolic name.
     extra = set(recording.nodes) - set(recording.names)
