@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any
 
+import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+
+def _of_layer(inputs: Any, from_input: Any, from_hidden: Any, *_: Any, **__: Any) -> int:
+    """A fused layer: each step of each sequence multiplies with both matrices."""
+    steps = math.prod(inputs[:-1])
+    return 2 * steps * (math.prod(from_input) + math.prod(from_hidden))
+
+
+def _of_stack(inputs: Any, weights: Any, *_: Any, **__: Any) -> int:
+    """All fused layers at once: each step multiplies with every matrix."""
+    matrices = (shape for shape in weights if len(shape) == 2)  # noqa: PLR2004
+    return 2 * math.prod(inputs[:-1]) * sum(map(math.prod, matrices))
+
+
+# What torch's counter does not know: recurrent layers as one kernel.
+_RECURRENT = {
+    torch.ops.aten.mkldnn_rnn_layer: _of_layer,
+    torch.ops.aten._cudnn_rnn: _of_stack,
+    torch.ops.aten.miopen_rnn: _of_stack,
+}
 
 
 class FlopCounter(FlopCounterMode):
@@ -15,7 +37,6 @@ class FlopCounter(FlopCounterMode):
     would run in other threads' models too.
 
     Example:
-        >>> import torch
         >>> with FlopCounter() as counter:
         ...     _ = torch.ones(2, 3) @ torch.ones(3, 4)
         >>> counter.get_total_flops()
@@ -23,7 +44,7 @@ class FlopCounter(FlopCounterMode):
     """
 
     def __init__(self) -> None:
-        super().__init__(display=False)
+        super().__init__(display=False, custom_mapping=_RECURRENT)
         self.mod_tracker: Any = _NoModules()
 
 

@@ -36,7 +36,7 @@ def errors_in_words(tracer: LeafModuleAwareTracer, root: nn.Module) -> Iterator[
             raise  # the model's own
         path = tracer._failed_in
         module = f"'{path}'" if path else "the top module"
-        place = _line_in_model(error) or "forward"
+        place = line_in_model(error) or "forward"
         raise TraceError(
             f"{type(root).__name__} cannot be traced symbolically: {place}, in {module} "
             f"({type(root.get_submodule(path)).__name__ if path else type(root).__name__}): "
@@ -77,10 +77,12 @@ def _in_words(error: Exception) -> str:
         return text
     if isinstance(error, NameError):
         return "a parameter is used that is not registered, and would belong to no model."
+    text = text.replace("'InPlaceProxy' object", "a traced value")
     return f"a number is needed that is known only at run time ({text})."
 
 
-def _line_in_model(error: Exception) -> str | None:
+def line_in_model(error: Exception) -> str | None:
+    """The file, line and code in the model where an error was raised, if it was there."""
     traceback = error.__traceback__
     found = None
     while traceback is not None:

@@ -209,7 +209,7 @@ def _storage_address(tensor: torch.Tensor) -> int:
     """Address of the memory behind ``tensor``; 0 where there is none, as on the meta device."""
     try:
         return tensor.untyped_storage().data_ptr()
-    except (NotImplementedError, RuntimeError):  # sparse and some wrapper tensors
+    except (NotImplementedError, RuntimeError, ValueError):  # sparse, wrapped, or lazy ones
         return 0
 
 

@@ -128,6 +128,21 @@ def checked_model(model: nn.Module) -> nn.Module:
     return plain_module(model)
 
 
+def require_no_lazy_parameters(model: nn.Module) -> None:
+    """Refuse a model whose first run would change it for good.
+
+    Raises:
+        ValueError: if a parameter or buffer has no size yet, saying what to do about it.
+    """
+    for path, module in model.named_modules():
+        tensors = [*module._parameters.values(), *module._buffers.values()]
+        if any(nn.parameter.is_lazy(tensor) for tensor in tensors):
+            raise ValueError(
+                f"'{path}' is a {type(module).__name__}, which gets its size from the first run; "
+                f"run the model once on a real input, then open it"
+            )
+
+
 def tracer_of_graph(graph: fx.Graph) -> NodePathTracer:
     """The tracer that made a graph.
 

@@ -12,9 +12,10 @@ from torch.fx.proxy import TraceError
 
 from .gate import gate
 from .harmless import switch_mode, untouched
+from .model_code import line_in_model
 from .recording import Recording, record
 from .tracers import NodePathTracer, one_trace_at_a_time
-from .tracing import default_tracer_kwargs, traced
+from .tracing import default_tracer_kwargs, require_no_lazy_parameters, traced
 
 View = TypeVar("View")
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -168,6 +169,7 @@ def _recorded(
     symbolic: Opened,
     options: Mapping[str, Any],
 ) -> Opened:
+    require_no_lazy_parameters(model)
     if arguments is None:
         if symbolic.failures:
             return Opened({}, {}, "", {})
@@ -190,7 +192,7 @@ def _reason(symbolic: Opened, recorded_modes: Iterable[str] = ()) -> str:
     if not symbolic.failures:
         return ""
     told = (symbolic.failures[mode] for mode in recorded_modes if mode in symbolic.failures)
-    return first_line(next(told, next(iter(symbolic.failures.values()))))
+    return _told(next(told, next(iter(symbolic.failures.values()))))
 
 
 def _neither(model: nn.Module, symbolic: Opened, recorded: Opened) -> TraceError:
@@ -199,10 +201,11 @@ def _neither(model: nn.Module, symbolic: Opened, recorded: Opened) -> TraceError
         parts.append(f"Traced symbolically: {next(iter(symbolic.failures.values()))}")
     if recorded.failures:
         ran = "; ".join(
-            f"in {mode} mode {type(failure).__name__}: {first_line(failure)}"
-            for mode, failure in recorded.failures.items()
+            f"in {mode} mode {_told(failure)}" for mode, failure in recorded.failures.items()
         )
-        parts.append(f"Run on the example inputs: {ran}. Give other example_inputs=...")
+        parts.append(
+            f"Run on the example inputs: {ran}\nIf it is the inputs, give others: example_inputs=..."
+        )
     else:
         parts.append(
             "Recorded from one run it opens if you give inputs: example_inputs=torch.randn(...), "
@@ -211,6 +214,14 @@ def _neither(model: nn.Module, symbolic: Opened, recorded: Opened) -> TraceError
     error = TraceError("\n".join(parts))
     error.__cause__ = next(iter((recorded.failures or symbolic.failures).values()))
     return error
+
+
+def _told(failure: Exception) -> str:
+    """What went wrong in one line, and where: errors of tracing have their place in their words."""
+    if isinstance(failure, TraceError):
+        return first_line(failure)
+    place = line_in_model(failure)
+    return f"{type(failure).__name__}{f' at {place}' if place else ''}: {first_line(failure)}"
 
 
 def first_line(failure: Exception) -> str:

@@ -55,9 +55,8 @@ def parameter_count(module: nn.Module) -> ParameterCount:
 
 
 def size_of(parameter: torch.Tensor) -> int:
-    """How many numbers a parameter holds; one of a lazy module none before the first run."""
-    lazy = isinstance(parameter, nn.parameter.UninitializedParameter)
-    return 0 if lazy else parameter.numel()
+    """How many numbers a parameter holds."""
+    return parameter.numel()
 
 
 class Value(NamedTuple):

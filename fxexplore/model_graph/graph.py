@@ -144,6 +144,7 @@ class ModelGraph:
         backend: the way in which the model was opened, ``"symbolic"`` or ``"recorded"``.
         reason: why it was recorded although tracing was tried; ``""`` if it was not.
         inputs: what the shapes are for, in words; ``""`` if there were no inputs.
+        missing: why facts are missing from some node on; ``""`` if none are.
         flops: floating point operations of one run, if known.
         frozen: how many of the parameters need no gradient.
         activation_bytes: bytes of what modules and operations give in one run, if known.
@@ -167,6 +168,7 @@ class ModelGraph:
     backend: str = "symbolic"
     reason: str = ""
     inputs: str = ""
+    missing: str = ""
     flops: int | None = None
     frozen: int = 0
     activation_bytes: int | None = None

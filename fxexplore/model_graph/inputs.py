@@ -94,7 +94,7 @@ def example_inputs_for(model: nn.Module, example_inputs: Any = None) -> ExampleI
 def _nothing_inferred(model: nn.Module) -> str:
     first = _first_layer(model)
     required = ", ".join(required_arguments(model)) or "none"
-    layer = "no layer" if first is None else f"{type(first).__name__}({first.extra_repr()})"
+    layer = "none that tells" if first is None else f"{type(first).__name__}({first.extra_repr()})"
     return (
         f"no example inputs could be inferred for {type(model).__name__}: its forward takes "
         f"({required}) and its first layer is {layer}. Give example_inputs=torch.randn(...) in the "

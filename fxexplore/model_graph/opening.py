@@ -13,8 +13,8 @@ from fxexplore.feature_extraction.extractors import extractor_of
 from fxexplore.feature_extraction.graph_extractor import GraphFeatureExtractor
 from fxexplore.feature_extraction.recorded_extractor import RecordedFeatureExtractor
 from fxexplore.feature_extraction.return_nodes import ReturnNodes, keys_by_mode
-from fxexplore.feature_extraction.tracing import checked_model
-from fxexplore.feature_extraction.ways_in import Opened, opened
+from fxexplore.feature_extraction.tracing import checked_model, require_no_lazy_parameters
+from fxexplore.feature_extraction.ways_in import Opened, first_line, opened
 
 from .graph import ModelGraph
 from .inputs import ExampleInputs, example_inputs_for
@@ -39,7 +39,8 @@ class Opening:
             lines, and no shapes, FLOPs or bytes; a recorded one has everything.
 
     Raises:
-        ValueError: if ``mode`` or ``backend`` is unknown.
+        ValueError: if ``mode`` or ``backend`` is unknown, or the model has lazy modules that
+            have not run yet.
         TypeError: if ``model`` is not a module, or the inputs do not fit its forward.
         torch.fx.proxy.TraceError: if the model cannot be opened.
 
@@ -62,7 +63,8 @@ class Opening:
         if mode not in ("eval", "train"):
             raise ValueError(f"mode is {mode!r}; write 'eval' or 'train'")
         model = checked_model(model)
-        inputs = _inputs(model, example_inputs)
+        require_no_lazy_parameters(model)
+        inputs, missing = _inputs(model, example_inputs)
         arguments = None if inputs is None else (inputs.args, inputs.kwargs)
         self._way = opened(
             model,
@@ -83,6 +85,7 @@ class Opening:
         self.graph = dataclasses.replace(
             _graph(model, self._way, mode),
             reason=self._way.reason,
+            missing=missing,
             inputs="" if inputs is None else f"{inputs.source} {inputs.shapes}".strip(),
         )
 
@@ -98,7 +101,14 @@ class Opening:
         if self._run is None:
             return self.graph
         tracer = self._way.tracers[self._mode]
-        return with_findings(self.graph, findings_of_run(tracer, self._run))
+        graph = with_findings(self.graph, findings_of_run(tracer, self._run))
+        if self._run.failure is None:
+            return graph
+        node, problem = self._run.failure
+        name = tracer.node_to_qualname.get(node, node.name)
+        words = f"{type(problem).__name__}: {first_line(problem)}"
+        missing = f"shapes and FLOPs are unknown from '{name}' on ({words})"
+        return dataclasses.replace(graph, missing=missing)
 
     def extractor(
         self, return_nodes: ReturnNodes
@@ -197,11 +207,12 @@ def open_model(
     return opening.annotated()
 
 
-def _inputs(model: nn.Module, example_inputs: Any) -> ExampleInputs | None:
+def _inputs(model: nn.Module, example_inputs: Any) -> tuple[ExampleInputs | None, str]:
+    """The inputs, or why there are none: a traced graph does without them."""
     try:
-        return example_inputs_for(model, example_inputs)
-    except ValueError:
-        return None  # a traced graph does without, and a run says what is missing
+        return example_inputs_for(model, example_inputs), ""
+    except ValueError as problem:
+        return None, f"shapes and FLOPs are unknown without inputs ({first_line(problem)})"
 
 
 def _graph(model: nn.Module, way: Opened, mode: str) -> ModelGraph:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -59,6 +60,8 @@ class ShapeRun:
         self._copies = _copies(tracer, training)
         given = inspect.signature(tracer.root.forward).bind(*args, **kwargs).arguments
         self._arguments = tree_map(_on_meta, dict(given))
+        self.failure: tuple[fx.Node, Exception] | None = None
+        """The node that could not run without numbers, and what it raised."""
 
     def outcomes(self) -> dict[fx.Node, Outcome]:
         """Run the graph.
@@ -74,7 +77,8 @@ class ShapeRun:
                 before = counter.get_total_flops()
                 try:
                     values[node] = self._value(node, values)
-                except Exception:  # noqa: BLE001  # a stranger's code, with no numbers to work on
+                except Exception as problem:  # noqa: BLE001  # a stranger's code, on no numbers
+                    self.failure = node, problem
                     break
                 flops = counter.get_total_flops() - before
                 outcomes[node] = Outcome(described(values[node]), flops)
@@ -142,12 +146,10 @@ def _copies(tracer: NodePathTracer, training: bool) -> dict[Any, Any]:
     """What a graph reads, on the meta device; what cannot be copied is left out."""
     modules = dict(tracer.root.named_modules())
     memo: dict[int, Any] = {
-        id(tensor): _on_meta(tensor)
-        for _, tensor, _ in state_tensors(modules.items())
-        if not isinstance(tensor, (nn.UninitializedParameter, nn.UninitializedBuffer))
+        id(tensor): _on_meta(tensor) for _, tensor, _ in state_tensors(modules.items())
     }
     for module in modules.values():
-        memo.update({id(hooks): _own(hooks, module) for hooks in _hooks(module) if hooks})
+        memo.update({id(hooks): OrderedDict() for hooks in _hooks(module) if hooks})
     copies: dict[Any, Any] = {}
     with _TensorsCopiedToMeta():
         for node in tracer.graph.nodes:
@@ -155,6 +157,9 @@ def _copies(tracer: NodePathTracer, training: bool) -> dict[Any, Any]:
             if node.op in ("call_module", "get_attr") and target not in copies:
                 with contextlib.suppress(Exception):  # of a stranger's __deepcopy__
                     copies[target] = copy.deepcopy(_held(tracer, modules, str(target)), memo)
+    for module in modules.values():
+        if id(module) in memo:
+            _hook_like(memo[id(module)], module)
     if tracer.root.training != training:
         for copied in copies.values():
             if isinstance(copied, nn.Module):
@@ -176,13 +181,15 @@ def _hooks(module: nn.Module) -> Iterator[dict[int, Any]]:
     yield module._forward_pre_hooks
 
 
-def _own(hooks: dict[int, Any], module: nn.Module) -> OrderedDict[int, Any]:
-    """The hooks of a module that are its own methods, as lazy modules have them.
+def _hook_like(copied: nn.Module, module: nn.Module) -> None:
+    """Give a copy the hooks of its module that are methods of the module itself.
 
     Those of others shall not see a run that nobody asked for.
     """
-    own = ((key, hook) for key, hook in hooks.items() if getattr(hook, "__self__", None) is module)
-    return OrderedDict(own)
+    for hooks, own in zip(_hooks(copied), _hooks(module), strict=True):
+        for key, hook in own.items():
+            if getattr(hook, "__self__", None) is module:
+                hooks[key] = types.MethodType(hook.__func__, copied)
 
 
 def _on_meta(value: Any) -> Any:
