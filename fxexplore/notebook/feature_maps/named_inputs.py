@@ -77,12 +77,12 @@ def _sentence_choice(
     chosen = put(model, _masks_fitting(base, place, ids.shape[1]), place, ids, lines)
     if "attention_mask" in made and "attention_mask" in accepted:
         kwargs = {**chosen.kwargs, "attention_mask": as_model_has_it(model, made["attention_mask"])}
-        mask, call, lines = 'tokens["attention_mask"]', chosen.call, chosen.lines
+        mask, call, whole = 'tokens["attention_mask"]', chosen.call, chosen.lines
         if call == ALL_ARGUMENTS:
-            lines = (*lines, f'inputs.kwargs["attention_mask"] = {mask}')
+            whole = (*whole, f'inputs.kwargs["attention_mask"] = {mask}')
         else:
             call = f"{call}, attention_mask={mask}"
-        chosen = dataclasses.replace(chosen, kwargs=kwargs, call=call, lines=lines)
+        chosen = dataclasses.replace(chosen, kwargs=kwargs, call=call, lines=whole)
     return dataclasses.replace(
         chosen, source=f"“{text}”", name=f"“{text}”", tokens=tuple(map(str, tokens))
     )
