@@ -29,7 +29,6 @@ from .chosen_inputs import (
 )
 from .named_inputs import is_picture_like, text_choice, value_named, variable_choice
 from .preparation_row import PreparationRow
-from .upload_button import UploadButton
 
 _SIDE = 76  # of the thumbnail, in pixels of a dense screen
 _NO_SAMPLE = "Sample"
@@ -238,13 +237,11 @@ class InputChooser(widgets.VBox):
         self.thumbnail = widgets.HTML(layout=widgets.Layout(flex="0 0 auto"))
         self.thumbnail.add_class("fxx-thumbnail")
         self.words = widgets.HTML(layout=widgets.Layout(flex="1 1 160px", min_width="120px"))
-        self.upload = UploadButton(
-            lambda content, name: self._guarded(self.use_picture, content, name),
-            self._complain,
-            disabled=not takes_picture,
-            tooltip="A picture: PNG, JPEG or WebP",
-            layout=_small(),
-        )
+        self.upload = widgets.FileUpload(
+            accept=".png,.jpg,.jpeg,.webp", layout=_small(), disabled=not takes_picture,
+            tooltip="PNG, JPEG or WebP up to 10 MB; of a larger file, name its path as a variable",
+        )  # fmt: skip
+        self.upload.add_class("fxx-upload")
         self.variable = widgets.ToggleButton(
             description="Variable…", layout=_small(), tooltip="A variable of the notebook"
         )
@@ -272,6 +269,7 @@ class InputChooser(widgets.VBox):
         self._listen()
 
     def _listen(self) -> None:
+        self.upload.observe(self._on_upload, "value")
         self.name.observe(lambda c: self._written(self.use_variable, c["new"]), "value")
         self.text.observe(lambda c: self._written(self.use_text, c["new"]), "value")
         self.sample.observe(self._on_sample, "value")
@@ -283,6 +281,13 @@ class InputChooser(widgets.VBox):
             self.thumbnail, self.words, self.upload, self.variable, self.sample, self.numbers,
             *buttons,
         )  # fmt: skip
+
+    def _on_upload(self, change: dict[str, Any]) -> None:
+        for file in change["new"]:
+            self._guarded(self.use_picture, bytes(file["content"]), file["name"])
+        if change["new"]:
+            # Its bytes are not needed any more, and the same file can be chosen again.
+            self.upload.value = ()
 
     def _written(self, use: Callable[[str], None], text: str) -> None:
         if text.strip():
