@@ -239,7 +239,7 @@ class InputChooser(widgets.VBox):
         self.words = widgets.HTML(layout=widgets.Layout(flex="1 1 160px", min_width="120px"))
         self.upload = widgets.FileUpload(
             accept=".png,.jpg,.jpeg,.webp", layout=_small(), disabled=not takes_picture,
-            tooltip="PNG, JPEG or WebP up to 10 MB; of a larger file, name its path as a variable",
+            tooltip="PNG, JPEG or WebP. Above 10 MB Jupyter drops it: name its path as a variable",
         )  # fmt: skip
         self.upload.add_class("fxx-upload")
         self.variable = widgets.ToggleButton(
