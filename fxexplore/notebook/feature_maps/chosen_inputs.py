@@ -25,6 +25,7 @@ from fxexplore.model_graph.samples import (
 from fxexplore.views.numbers import shape_text
 
 BATCH_OF_PICTURES = 4
+ALL_ARGUMENTS = "*inputs.args, **inputs.kwargs"
 _BATCH_OF_TOKENS = 2
 _SAMPLES = {"noise": noise, "impulse": impulse, "checkerboard": checkerboard}
 
@@ -60,7 +61,7 @@ class ChosenInputs(ExampleInputs):
 
     name: str = "example inputs"
     lines: tuple[str, ...] = ()
-    call: str = "*inputs.args, **inputs.kwargs"
+    call: str = ALL_ARGUMENTS
     prepared_by: Preprocessing | None = None
     place: Place | None = None
     tokens: tuple[str, ...] = ()
@@ -76,7 +77,7 @@ class ChosenInputs(ExampleInputs):
         """The expression that stands for it as ``example_inputs``."""
         if self.call == "x":
             return "x"
-        if self.call == "*inputs.args, **inputs.kwargs":
+        if self.call == ALL_ARGUMENTS:
             return "(inputs.args, inputs.kwargs)"
         return f"(lambda *args, **kwargs: (args, kwargs))({self.call})"
 
@@ -89,11 +90,11 @@ class ChosenInputs(ExampleInputs):
         if self.picture(index) is None or self.place is None:
             return None
         first, *rest = self.place.keys
-        if any(line.startswith("x = ") for line in self.lines):
-            pixels = "x" if rest else f"x[{index}]"
-        elif self.call == "*inputs.args, **inputs.kwargs":
+        if self.call == ALL_ARGUMENTS:
             holder = "args" if isinstance(first, int) else "kwargs"
             pixels = f"inputs.{holder}[{first!r}][{index}]"
+        elif any(line.startswith("x = ") for line in self.lines):
+            pixels = "x" if rest else f"x[{index}]"
         else:
             return None
         if self.prepared_by is None:
@@ -320,10 +321,10 @@ def put(
     here = "[x]" if rest else "x"
     named = here if isinstance(first, int) else f"{first}={here}"
     others = () if alone else base.lines
-    if not alone:
-        named = f"*inputs.args, **{{**inputs.kwargs, {first!r}: {here}}}"
-        if isinstance(first, int):
-            named = f"*inputs.args[:{first}], {here}, *inputs.args[{first + 1}:], **inputs.kwargs"
+    if not alone and isinstance(first, int):
+        named = f"*inputs.args[:{first}], {here}, *inputs.args[{first + 1}:], **inputs.kwargs"
+    elif not alone:
+        named, lines = ALL_ARGUMENTS, (*lines, f"inputs.kwargs[{first!r}] = {here}")
     picture = next((p for p in places_in(base) if p.kind == "picture"), None)
     return dataclasses.replace(
         base,

@@ -12,6 +12,7 @@ import torch
 import traitlets
 
 from fxexplore.feature_extraction.tensors import tensors_in
+from fxexplore.notebook.problems import problem_html
 
 from .pictures import Look
 from .running import Progress
@@ -51,48 +52,46 @@ class MapControls(traitlets.HasTraits):
         super().__init__()
         self._filling = False
         self.run = _button("Run", "Run the model as far as the ticked nodes need", "primary")
-        self._make_looks()
-        self._make_actions()
+        self.toolbar = widgets.HBox([*self._make_looks(), *self._make_actions()])
+        self.toolbar.add_class("fxx-row")
         self._bar = widgets.IntProgress(min=0, layout=widgets.Layout(width="160px", display="none"))
-        self._said = widgets.HTML()
-        self._complaint = widgets.HTML()
+        # An empty line would be as high as a full one.
+        self._said = widgets.HTML(layout=widgets.Layout(display="none"))
+        self._complaint = widgets.HTML(layout=widgets.Layout(display="none"))
         self.status = widgets.VBox([widgets.HBox([self._bar, self._said]), self._complaint])
         self.code = widgets.HTML()
 
-    def _make_looks(self) -> None:
+    def _make_looks(self) -> list[widgets.Widget]:
         self.view = widgets.ToggleButtons(
             options=_VIEWS, style={"button_width": "auto"}, layout=widgets.Layout(width="auto")
         )
         self.view.add_class("fxx-segments")
-        self.sort = widgets.Dropdown(options=_SORTS, layout=_width("92px"))
-        self.scale = widgets.Dropdown(options=_SCALES, layout=_width("112px"))
+        self.sort = widgets.Dropdown(options=_SORTS, layout=_width("82px"))
+        self.scale = widgets.Dropdown(options=_SCALES, layout=_width("104px"))
         self.count = widgets.BoundedIntText(
-            value=24, min=1, max=_MOST_CHANNELS, layout=_width("64px"), continuous_update=False
+            value=24, min=1, max=_MOST_CHANNELS, layout=_width("54px"), continuous_update=False
         )
         self._of = widgets.HTML()
         self.item = widgets.BoundedIntText(
-            value=0, min=0, max=0, layout=_width("56px"), continuous_update=False
+            value=0, min=0, max=0, layout=_width("48px"), continuous_update=False
         )
         self.query = widgets.Text(
-            placeholder="none", layout=_width("56px"), continuous_update=False
+            placeholder="none", layout=_width("48px"), continuous_update=False
         )
         self._items = widgets.HBox([widgets.Label("item"), self.item])
         self._queries = widgets.HBox([widgets.Label("query"), self.query])
-        self.looks = widgets.HBox(
-            [
-                self.view,
-                _labelled("sort", self.sort),
-                _labelled("scale", self.scale),
-                _labelled("show", self.count, self._of),
-                self._items,
-                self._queries,
-            ]
-        )
-        self.looks.add_class("fxx-row")
         for widget in (self.view, self.sort, self.scale, self.count, self.item, self.query):
             widget.observe(self._on_control, "value")
+        return [
+            self.view,
+            _labelled("sort", self.sort),
+            _labelled("scale", self.scale),
+            _labelled("show", self.count, self._of),
+            self._items,
+            self._queries,
+        ]
 
-    def _make_actions(self) -> None:
+    def _make_actions(self) -> list[widgets.Widget]:
         self.save_png = _button("Save PNG", "Save all that is shown as one picture")
         self.save_svg = _button("Save SVG", "Save all that is shown as one drawing")
         self.copy = _button("Copy code", "Copy the code that makes this figure")
@@ -103,15 +102,12 @@ class MapControls(traitlets.HasTraits):
         )  # fmt: skip
         self._kept = widgets.HTML()
         self.limit = widgets.BoundedIntText(
-            value=512, min=1, max=10**6, layout=_width("76px"), continuous_update=False
+            value=512, min=1, max=10**6, layout=_width("66px"), continuous_update=False
         )
         self.limit.tooltip = "The most megabytes of values that are held of a run"
         space = widgets.HTML(layout=widgets.Layout(flex="1 1 0%"))
         held = _labelled("held", self._kept, self.limit, widgets.Label("MB"))
-        self.actions = widgets.HBox(
-            [self.save_png, self.save_svg, self.copy, self.keep, self.compare, space, held]
-        )
-        self.actions.add_class("fxx-row")
+        return [self.save_png, self.save_svg, self.copy, self.keep, self.compare, space, held]
 
     def say(self, words: str) -> None:
         """Say how things are, in a line."""
@@ -120,6 +116,7 @@ class MapControls(traitlets.HasTraits):
             if words
             else ""
         )
+        _show(self._said, bool(words))
 
     def complain(self, problem: str) -> None:
         """Show an error.
@@ -128,6 +125,7 @@ class MapControls(traitlets.HasTraits):
             problem: as HTML; ``""`` takes the last away.
         """
         self._complaint.value = problem
+        _show(self._complaint, bool(problem))
 
     def say_copied(self, done: bool) -> None:
         """Say whether the code is on the clipboard."""
@@ -184,7 +182,13 @@ class MapControls(traitlets.HasTraits):
         }  # fmt: skip
         field, value = fields[change["owner"]], change["new"]
         if field == "query":
-            value = int(value) if value.strip().isdecimal() else None
+            text = value.strip()
+            value = int(text) if text.isdecimal() else None
+            wrong = value is None and bool(text)
+            words = f"query is {text!r}; write the whole number of a token, such as 7, or nothing"
+            self.complain(problem_html(ValueError(words)) if wrong else "")
+            if wrong:
+                return
         if not self._filling:
             self.look = dataclasses.replace(self.look, **{field: value})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 import io
 import os
@@ -78,6 +79,7 @@ class InputChooser(widgets.VBox):
         self._picture_code: str | None = None
         self._prepare: Preprocessing | None = None
         self._presets: list[Preprocessing] = []
+        self._parts: dict[str, Callable[[ChosenInputs], ChosenInputs]] = {}
         self._base, missing = _base(model, example_inputs, name, inputs_name)
         self._make_widgets()
         super().__init__(
@@ -145,7 +147,7 @@ class InputChooser(widgets.VBox):
         elif kind == "photograph":
             self.use_picture(sample_photograph(), code="sample_photograph()")
         else:
-            self._take(sample_choice(self._model, self._base, kind))
+            self._take_part("picture", lambda base: sample_choice(self._model, base, kind))
 
     def use_text(self, text: Any) -> None:
         """Take a text.
@@ -156,10 +158,11 @@ class InputChooser(widgets.VBox):
         Raises:
             ValueError: if the model takes no text, or the ids are none of its.
         """
-        chosen = text_choice(
-            self._model, self._base, text, self._tokenizer, name=self._tokenizer_name
+        name = self._tokenizer_name
+        self._take_part(
+            "tokens",
+            lambda base: text_choice(self._model, base, text, self._tokenizer, name=name),
         )
-        self._take(chosen)
 
     def prepare_with(self, prepare: Preprocessing) -> None:
         """Prepare pictures in another way, the present one too.
@@ -200,13 +203,31 @@ class InputChooser(widgets.VBox):
         return namespace
 
     def _take_picture(self, picture: Picture, prepare: Preprocessing, code: str | None) -> None:
-        chosen = picture_choice(self._model, self._base, picture, prepare, code)
-        self._take(chosen)
+        self._take_part(
+            "picture", lambda base: picture_choice(self._model, base, picture, prepare, code)
+        )
         self._picture, self._picture_code, self._prepare = picture, code, prepare
         self.preparation.fill(prepare)
 
+    def _take_part(self, kind: str, put_into: Callable[[ChosenInputs], ChosenInputs]) -> None:
+        """Take a picture or a text; of a model that takes both, the other one stays."""
+        parts = {**self._parts, kind: put_into}
+        places = places_in(self._base)
+        if len(places) == 1 or any(isinstance(place.keys[0], int) for place in places):
+            parts = {kind: put_into}
+        chosen, names = self._base, []
+        for part in parts.values():
+            chosen = part(chosen)
+            names.append(chosen.name)
+        picture, code = self._picture, self._picture_code
+        self._take(dataclasses.replace(chosen, name=" and ".join(names)))
+        self._parts = parts
+        if kind == "tokens" and "picture" in parts:
+            self._picture, self._picture_code = picture, code
+
     def _take(self, chosen: ChosenInputs) -> None:
         self._picture = self._picture_code = None
+        self._parts = {}
         self.note.value = ""
         self.chosen = chosen
 
@@ -218,7 +239,7 @@ class InputChooser(widgets.VBox):
         self.words = widgets.HTML(layout=widgets.Layout(flex="1 1 160px", min_width="120px"))
         self.upload = widgets.FileUpload(
             accept=".png,.jpg,.jpeg,.webp", layout=_small(), disabled=not takes_picture,
-            tooltip="PNG, JPEG or WebP up to 10 MB; of a larger file, name its path as a variable",
+            tooltip="PNG, JPEG or WebP. Above 10 MB Jupyter drops it: name its path as a variable",
         )  # fmt: skip
         self.upload.add_class("fxx-upload")
         self.variable = widgets.ToggleButton(

@@ -17,7 +17,7 @@ from fxexplore.model_graph.inputs import ExampleInputs
 from fxexplore.model_graph.samples import as_model_has_it
 from fxexplore.views.numbers import shape_text
 
-from .chosen_inputs import BATCH_OF_PICTURES, ChosenInputs, Place, places_in, put
+from .chosen_inputs import ALL_ARGUMENTS, BATCH_OF_PICTURES, ChosenInputs, Place, places_in, put
 
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -77,8 +77,12 @@ def _sentence_choice(
     chosen = put(model, _masks_fitting(base, place, ids.shape[1]), place, ids, lines)
     if "attention_mask" in made and "attention_mask" in accepted:
         kwargs = {**chosen.kwargs, "attention_mask": as_model_has_it(model, made["attention_mask"])}
-        call = f'{chosen.call}, attention_mask=tokens["attention_mask"]'
-        chosen = dataclasses.replace(chosen, kwargs=kwargs, call=call)
+        mask, call, whole = 'tokens["attention_mask"]', chosen.call, chosen.lines
+        if call == ALL_ARGUMENTS:
+            whole = (*whole, f'inputs.kwargs["attention_mask"] = {mask}')
+        else:
+            call = f"{call}, attention_mask={mask}"
+        chosen = dataclasses.replace(chosen, kwargs=kwargs, call=call, lines=whole)
     return dataclasses.replace(
         chosen, source=f"“{text}”", name=f"“{text}”", tokens=tuple(map(str, tokens))
     )
@@ -116,12 +120,15 @@ def _check_vocabulary(model: nn.Module, ids: Sequence[int]) -> None:
 
 def _masks_fitting(base: ChosenInputs, place: Place, length: int) -> ChosenInputs:
     """The masks beside a text in its new length."""
-    kwargs = dict(base.kwargs)
+    kwargs, lines = dict(base.kwargs), list(base.lines)
     for key in ("attention_mask", "token_type_ids"):
         old = kwargs.get(key)
         if isinstance(old, torch.Tensor) and tuple(old.shape) == place.shape:
-            kwargs[key] = torch.full((1, length), int(key == "attention_mask"), dtype=old.dtype)
-    return dataclasses.replace(base, kwargs=kwargs)
+            number = int(key == "attention_mask")
+            kwargs[key] = torch.full((1, length), number, dtype=old.dtype, device=old.device)
+            made = f'torch.full((1, {length}), {number}, dtype={old.dtype}, device="{old.device}")'
+            lines += ["import torch", f"inputs.kwargs[{key!r}] = {made}"]
+    return dataclasses.replace(base, kwargs=kwargs, lines=tuple(lines))
 
 
 def variable_choice(model: nn.Module, base: ChosenInputs, name: str, value: Any) -> ChosenInputs:

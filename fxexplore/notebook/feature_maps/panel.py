@@ -119,8 +119,7 @@ class FeatureMapsPanel(widgets.VBox):
         self.children = [
             self.cards.page,
             self.inputs,
-            self.controls.looks,
-            self.controls.actions,
+            self.controls.toolbar,
             self.controls.status,
             self.cards.detail,
             self.cards.pictures,
