@@ -104,6 +104,9 @@ def server(tmp_path_factory):
         "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
     }  # fmt: skip
     environment = os.environ | {name: str(home / folder) for name, folder in folders.items()}
+    # Kernels import what is tested, whatever else is installed.
+    paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
     log = (home / "log").open("w")
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=work)
     address = f"http://127.0.0.1:{port}"
