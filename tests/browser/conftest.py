@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 from playwright import sync_api
 
+from tests.npm import npm_package
+
 from .widget_page import WidgetPage
 
 REPOSITORY = Path(__file__).parents[2]
@@ -29,6 +31,9 @@ CHROMIUM_FLAGS = [
     "--disable-dev-shm-usage",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
+AXE = "4.11.0"
+AXE_RUN = """where => axe.run(where, {runOnly: {type: 'tag', values: [
+    'wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}})"""
 SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false"},
@@ -81,6 +86,22 @@ def widget_page(browser, screenshots):
 
 
 @pytest.fixture(scope="session")
+def axe(request):
+    """The source of axe-core, to be evaluated in a page before ``AXE_RUN``."""
+    return (npm_package(request.config.cache, "axe-core", AXE) / "axe.min.js").read_text()
+
+
+def faults(result) -> list[str]:
+    """What axe-core found, in words."""
+    assert len(result["passes"]) > 10  # it did look
+    return [
+        f"{rule['help']}: {node['html'][:200]}: {node['failureSummary']}"
+        for rule in result["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+@pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """The address of a JupyterLab that serves a folder of its own."""
     home = tmp_path_factory.mktemp("jupyter")
@@ -104,6 +125,9 @@ def server(tmp_path_factory):
         "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
     }  # fmt: skip
     environment = os.environ | {name: str(home / folder) for name, folder in folders.items()}
+    # Kernels import what is tested, whatever else is installed.
+    paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
     log = (home / "log").open("w")
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=work)
     address = f"http://127.0.0.1:{port}"

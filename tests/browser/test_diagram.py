@@ -455,7 +455,7 @@ diagram
 
 
 def test_in_jupyterlab_pictures_come_while_the_kernel_is_free_and_keys_stay_here(lab, screenshots):
-    lab.open(notebook_of(f"import sys; sys.path.insert(0, {str(Path.cwd())!r})" + LAB, "1 + 1"))
+    lab.open(notebook_of(LAB, "1 + 1"))
     lab.run_all()
     box = lab.page.locator('.fxx-diagram [data-name="body"]')
     box.wait_for()
@@ -476,7 +476,7 @@ def test_in_jupyterlab_pictures_come_while_the_kernel_is_free_and_keys_stay_here
 
 
 def test_in_jupyterlab_a_restart_leaves_the_picture_and_says_so(lab):
-    lab.open(notebook_of(f"import sys; sys.path.insert(0, {str(Path.cwd())!r})" + LAB))
+    lab.open(notebook_of(LAB))
     lab.run_all()
     box = lab.page.locator('.fxx-diagram [data-name="body"]')
     box.wait_for()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .conftest import notebook_of
+from .conftest import AXE_RUN, faults, notebook_of
 
 RESNET = """
 import torchvision
@@ -181,6 +181,16 @@ class TestInOneNotebook:
                 assert not faint, json.dumps(faint[:5], indent=1)
         finally:
             lab.set_theme("JupyterLab Light")
+
+    def test_axe_finds_nothing(self, lab, explorer, axe):
+        lab.python(f"setattr(explorer, 'return_nodes', {TWO_NODES})")
+        lab.python("setattr(explorer, 'focused', 'layer1.0.conv1')")
+        explorer.locator(".fxx-chip").nth(1).wait_for()
+        lab.page.evaluate(axe)
+        for title in ("Diagram", "Feature maps", "Code", "Node"):
+            tab(explorer, title)
+            found = faults(lab.page.evaluate(AXE_RUN, ".fxx-explorer"))
+            assert found == [], title + "\n" + "\n".join(found)
 
     @pytest.mark.parametrize("width", [600, 900])
     def test_a_narrow_page(self, width, lab, explorer, screenshots):

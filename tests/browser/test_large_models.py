@@ -10,7 +10,7 @@ from fxexplore import explore
 explorer = explore(torchvision.models.{}(weights=None))
 explorer
 """
-NODES = {"vit_b_16": 200, "densenet201": 700, "maxvit_t": 1500}
+NODES = {"vit_b_16": 180, "densenet201": 700, "maxvit_t": 1500}
 PATHS = {
     "vit_b_16": "encoder.layers.encoder_layer_7",
     "densenet201": "features.denseblock3",

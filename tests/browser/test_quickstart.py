@@ -24,11 +24,11 @@ def explorer(lab):
     """The explorer that ``%fxnodes`` shows, as a locator, with nothing ticked or searched."""
     explorer = lab.page.locator(".fxx-explorer").first
     explorer.locator(".fxx-tree [role=treeitem]").first.wait_for()
+    explorer.get_by_role("tab", name="Diagram").click()
     explorer.locator(".fxx-diagram svg .node").first.wait_for()
     for trait, value in (("return_nodes", {}), ("focused", ""), ("query", "")):
         lab.python(f"setattr(_2, {trait!r}, {value!r})")
     explorer.locator(".fxx-chip").first.wait_for(state="detached")
-    explorer.get_by_role("tab", name="Diagram").click()
     explorer.scroll_into_view_if_needed()
     return explorer
 
