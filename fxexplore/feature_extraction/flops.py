@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def _of_layer(inputs: Any, from_input: Any, from_hidden: Any, *_: Any, **__: Any) -> int:
+def _of_layer(
+    inputs: Sequence[int], from_input: Sequence[int], from_hidden: Sequence[int], *_: Any, **__: Any
+) -> int:
     """A fused layer: each step of each sequence multiplies with both matrices."""
     steps = math.prod(inputs[:-1])
     return 2 * steps * (math.prod(from_input) + math.prod(from_hidden))
 
 
-def _of_stack(inputs: Any, weights: Any, *_: Any, **__: Any) -> int:
+def _of_stack(inputs: Sequence[int], weights: Sequence[Sequence[int]], *_: Any, **__: Any) -> int:
     """All fused layers at once: each step multiplies with every matrix."""
     matrices = (shape for shape in weights if len(shape) == 2)  # noqa: PLR2004
     return 2 * math.prod(inputs[:-1]) * sum(map(math.prod, matrices))

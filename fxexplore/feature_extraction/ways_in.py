@@ -204,7 +204,8 @@ def _neither(model: nn.Module, symbolic: Opened, recorded: Opened) -> TraceError
             f"in {mode} mode {_told(failure)}" for mode, failure in recorded.failures.items()
         )
         parts.append(
-            f"Run on the example inputs: {ran}\nIf it is the inputs, give others: example_inputs=..."
+            f"Run on the example inputs: {ran}\n"
+            f"If it is the inputs, give others: example_inputs=..."
         )
     else:
         parts.append(

@@ -15,7 +15,7 @@ def lazy():
 @pytest.mark.parametrize("backend", ["auto", "recorded"])
 def test_a_lazy_model_is_refused_in_words_and_stays_lazy(inputs, backend):
     model = lazy()
-    with pytest.raises(ValueError, match="'0' is a LazyConv2d.*run the model once"):
+    with pytest.raises(ValueError, match=r"'0' is a LazyConv2d.*run the model once"):
         open_model(model, inputs, backend=backend)
     assert isinstance(model[0], nn.LazyConv2d)
     assert model(torch.ones(1, 3, 8, 8)).shape == (1, 5)
@@ -66,7 +66,7 @@ class OwnHook(nn.Linear):
         self.seen = 0
         self.register_forward_pre_hook(self.count)
 
-    def count(self, module, args):
+    def count(self, *_):
         self.seen += 1
         self.weight.data = self.weight.data - self.weight.data.mean()
 
