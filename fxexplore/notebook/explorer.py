@@ -354,6 +354,8 @@ class Explorer(SharedState, widgets.VBox):
         self._drop_facts()
         if graph is not self.graph:
             self._show(graph)
+        if graph.missing and not self.notice.words:
+            self.notice.say(graph.missing[0].upper() + graph.missing[1:])
 
     def _facts_failed(self, problem: Exception) -> None:
         self._drop_facts()

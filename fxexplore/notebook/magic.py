@@ -16,6 +16,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 from torch import nn
+from torch.fx.proxy import TraceError
 
 from fxexplore.views.page import StaticPage
 
@@ -65,21 +66,30 @@ class FxMagics(Magics):
             raise UsageError("name a model, as in: %fxnodes model")
         model = self._value(expression)
         if not isinstance(model, nn.Module):
-            raise UsageError(
-                f"{expression} is a {type(model).__name__}; %fxnodes shows a torch.nn.Module"
+            what = (
+                f"a class; make an instance: {expression}(...)"
+                if isinstance(model, type)
+                else f"of type {type(model).__name__}; %fxnodes shows a torch.nn.Module"
             )
+            raise UsageError(f"{expression} is {what}")
         inputs = self._value(arguments.inputs) if arguments.inputs else None
         tokenizer = self._value(arguments.tokenizer) if arguments.tokenizer else None
-        explorer = Explorer(
-            model,
-            inputs,
-            mode=arguments.mode,
-            name=expression,
-            inputs_name=arguments.inputs or "x",
-            tokenizer=tokenizer,
-            tokenizer_name=arguments.tokenizer or "tokenizer",
-            shell=self.shell,
-        )
+        try:
+            explorer = Explorer(
+                model,
+                inputs,
+                mode=arguments.mode,
+                name=expression,
+                inputs_name=arguments.inputs or "x",
+                tokenizer=tokenizer,
+                tokenizer_name=arguments.tokenizer or "tokenizer",
+                shell=self.shell,
+            )
+        except (TraceError, TypeError, ValueError) as problem:
+            # In words: the traceback would be of our own code and torch's.
+            raise UsageError(
+                f"{problem}\nIn this line inputs are given by: %fxnodes --inputs NAME {expression}"
+            ) from problem
         if not arguments.static:
             return explorer
         page = explorer.static()

@@ -146,9 +146,15 @@ class _Page:
 
     def _head(self) -> str:
         graph = self._graph
-        facts = (
-            f"{short_count(graph.parameters)} parameters · {len(graph.nodes):,} nodes · "
-            f"{graph.mode} · {graph.backend}"
+        facts = " · ".join(
+            [
+                f"{short_count(graph.parameters)} parameters",
+                *([f"{short_count(graph.flops)}FLOPs"] if graph.flops else []),
+                f"{len(graph.nodes):,} nodes",
+                *([f"input {graph.inputs}"] if graph.inputs else []),
+                graph.mode,
+                graph.backend,
+            ]
         )
         nodes = " · ".join(
             name if name == key else f"{name} → {key}" for name, key in self._ticked.items()

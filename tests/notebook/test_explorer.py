@@ -29,6 +29,12 @@ def explorer(model):
 SMALL = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.ReLU())
 
 
+def test_inputs_that_do_not_fit_are_told_when_the_model_opens():
+    explorer = explore(SMALL, torch.ones(1, 4, 8, 8))
+    assert "from '0' on" in explorer.notice.words
+    assert not explore(SMALL, torch.ones(1, 3, 8, 8)).notice.words
+
+
 class TestSharedState:
     def test_selection_and_fold_state_are_one_in_every_part(self, explorer):
         explorer.tree.selected = ["layer1"]

@@ -42,6 +42,21 @@ def test_takes_an_expression_with_spaces(shell):
     assert shell.run_line_magic("fxnodes", line).graph.model == "Sequential"
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("torch.nn.ReLU", r"a class; make an instance: torch.nn.ReLU\(...\)"),
+        ("3", "3 is of type int"),
+        ("--inputs three resnet", "--inputs NAME"),
+        ("lazy", "run the model once"),
+    ],
+)
+def test_what_cannot_be_shown_is_told_in_words(shell, line, words):
+    shell.push({"torch": torch, "three": 3, "lazy": torch.nn.LazyLinear(2)})
+    with pytest.raises(UsageError, match=words):
+        shell.magics_manager.magics["line"]["fxnodes"](line)
+
+
 def test_takes_inputs(shell):
     explorer = shell.run_line_magic("fxnodes", "--inputs batch net['a']")
     assert explorer.graph["layer1"].shape == (1, 64, 16, 16)
