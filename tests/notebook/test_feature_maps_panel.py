@@ -1036,3 +1036,11 @@ def test_many_redraws_hold_no_more_figures_than_pictures(panel):
 def test_features_are_read_only(panel):
     with pytest.raises(traitlets.TraitError):
         panel.features = {}
+
+
+def test_what_was_said_of_an_input_goes_with_the_next_run(panel):
+    inputs = panel.inputs
+    inputs._written(inputs.use_variable, "no_such_name")
+    assert "variables" in inputs.note.value
+    panel._start()
+    assert not inputs.note.value

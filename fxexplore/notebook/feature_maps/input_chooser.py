@@ -325,6 +325,10 @@ class InputChooser(widgets.VBox):
     def _on_prepare(self, prepare: Preprocessing) -> None:
         self._guarded(self.prepare_with, prepare)
 
+    def forget_problem(self) -> None:
+        """Take what was wrong with an input off the page: something else is being done."""
+        self.note.value = ""
+
     def _complain(self, problem: Exception) -> None:
         self.note.value = problem_html(problem)
 

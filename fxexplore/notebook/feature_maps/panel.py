@@ -261,9 +261,10 @@ class FeatureMapsPanel(widgets.VBox):
             self._runner.ask_to_stop()
             return
         self.controls.complain("")
+        self.controls.say("")
+        self.inputs.forget_problem()
         loop = running_loop()
         job = self._job()
-        self.controls.say("opening the model…")
         extractor = self._make_extractor()
         twin = twin_of(extractor) if loop is not None else None
         if loop is None or twin is None:
