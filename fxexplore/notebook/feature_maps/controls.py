@@ -14,6 +14,7 @@ import traitlets
 from fxexplore.feature_extraction.tensors import tensors_in
 from fxexplore.notebook.problems import problem_html
 
+from .labels import named
 from .pictures import Look
 from .running import Progress
 
@@ -80,6 +81,13 @@ class MapControls(traitlets.HasTraits):
         )
         self._items = widgets.HBox([widgets.Label("item"), self.item])
         self._queries = widgets.HBox([widgets.Label("query"), self.query])
+        names = {"sort": "sort by", "scale": "scale of colours", "count": "channels shown"}
+        for attribute, name in {
+            **names,
+            "item": "item of the batch",
+            "query": "query token",
+        }.items():
+            named(getattr(self, attribute), name)
         for widget in (self.view, self.sort, self.scale, self.count, self.item, self.query):
             widget.observe(self._on_control, "value")
         return [
@@ -104,6 +112,7 @@ class MapControls(traitlets.HasTraits):
         self.limit = widgets.BoundedIntText(
             value=512, min=1, max=10**6, layout=_width("66px"), continuous_update=False
         )
+        named(self.limit, "megabytes held")
         self.limit.tooltip = "The most megabytes of values that are held of a run"
         space = widgets.HTML(layout=widgets.Layout(flex="1 1 0%"))
         held = _labelled("held", self._kept, self.limit, widgets.Label("MB"))

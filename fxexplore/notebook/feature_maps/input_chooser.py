@@ -27,6 +27,7 @@ from .chosen_inputs import (
     places_in,
     sample_choice,
 )
+from .labels import named
 from .named_inputs import is_picture_like, text_choice, value_named, variable_choice
 from .preparation_row import PreparationRow
 
@@ -251,18 +252,19 @@ class InputChooser(widgets.VBox):
             description="Prepare…", layout=_small(), disabled=not takes_picture,
             tooltip="How a picture is resized, cropped and normalised",
         )  # fmt: skip
+        named(self.sample, "sample input")
         self.note = widgets.HTML()
         self.name = widgets.Combobox(
             placeholder="name of a variable, such as batch or data.images",
             continuous_update=False, layout=widgets.Layout(flex="1 1 200px", width="auto"),
         )  # fmt: skip
-        self._variable_row = _folded(self.name)
+        self._variable_row = _folded(named(self.name, "variable"))
         words = "a sentence, or ids" if self._tokenizer is not None else "ids, as in 101, 7592, 102"
         self.text = widgets.Text(
             placeholder=words, continuous_update=False,
             layout=widgets.Layout(flex="1 1 200px", width="auto"),
         )  # fmt: skip
-        self._text_row = _row(widgets.Label("text"), self.text)
+        self._text_row = _row(widgets.Label("text"), named(self.text, "text or ids"))
         self._text_row.layout.display = "flex" if "tokens" in kinds else "none"
         self.preparation = PreparationRow(self._on_prepare, self._complain)
         self.preparation.layout.display = "none"

@@ -9,6 +9,8 @@ import ipywidgets as widgets
 
 from fxexplore.model_graph.preprocessing import Preprocessing, preprocessing_from_text
 
+from .labels import named
+
 _YOURS = "your numbers"
 
 
@@ -40,7 +42,7 @@ class PreparationRow(widgets.HBox):
         self._channels = 3
         self._way = "bilinear"
         self._filling = False
-        self.preset = widgets.Dropdown(layout=_width("200px"))
+        self.preset = named(widgets.Dropdown(layout=_width("200px")), "preparation")
         self.fields = {
             "resize": _field("70px"),
             "crop": _field("84px"),
@@ -49,7 +51,8 @@ class PreparationRow(widgets.HBox):
         }
         parts: list[widgets.Widget] = [self.preset]
         for name, text in self.fields.items():
-            parts += [widgets.Label("deviation" if name == "std" else name), text]
+            word = "deviation" if name == "std" else name
+            parts += [widgets.Label(word), named(text, word)]
         super().__init__(parts)
         self.add_class("fxx-row")
         self.preset.observe(self._on_preset, "value")
