@@ -23,6 +23,7 @@ from fxexplore.views.outline import description
 
 _HERE = pathlib.Path(__file__).parent
 _SECONDS = 1.6  # an answer within two, whatever is unfolded
+_FEW = 100  # boxes that take Graphviz a moment: if that is slow, the machine is busy
 _MANY = 800  # boxes from which Graphviz is asked for haste at once
 _PATIENCE = 60.0  # for a worker that has to start on a machine with no time
 _MOST_BOXES = 2_000  # more of them, and the page stutters
@@ -197,7 +198,8 @@ class NodeGraph(anywidget.AnyWidget):
             return
         self._drawing = drawing
         tries = 1 if len(drawing.boxes) > _MANY else 2
-        self._asked = layout.submit(_sources(drawing, tries), time_limit=_SECONDS / tries)
+        limit = _SECONDS if len(drawing.boxes) <= _FEW else _SECONDS / tries
+        self._asked = layout.submit(_sources(drawing, tries), time_limit=limit)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # a script: nobody would deliver it later
@@ -263,8 +265,9 @@ def _said(drawing: Drawing) -> str:
     count = len(drawing.left_out)
     if not count:
         return ""
+    edges, are = ("edge", "is") if count == 1 else ("edges", "are")
     return (
-        f"{count:,} edges that longer paths imply are left out; "
+        f"{count:,} {edges} that longer paths imply {are} left out; "
         "the box that is pointed at or chosen shows its own."
     )
 
