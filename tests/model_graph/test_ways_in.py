@@ -199,14 +199,13 @@ def test_wrappers_are_looked_through(wrap):
 def test_the_explorer_works_on_a_recorded_model():
     model = Gated().train()
     explorer = explore(model, VECTOR)
-    assert "recorded" in explorer._header.value
+    assert "recorded" in explorer.header.children[0].value
     explorer.selected = ["first", "branch"]
     explorer.run()
     assert all(module.training for module in model.modules())
     assert torch.equal(explorer.features["first"], model.first(VECTOR))
     scope = {"model": model, "x": VECTOR}
-    code = explorer._code.value.partition(">")[2].rpartition("<")[0]
-    exec(code.replace("&quot;", '"'), scope)
+    exec(explorer.code.text, scope)
     assert torch.equal(scope["features"]["first"], explorer.features["first"])
 
 
