@@ -647,3 +647,11 @@ class Raises(nn.Module):
         self.frozen.train()
         torch.rand(3)
         raise KeyError("half-way")
+
+
+WAYS_IN = {
+    f"{name}-{backend}": (odd, backend)
+    for backend, models in (("symbolic", ODD), ("recorded", ODD | UNTRACEABLE))
+    for name, odd in models.items()
+}
+"""Every odd model with each way in that can open it."""

@@ -104,7 +104,8 @@ class FunctionFacts:
         if self._writes or (
             at is not None and (kwargs.get("inplace") or (at < len(args) and args[at]))
         ):
-            return args[0] if args else kwargs.get("input")
+            # torch.nn.init hands its tensor on by keyword.
+            return args[0] if args else kwargs.get("input", next(tensors_in(kwargs), None))
         return None
 
 

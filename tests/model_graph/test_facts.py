@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fxexplore.model_graph import ModelGraph, Module, open_model
 from fxexplore.model_graph.inputs import example_inputs_for
-from tests.models import ODD, UNTRACEABLE
+from tests.models import WAYS_IN
 from tests.peers.test_any_model import copied_inputs, timm_model, torchvision_model, transformer
 
 # --- truth -----------------------------------------------------------------------------
@@ -178,11 +178,8 @@ def test_facts_of_models_of_timm(name):
     assert check(timm_model(name).eval())
 
 
-@pytest.mark.parametrize("odd", [*ODD.values(), *UNTRACEABLE.values()], ids=[*ODD, *UNTRACEABLE])
-@pytest.mark.parametrize("backend", ["symbolic", "recorded"])
+@pytest.mark.parametrize(("odd", "backend"), WAYS_IN.values(), ids=WAYS_IN)
 def test_facts_of_odd_models(odd, backend):
-    if odd.name in UNTRACEABLE and backend == "symbolic":
-        pytest.skip("it cannot be traced")
     model = odd.model()
     graph = open_model(model, odd.inputs(), backend=backend)
     seen = seen_by_hooks(model, *odd.inputs())
