@@ -10,7 +10,7 @@ from operator import is_, itemgetter
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 
 @contextmanager
@@ -48,8 +48,20 @@ def switch_mode(model: nn.Module, training: bool) -> None:
         model: the module to switch, inside :func:`untouched`.
         training: True for train mode, False for eval mode.
     """
-    if model.training != training:
+    if model.training == training:
+        return
+    try:
         model.train(training)
+    except NotImplementedError:
+        if not any(map(_is_exported, model.modules())):
+            raise
+        for module in model.modules():
+            module.training = training
+
+
+def _is_exported(module: nn.Module) -> bool:
+    """Whether a module is what ``torch.export`` made, which runs the same in both modes."""
+    return isinstance(module, fx.GraphModule) and "train" in vars(module)
 
 
 class _Attributes(NamedTuple):

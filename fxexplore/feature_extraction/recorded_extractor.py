@@ -16,7 +16,7 @@ from torch import nn
 from .following import Anatomy, Call, Follower, stopping_allowed
 from .recording import Recording, bound_arguments
 from .return_nodes import Names
-from .tensors import tensors_in, version
+from .tensors import shapes_of, tensors_in, version
 from .tracers import all_paths
 from .wrappers import plain_module, uncompiled
 
@@ -309,15 +309,15 @@ class _Catch:
         if missing:
             names = ", ".join(f"'{name}'" for name in missing)
             raise RuntimeError(
-                f"{names} was not reached on inputs {_shapes(args, kwargs)}: forward went another "
-                f"way than on the inputs it was recorded with"
+                f"{names} was not reached on inputs {shapes_of(args, kwargs)}: forward went "
+                f"another way than on the inputs it was recorded with"
             )
         spoilt = {key for key, tensor, before in self._versions if version(tensor) != before}
         if spoilt:
             self._copied_too |= spoilt
             raise RuntimeError(
                 f"{', '.join(sorted(spoilt))} was overwritten in place on inputs "
-                f"{_shapes(args, kwargs)}, though not on the inputs it was recorded with; from "
+                f"{shapes_of(args, kwargs)}, though not on the inputs it was recorded with; from "
                 f"now on it is copied first, so run the extractor again"
             )
         return self._values
@@ -440,19 +440,3 @@ def _kept(value: Any, is_copied: bool) -> Any:
             object.__setattr__(twin, name, _kept(item, is_copied))
         return twin
     return value
-
-
-def _shapes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    shown = [_shape(value) for value in args]
-    shown += [f"{name}={_shape(value)}" for name, value in kwargs.items()]
-    return f"({', '.join(shown)})"
-
-
-def _shape(value: Any) -> str:
-    if isinstance(value, torch.Tensor):
-        return "×".join(map(str, value.shape)) or "scalar"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_shape, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {_shape(item)}' for key, item in value.items())}}}"
-    return repr(value) if isinstance(value, (bool, int, float, str)) else type(value).__name__

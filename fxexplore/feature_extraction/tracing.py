@@ -16,7 +16,7 @@ from .gate import gate
 from .harmless import switch_mode, untouched
 from .model_code import only_defaults
 from .tracers import LeafModuleAwareTracer, NodePathTracer, one_trace_at_a_time
-from .wrappers import plain_module, sharded_parameter
+from .wrappers import sharded_parameter
 
 
 def traced(
@@ -112,35 +112,6 @@ def _defaults_of_libraries() -> dict[str, list[Any]]:
         "autowrap_functions": functions,
         "leaf_modules": leaves,
     }
-
-
-def checked_model(model: nn.Module) -> nn.Module:
-    """Return the module to open, out of the wrappers of torch.compile and DataParallel.
-
-    Raises:
-        TypeError: if it is no module, saying what to write instead.
-    """
-    if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"model is a {type(model).__name__}; give a torch.nn.Module"
-            + (f", such as an instance {model.__name__}()" if inspect.isclass(model) else "")
-        )
-    return plain_module(model)
-
-
-def require_no_lazy_parameters(model: nn.Module) -> None:
-    """Refuse a model whose first run would change it for good.
-
-    Raises:
-        ValueError: if a parameter or buffer has no size yet, saying what to do about it.
-    """
-    for path, module in model.named_modules():
-        tensors = [*module._parameters.values(), *module._buffers.values()]
-        if any(nn.parameter.is_lazy(tensor) for tensor in tensors):
-            raise ValueError(
-                f"'{path}' is a {type(module).__name__}, which gets its size from the first run; "
-                f"run the model once on a real input, then open it"
-            )
 
 
 def tracer_of_graph(graph: fx.Graph) -> NodePathTracer:

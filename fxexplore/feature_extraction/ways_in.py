@@ -10,12 +10,14 @@ import torch
 from torch import nn
 from torch.fx.proxy import TraceError
 
+from .checking import kind_of, require_no_lazy_parameters
 from .gate import gate
 from .harmless import switch_mode, untouched
 from .model_code import line_in_model
 from .recording import Recording, record
+from .tensors import shapes_of
 from .tracers import NodePathTracer, one_trace_at_a_time
-from .tracing import default_tracer_kwargs, require_no_lazy_parameters, traced
+from .tracing import default_tracer_kwargs, traced
 
 View = TypeVar("View")
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -89,9 +91,32 @@ def as_arguments(example_inputs: Any) -> Arguments:
     if hasattr(example_inputs, "keys"):  # what a tokenizer returns is no dict, but like one
         return (), {key: example_inputs[key] for key in example_inputs.keys()}  # noqa: SIM118
     raise TypeError(
-        f"example_inputs is a {type(example_inputs).__name__}; give a tensor, a tuple of "
-        f"positional arguments, a dict of keyword arguments, or a pair (tuple, dict)"
+        f"example_inputs is {kind_of(example_inputs)}; give a tensor, a tuple of positional "
+        f"arguments, a dict of keyword arguments, or a pair (tuple, dict)"
+        f"{hint_on((example_inputs,))}"
     )
+
+
+def hint_on(args: tuple[Any, ...]) -> str:
+    """What to write instead of positional arguments that are no tensors, if it can be told.
+
+    Example:
+        >>> hint_on((1, 3, 224, 224))
+        '; for a tensor of that shape give torch.randn(1, 3, 224, 224)'
+    """
+    if len(args) > 1 and all(type(value) is int for value in args):
+        return f"; for a tensor of that shape give torch.randn({', '.join(map(str, args))})"
+    if any(hasattr(value, "__array_interface__") for value in args):
+        return "; make a tensor of an array by torch.from_numpy(array)"
+    if any(_is_numbers(value) for value in args):
+        return "; make a tensor of numbers by torch.tensor(numbers)"
+    return ""
+
+
+def _is_numbers(value: Any) -> bool:
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def opened(
@@ -122,7 +147,7 @@ def opened(
         TypeError: if ``tracer_kwargs`` are of the wrong kind.
         torch.fx.proxy.TraceError: if the model opens in neither way.
     """
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise ValueError(f"mode is {mode!r}; write 'train', 'eval' or 'both'")
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}; write 'auto', 'symbolic' or 'recorded'")
@@ -135,17 +160,18 @@ def opened(
         symbolic = Opened(tracers, {}, "", failures)
         if not failures:
             return symbolic
-    recorded = Opened({}, {}, "", {})
+    recorded, arguments = Opened({}, {}, "", {}), None
     if backend != "symbolic":
         options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops}
-        recorded = _recorded(model, mode, inputs(), symbolic, options)
+        arguments = inputs()
+        recorded = _recorded(model, mode, arguments, symbolic, options)
         if len(recorded.modes) > len(symbolic.modes):
             return recorded
     if symbolic.modes:
         return symbolic
     if backend == "symbolic":
         raise next(iter(symbolic.failures.values()))
-    raise _neither(model, symbolic, recorded)
+    raise _neither(model, symbolic, recorded, arguments)
 
 
 def _in_each(
@@ -195,17 +221,20 @@ def _reason(symbolic: Opened, recorded_modes: Iterable[str] = ()) -> str:
     return _told(next(told, next(iter(symbolic.failures.values()))))
 
 
-def _neither(model: nn.Module, symbolic: Opened, recorded: Opened) -> TraceError:
+def _neither(
+    model: nn.Module, symbolic: Opened, recorded: Opened, arguments: Arguments | None
+) -> TraceError:
     parts = [f"{type(model).__name__} cannot be opened."]
     if symbolic.failures:
         parts.append(f"Traced symbolically: {next(iter(symbolic.failures.values()))}")
-    if recorded.failures:
-        ran = "; ".join(
-            f"in {mode} mode {_told(failure)}" for mode, failure in recorded.failures.items()
-        )
+    if arguments is not None and recorded.failures:
+        modes: dict[str, list[str]] = {}
+        for mode, failure in recorded.failures.items():
+            modes.setdefault(_told(failure), []).append(mode)
+        ran = "; ".join(f"in {' and '.join(which)} mode {told}" for told, which in modes.items())
         parts.append(
-            f"Run on the example inputs: {ran}\n"
-            f"If it is the inputs, give others: example_inputs=..."
+            f"Run on the example inputs {shapes_of(*arguments)}: {ran}\n"
+            f"If it is the inputs, give others: example_inputs=...{hint_on(arguments[0])}"
         )
     else:
         parts.append(

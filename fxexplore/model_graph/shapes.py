@@ -93,7 +93,9 @@ class ShapeRun:
         if node.op == "get_attr":
             return self._copies[target]
         if node.op == "call_module":
-            return self._copies[target](*args, **kwargs)
+            module = self._copies[target]
+            _require_dtype_of_weight(module, args)
+            return module(*args, **kwargs)
         if node.op == "call_method":
             return getattr(args[0], target)(*args[1:], **kwargs)
         return target(*args, **kwargs) if node.op == "call_function" else args[0]
@@ -109,6 +111,16 @@ class ShapeRun:
             for path, returned in self._returns.items()
             if all(node in outcomes for node in _nodes_in(returned.value))
         }
+
+
+def _require_dtype_of_weight(module: nn.Module, args: tuple[Any, ...]) -> None:
+    """Refuse what a layer of torch refuses in a real run, but not on meta tensors."""
+    if not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) or module._forward_pre_hooks:
+        return
+    if type(module).__module__.startswith("torch.nn.") and args and torch.is_tensor(args[0]):
+        given, wanted = args[0].dtype, module.weight.dtype
+        if given != wanted:
+            raise TypeError(f"the input has dtype {given}, and the weight {wanted}")
 
 
 def _described_return(returned: ModuleReturn, outcomes: Mapping[fx.Node, Outcome]) -> Any:
