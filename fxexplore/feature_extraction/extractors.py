@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from .arguments import as_arguments
 from .checking import checked_model
 from .graph_extractor import GraphFeatureExtractor
 from .recorded_extractor import RecordedFeatureExtractor
@@ -20,7 +21,7 @@ from .runtime import refuse
 from .slicing import Observation, sliced
 from .tracers import NodePathTracer, all_paths
 from .tracing import tracer_of_graph
-from .ways_in import Opened, as_arguments, opened
+from .ways_in import Opened, opened
 
 
 def create_feature_extractor(

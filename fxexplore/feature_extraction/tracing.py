@@ -12,10 +12,10 @@ import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
-from .gate import gate
+from .gate import gate, one_trace_at_a_time
 from .harmless import switch_mode, untouched
 from .model_code import only_defaults
-from .tracers import LeafModuleAwareTracer, NodePathTracer, one_trace_at_a_time
+from .tracers import LeafModuleAwareTracer, NodePathTracer
 from .wrappers import sharded_parameter
 
 

@@ -6,21 +6,20 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-import torch
 from torch import nn
 from torch.fx.proxy import TraceError
 
-from .checking import kind_of, require_no_lazy_parameters
-from .gate import gate
+from .arguments import Arguments, hint_on, shapes_of
+from .checking import require_no_lazy_parameters
+from .gate import gate, one_trace_at_a_time
 from .harmless import switch_mode, untouched
 from .model_code import line_in_model
-from .recording import Recording, record
-from .tensors import shapes_of
-from .tracers import NodePathTracer, one_trace_at_a_time
+from .recorded import Recording
+from .recording import record
+from .tracers import NodePathTracer
 from .tracing import default_tracer_kwargs, traced
 
 View = TypeVar("View")
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 MODES = {"both": ("train", "eval"), "train": ("train",), "eval": ("eval",)}
 BACKENDS = ("auto", "symbolic", "recorded")
@@ -64,59 +63,6 @@ class Opened(NamedTuple):
                 f"{' and '.join(self.modes)} mode: {first_line(failure)}",
                 stacklevel=stacklevel,
             )
-
-
-def as_arguments(example_inputs: Any) -> Arguments:
-    """Read example inputs as the positional and keyword arguments of forward.
-
-    Args:
-        example_inputs: a tensor, a tuple of positional arguments, a dict of keyword
-            arguments, or a pair of both.
-
-    Raises:
-        TypeError: if it is none of these.
-
-    Example:
-        >>> as_arguments({"x": 1}), as_arguments(((1, 2), {"x": 3}))
-        (((), {'x': 1}), ((1, 2), {'x': 3}))
-    """
-    if isinstance(example_inputs, torch.Tensor):
-        return (example_inputs,), {}
-    if isinstance(example_inputs, dict):
-        return (), dict(example_inputs)
-    if isinstance(example_inputs, (tuple, list)):
-        if [type(part) for part in example_inputs] == [tuple, dict]:
-            return example_inputs[0], dict(example_inputs[1])
-        return tuple(example_inputs), {}
-    if hasattr(example_inputs, "keys"):  # what a tokenizer returns is no dict, but like one
-        return (), {key: example_inputs[key] for key in example_inputs.keys()}  # noqa: SIM118
-    raise TypeError(
-        f"example_inputs is {kind_of(example_inputs)}; give a tensor, a tuple of positional "
-        f"arguments, a dict of keyword arguments, or a pair (tuple, dict)"
-        f"{hint_on((example_inputs,))}"
-    )
-
-
-def hint_on(args: tuple[Any, ...]) -> str:
-    """What to write instead of positional arguments that are no tensors, if it can be told.
-
-    Example:
-        >>> hint_on((1, 3, 224, 224))
-        '; for a tensor of that shape give torch.randn(1, 3, 224, 224)'
-    """
-    if len(args) > 1 and all(type(value) is int for value in args):
-        return f"; for a tensor of that shape give torch.randn({', '.join(map(str, args))})"
-    if any(hasattr(value, "__array_interface__") for value in args):
-        return "; make a tensor of an array by torch.from_numpy(array)"
-    if any(_is_numbers(value) for value in args):
-        return "; make a tensor of numbers by torch.tensor(numbers)"
-    return ""
-
-
-def _is_numbers(value: Any) -> bool:
-    while isinstance(value, (list, tuple)) and value:
-        value = value[0]
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def opened(

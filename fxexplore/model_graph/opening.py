@@ -9,17 +9,18 @@ from typing import Any
 
 from torch import nn
 
+from fxexplore.feature_extraction.arguments import Arguments, hint_on, shapes_of
 from fxexplore.feature_extraction.checking import checked_model, require_no_lazy_parameters
 from fxexplore.feature_extraction.extractors import extractor_of
 from fxexplore.feature_extraction.graph_extractor import GraphFeatureExtractor
 from fxexplore.feature_extraction.recorded_extractor import RecordedFeatureExtractor
 from fxexplore.feature_extraction.return_nodes import ReturnNodes, keys_by_mode
-from fxexplore.feature_extraction.tensors import shapes_of
-from fxexplore.feature_extraction.ways_in import Arguments, Opened, first_line, hint_on, opened
+from fxexplore.feature_extraction.ways_in import Opened, first_line, opened
 
+from .findings import findings_of_run, with_findings
 from .graph import ModelGraph
 from .inputs import ExampleInputs, example_inputs_for
-from .reading import findings_of_run, graph_of_recording, graph_of_tracer, with_findings
+from .reading import graph_of_recording, graph_of_tracer
 from .shapes import ShapeRun
 from .verifying import verify_values
 

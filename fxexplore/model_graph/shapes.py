@@ -16,10 +16,11 @@ from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from fxexplore.feature_extraction.descriptions import Attributes, described
 from fxexplore.feature_extraction.flops import FlopCounter
 from fxexplore.feature_extraction.proxies import state_tensors
-from fxexplore.feature_extraction.recording import Attributes, described
-from fxexplore.feature_extraction.tracers import Built, ModuleReturn, NodePathTracer
+from fxexplore.feature_extraction.returns import Built, ModuleReturn, nodes_in
+from fxexplore.feature_extraction.tracers import NodePathTracer
 
 
 class Outcome(NamedTuple):
@@ -109,7 +110,7 @@ class ShapeRun:
         return {
             path: _described_return(returned, outcomes)
             for path, returned in self._returns.items()
-            if all(node in outcomes for node in _nodes_in(returned.value))
+            if all(node in outcomes for node in nodes_in(returned.value))
         }
 
 
@@ -137,18 +138,6 @@ def _described_return(returned: ModuleReturn, outcomes: Mapping[fx.Node, Outcome
         return described(value)
 
     return filled(returned.value)
-
-
-def _nodes_in(value: Any) -> Iterator[fx.Node]:
-    if isinstance(value, fx.Node):
-        yield value
-    elif isinstance(value, Built):
-        yield from _nodes_in(value.fields)
-    elif isinstance(value, dict):
-        yield from _nodes_in(tuple(value.values()))
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _nodes_in(item)
 
 
 # --- copies --------------------------------------------------------------------------
