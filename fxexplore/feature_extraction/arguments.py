@@ -63,6 +63,15 @@ def hint_on(args: tuple[Any, ...]) -> str:
     return ""
 
 
+def hint_on_list(model: nn.Module, args: tuple[Any, ...]) -> str:
+    """How to give a list, if forward takes one first, as detectors do, and got a tensor."""
+    for name, (value, _) in list(bound_arguments(model, args, {}).items())[:1]:
+        annotation = str(getattr(model.forward, "__annotations__", {}).get(name))
+        if "list" in annotation.lower() and isinstance(value, torch.Tensor):
+            return f"; the list of '{name}' is one argument: example_inputs=([tensor, ...],)"
+    return ""
+
+
 def _is_numbers(value: Any) -> bool:
     while isinstance(value, (list, tuple)) and value:
         value = value[0]

@@ -20,21 +20,29 @@ def checked_model(model: Any) -> nn.Module:
     """Return the module to open, out of the wrappers of torch.compile and DataParallel.
 
     Raises:
-        TypeError: if it is no module, saying what to write instead.
+        TypeError: if it is no module with code of its own, saying what to give instead.
     """
-    if isinstance(model, nn.Module):
-        return plain_module(model)
-    what, instead = _no_module(model)
-    raise TypeError(f"model is {what}, and no torch.nn.Module; {instead}")
+    if not isinstance(model, nn.Module):
+        what, instead = _no_module(model)
+        raise TypeError(f"model is {what}, and no torch.nn.Module; {instead}")
+    module = plain_module(model)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TypeError(
+            "model is a TorchScript module, whose compiled code shows none of its operations; give "
+            "the module that it was scripted or traced from"
+        )
+    return module
 
 
 def kind_of(value: Any) -> str:
     """The name of a value's class with its article.
 
     Example:
-        >>> kind_of(3), kind_of("three")
-        ('an int', 'a str')
+        >>> kind_of(3), kind_of("three"), kind_of(None)
+        ('an int', 'a str', 'None')
     """
+    if value is None:
+        return "None"
     name = type(value).__name__
     return f"{'an' if name[:1] in 'aeiouAEIO' else 'a'} {name}"
 

@@ -56,8 +56,8 @@ def _keys(argument: str, nodes: ReturnNodes) -> dict[str, str]:
         raise ValueError(f"{argument} is empty; name at least one node")
     keys: dict[str, str] = {}
     for node, key in pairs:
-        name = _text(node, f"{argument} names", "names of nodes")
-        value = _text(key, f"the output key of '{name}' in {argument} is", "output keys")
+        name = _text(node, f"{argument} names")
+        value = _text(key, f"the output key of '{name}' in {argument} is")
         if keys.setdefault(name, value) != value:
             raise ValueError(f"{argument} names '{name}' twice, as a string and as a number")
     first_with: dict[str, str] = {}
@@ -71,14 +71,15 @@ def _keys(argument: str, nodes: ReturnNodes) -> dict[str, str]:
     return keys
 
 
-def _text(value: Any, where: str, what: str) -> str:
+def _text(value: Any, where: str) -> str:
     """A name or key; numbers, such as those of ``nn.Sequential``, as torchvision takes them."""
     if isinstance(value, str):
         return value
     if type(value) is int:
         return str(value)
-    instead = "its path, as named_modules() gives it" if isinstance(value, nn.Module) else "text"
-    raise ValueError(f"{where} {kind_of(value)}; {what} are text: give {instead}")
+    is_module = isinstance(value, nn.Module)
+    instead = "; give its path, as named_modules() gives it" if is_module else ""
+    raise ValueError(f"{where} {kind_of(value)}, which is no text{instead}")
 
 
 class Names(NamedTuple):

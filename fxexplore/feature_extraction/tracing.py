@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
@@ -38,11 +37,6 @@ def traced(
         torch.fx.proxy.TraceError: if the model cannot be traced symbolically.
     """
     tracer = NodePathTracer(**default_tracer_kwargs(tracer_kwargs))
-    if isinstance(model, torch.jit.ScriptModule):
-        raise TraceError(
-            "model is a TorchScript module, whose code cannot be traced symbolically; give the "
-            "module that it was scripted from"
-        )
     sharded = sharded_parameter(model)
     if sharded is not None:
         raise TraceError(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from torch import nn
 from torch.fx.proxy import TraceError
 
-from .arguments import Arguments, hint_on, shapes_of
+from .arguments import Arguments, hint_on, hint_on_list, shapes_of
 from .checking import require_no_lazy_parameters
 from .gate import gate, one_trace_at_a_time
 from .harmless import switch_mode, untouched
@@ -180,7 +180,8 @@ def _neither(
         ran = "; ".join(f"in {' and '.join(which)} mode {told}" for told, which in modes.items())
         parts.append(
             f"Run on the example inputs {shapes_of(*arguments)}: {ran}\n"
-            f"If it is the inputs, give others: example_inputs=...{hint_on(arguments[0])}"
+            f"If it is the inputs, give others: example_inputs=..."
+            f"{hint_on(arguments[0]) or hint_on_list(model, arguments[0])}"
         )
     else:
         parts.append(

@@ -38,7 +38,7 @@ class Pipeline:
         ({"epoch": 3, "net": nn.ReLU()}, r"a dict,.*give model\['net'\], which is a ReLU"),
         ([nn.ReLU()], r"a list,.*give model\[0\], which is a ReLU"),
         (Pipeline(), r"a Pipeline,.*give model\.model, which is a Linear"),
-        (None, "a NoneType, and no torch.nn.Module; give a model, such as"),
+        (None, "None, and no torch.nn.Module; give a model, such as"),
         (torch.ones(2), "a Tensor, and no torch.nn.Module"),
     ],
     ids=str,
@@ -68,8 +68,8 @@ def test_an_exported_program_is_no_module_but_what_it_makes_opens_in_both_modes(
 def test_a_scripted_model_is_told_to_be_given_as_it_was_before():
     scripted = torch.jit.script(nn.Sequential(nn.Linear(2, 2)))
     for look in (get_graph_node_names, open_model):
-        with pytest.raises(TraceError, match="the module that it was scripted from"):
-            look(scripted)
+        with pytest.raises(TypeError, match="the module that it was scripted or traced from"):
+            look(scripted, example_inputs=VECTOR)
 
 
 # --- the inputs ----------------------------------------------------------------------
@@ -151,6 +151,16 @@ def test_inputs_that_do_not_run_are_told_with_the_layer_and_the_shapes(inputs, w
 def test_a_list_of_numbers_is_told_to_become_a_tensor():
     with pytest.raises(TraceError, match=r"make a tensor of numbers by torch\.tensor"):
         open_model(RUN, IMAGE.tolist())
+
+
+def test_a_list_for_a_detector_is_told_to_be_one_argument():
+    class Detector(nn.Module):
+        def forward(self, images: list[torch.Tensor]):
+            return [image.flatten(0, 2) for image in images]
+
+    with pytest.raises(TraceError, match=r"the list of 'images' is one argument: .*\(\[tensor"):
+        open_model(Detector(), [torch.ones(3, 2, 2)])
+    assert open_model(Detector(), ([torch.ones(3, 2, 2)],)).backend == "recorded"
 
 
 def test_what_goes_wrong_in_both_modes_is_told_once():
