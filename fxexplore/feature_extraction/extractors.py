@@ -12,14 +12,16 @@ from typing import Any
 
 from torch import fx, nn
 
+from .arguments import as_arguments
+from .checking import checked_model
 from .graph_extractor import GraphFeatureExtractor
 from .recorded_extractor import RecordedFeatureExtractor
 from .return_nodes import Names, ReturnNodes, keys_by_mode
 from .runtime import refuse
 from .slicing import Observation, sliced
 from .tracers import NodePathTracer, all_paths
-from .tracing import checked_model, tracer_of_graph
-from .ways_in import Opened, as_arguments, opened
+from .tracing import tracer_of_graph
+from .ways_in import Opened, opened
 
 
 def create_feature_extractor(
@@ -47,7 +49,7 @@ def create_feature_extractor(
         model: the model to take values from, an ``fx.GraphModule`` included, or the
             ``fx.Graph`` that ``NodePathTracer().trace(model)`` gave.
         return_nodes: the names of the return nodes, or a dict from name to the key of
-            the value in the result.
+            the value in the result. Both are text; a whole number stands for its digits.
         train_return_nodes: the same for train mode only, if the two modes differ.
         eval_return_nodes: the same for eval mode only.
         tracer_kwargs: keyword arguments for :class:`NodePathTracer`. The operations of

@@ -55,3 +55,42 @@ class _NoModules(contextlib.nullcontext[None]):
     """What the counter asks for the modules that run: the whole alone."""
 
     parents = frozenset({"Global"})
+
+
+class FlopsByPart:
+    """What a counter counts, by operation and by module, as a run goes on.
+
+    Args:
+        counter: the counter, which is on during the run.
+    """
+
+    def __init__(self, counter: FlopCounter) -> None:
+        self.counter = counter
+        self._before = 0
+        self._entered: list[int] = []
+        self._of_modules: dict[str, int] = {}
+
+    @property
+    def total(self) -> int:
+        """What was counted so far."""
+        return int(self.counter.get_total_flops())
+
+    def starts(self) -> None:
+        """An operation starts."""
+        self._before = self.total
+
+    def taken(self) -> int:
+        """What was counted since the last operation started or ended."""
+        total = self.total
+        taken, self._before = total - self._before, total
+        return taken
+
+    def enters(self) -> None:
+        """The forward of a module begins."""
+        self._entered.append(self.total)
+
+    def leaves(self, path: str) -> int:
+        """The forward of a module ends; what all its calls so far took."""
+        taken = self._of_modules.get(path, 0) + self.total - self._entered.pop()
+        self._of_modules[path] = taken
+        return taken

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import operator
 import sys
 import threading
@@ -16,53 +14,22 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from .anatomy import Anatomy
 from .bytecode import is_called_from, is_operator, items_taken
 from .constants import Constants
-from .functions import FunctionFacts, wrapped_functions
-from .gate import gate
+from .functions import FunctionFacts
+from .gate import gate, one_trace_at_a_time
 from .model_code import model_frame
 from .naming import NodeNamer, operation_name
 from .tensors import NO_TENSORS, SCALARS, changed, state_tensors, tensors_in
-from .tracers import LeafModuleAwareTracer, all_paths, one_trace_at_a_time
+from .tracers import all_paths
+from .whole_functions import announced
 from .wrappers import uncompiled
 
 # What we look at ourselves is no operation of the model, nor of one around it.
 _Unseen = torch._C.DisableTorchFunction
 
-_APPLY = ("torch.autograd", "Function.apply")
-
 _FACTS: dict[Any, FunctionFacts] = {}
-
-
-class Anatomy(NamedTuple):
-    """What following needs to know of a model, as plain data.
-
-    Attributes:
-        leaves: paths of the modules whose calls become one node each.
-        wrapped: functions that become one node each: the Python modules whose global
-            names refer to them, with these names.
-    """
-
-    leaves: frozenset[str]
-    wrapped: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def of(cls, model: nn.Module, tracer: LeafModuleAwareTracer) -> Anatomy:
-        """Decide about the leaves and wrapped functions of ``model`` as ``tracer`` does."""
-        leaves = frozenset(
-            path
-            for path, module in model.named_modules()
-            if path
-            and (isinstance(module, torch.jit.ScriptModule) or tracer.is_leaf_module(module, path))
-        )
-        return cls(leaves, (*wrapped_functions(model, tracer), _APPLY))
-
-    def narrowed(self, model: nn.Module, used: set[tuple[str, str]]) -> Anatomy:
-        """Leave out functions that the model neither called nor sees in its classes' files."""
-        homes = {cls.__module__ for module in model.modules() for cls in type(module).__mro__}
-        homes.discard("builtins")
-        kept = (entry for entry in self.wrapped if entry in used or entry[0] in homes)
-        return Anatomy(self.leaves, tuple(kept))
 
 
 class Call(NamedTuple):
@@ -118,7 +85,7 @@ class Follower(TorchFunctionMode):
             stack.enter_context(uncompiled(self.model))
             if self._wrapped:
                 stack.enter_context(one_trace_at_a_time)
-                stack.enter_context(self._functions_wrapped())
+                stack.enter_context(announced(self._wrapped, self._whole))
             stack.enter_context(self._hooked())
             _followers().append(self)
             stack.callback(_followers().remove, self)
@@ -198,35 +165,6 @@ class Follower(TorchFunctionMode):
             result = values[0]
             if not isinstance(result, (tuple, list)):
                 return
-
-    @contextlib.contextmanager
-    def _functions_wrapped(self) -> Iterator[None]:
-        """Have functions that tracing keeps whole announce their calls."""
-        patches: list[tuple[dict[str, Any], str, Any]] = []
-        apply = inspect.getattr_static(torch.autograd.Function, "apply")
-        own_apply = torch.autograd.Function.__dict__.get("apply")
-
-        def announced(cls: type, *args: Any, **kwargs: Any) -> Any:
-            return self._whole(apply.__get__(None, cls), args, kwargs, _APPLY)
-
-        try:
-            for module, name in self._wrapped:
-                namespace = vars(sys.modules[module]) if module in sys.modules else {}
-                function = namespace.get(name)
-                if function is not None:
-                    patches.append((namespace, name, function))
-                    namespace[name] = _announcing(self, function, (module, name))
-            if _APPLY in self._wrapped:
-                torch.autograd.Function.apply = classmethod(announced)
-            yield
-        finally:
-            for namespace, name, function in reversed(patches):
-                namespace[name] = function
-            if _APPLY in self._wrapped:
-                if own_apply is None:
-                    del torch.autograd.Function.apply
-                else:
-                    torch.autograd.Function.apply = own_apply
 
     def _whole(
         self,
@@ -408,13 +346,3 @@ def stopping_allowed() -> Iterator[None]:
     finally:
         for follower, position in positions:
             follower.back_to(position)
-
-
-def _announcing(
-    follower: Follower, function: Callable[..., Any], entry: tuple[str, str]
-) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def announcing(*args: Any, **kwargs: Any) -> Any:
-        return follower._whole(function, args, kwargs, entry)
-
-    return announcing

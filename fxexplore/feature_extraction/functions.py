@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import inspect
 import operator
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
 from .naming import operation_name
 from .tensors import tensors_in
-from .tracers import LeafModuleAwareTracer
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "add_": operator.add, "sub_": operator.sub, "mul_": operator.mul, "div": operator.truediv,
@@ -114,26 +111,3 @@ def _position_of_inplace(func: Callable[..., Any]) -> int | None:
         return None
     names = func.__code__.co_varnames[: func.__code__.co_argcount]
     return names.index("inplace") if "inplace" in names else None
-
-
-def wrapped_functions(model: nn.Module, tracer: LeafModuleAwareTracer) -> Iterator[tuple[str, str]]:
-    """Names of the functions that fx would not trace into, where the model may find them."""
-    from torch.fx import _symbolic_trace as fx_internals
-
-    seen: set[tuple[str, str]] = set()
-    for (_, name), namespace in getattr(fx_internals, "_wrapped_fns_to_patch", {}).items():
-        module = namespace.get("__name__")
-        if isinstance(module, str) and inspect.isfunction(namespace.get(name)):
-            seen.add((module, name))
-    modules = [module.__name__ for module in getattr(tracer, "_autowrap_search", ())]
-    modules += [type(module).__module__ for module in model.modules()]
-    functions: set[int] = getattr(tracer, "_autowrap_function_ids", set())
-    for home in dict.fromkeys(modules):
-        if home == "math" or home not in sys.modules:
-            continue
-        for name, value in vars(sys.modules[home]).items():
-            is_wrapped = id(value) in functions and not name.startswith("_")
-            is_of_tensors = inspect.isroutine(value) and value.__module__ != "math"
-            if is_wrapped and is_of_tensors:
-                seen.add((home, name))
-    return iter(sorted(seen))

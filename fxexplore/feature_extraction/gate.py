@@ -59,3 +59,6 @@ class _Gate:
 
 
 gate = _Gate()
+
+# torch.fx patches nn.Module for the whole process while it traces.
+one_trace_at_a_time = threading.RLock()

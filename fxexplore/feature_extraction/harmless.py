@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from operator import is_, itemgetter
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import fx, nn
+
+from .tensors import state_tensors, storage_of, tensors_in
 
 
 @contextmanager
@@ -48,8 +50,20 @@ def switch_mode(model: nn.Module, training: bool) -> None:
         model: the module to switch, inside :func:`untouched`.
         training: True for train mode, False for eval mode.
     """
-    if model.training != training:
+    if model.training == training:
+        return
+    try:
         model.train(training)
+    except NotImplementedError:
+        if not any(map(_is_exported, model.modules())):
+            raise
+        for module in model.modules():
+            module.training = training
+
+
+def _is_exported(module: nn.Module) -> bool:
+    """Whether a module is what ``torch.export`` made, which runs the same in both modes."""
+    return isinstance(module, fx.GraphModule) and "train" in vars(module)
 
 
 class _Attributes(NamedTuple):
@@ -139,3 +153,50 @@ def _random_state_kept() -> Iterator[None]:
             random.setstate(python_state)
             if numpy:
                 numpy.random.set_state(numpy_state)
+
+
+class NumbersKept(AbstractContextManager[None]):
+    """Keeps the numbers of a model and of its inputs, and puts back what the block overwrote.
+
+    Buffers are copied at once; a parameter or an input is copied when something is about to
+    write to it.
+
+    Args:
+        model: the model that is to be run.
+        inputs: what it is run on.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Any) -> None:
+        self._saved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._guarded: dict[int, list[torch.Tensor]] = {}
+        state = list(state_tensors(model))
+        parameters = [tensor for _, tensor, is_parameter in state if is_parameter]
+        for tensor in (*parameters, *tensors_in(inputs)):
+            self._guarded.setdefault(storage_of(tensor), []).append(tensor)
+        for _, tensor, is_parameter in state:
+            if not is_parameter:
+                self._save(tensor)
+        for module in model.modules():
+            # torch renormalises these in place, out of sight.
+            if getattr(module, "max_norm", None) is not None:
+                for parameter in module.parameters(recurse=False):
+                    self._save(parameter)
+
+    def before_write(self, written: Any) -> None:
+        """Keep the numbers of a parameter or an input that is about to be overwritten."""
+        for tensor in tensors_in(written):
+            for owner in self._guarded.get(storage_of(tensor), ()):
+                self._save(owner)
+
+    def _save(self, tensor: torch.Tensor) -> None:
+        if id(tensor) not in self._saved and not tensor.is_meta:
+            self._saved[id(tensor)] = (tensor, tensor.detach().clone())
+
+    def __exit__(self, *_: object) -> None:
+        with torch._C.DisableTorchFunction():
+            for tensor, saved in self._saved.values():
+                if tensor.shape != saved.shape or tensor.dtype != saved.dtype:
+                    tensor.data = saved
+                # A write that changes nothing would still count as one for autograd.
+                elif not torch.equal(tensor, saved):
+                    tensor.data.copy_(saved)

@@ -2,127 +2,30 @@
 
 from __future__ import annotations
 
-import bisect
-import dataclasses
-import inspect
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from .flops import FlopCounter
-from .following import Anatomy, Call, Follower
-from .gate import gate
-from .harmless import untouched
+from .anatomy import Anatomy
+from .arguments import bound_arguments
+from .descriptions import TensorInfo, described
+from .flops import FlopCounter, FlopsByPart
+from .following import Call, Follower
+from .gate import gate, one_trace_at_a_time
+from .harmless import NumbersKept, untouched
+from .memory import Memory
 from .model_code import model_frame
 from .naming import operation_name
-from .tensors import state_tensors, tensors_in, version
-from .tracers import LeafModuleAwareTracer, one_trace_at_a_time
+from .recorded import RecordedNode, RecordedReturn, Recording
+from .tensors import state_tensors, storage_of, tensors_in, version
+from .tracers import LeafModuleAwareTracer
 from .tracing import default_tracer_kwargs
 from .wrappers import plain_module, split_again
-
-
-@dataclasses.dataclass(frozen=True)
-class TensorInfo:
-    """What is kept of a tensor that a run computed."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    device: torch.device
-
-
-@dataclasses.dataclass(frozen=True)
-class RecordedNode:
-    """One input, parameter read, leaf module call or operation of a recorded run.
-
-    Attributes:
-        name: the qualified name, the same as symbolic tracing gives.
-        op: ``placeholder``, ``get_attr``, ``call_module``, ``call_function`` or
-            ``call_method``.
-        target: the argument's name, the path of the parameter or module, the function,
-            or the name of the method.
-        inputs: names of the nodes whose values the operation read.
-        module: path of the module whose forward ran it; ``""`` is the model.
-        source: file and line in the model's own code.
-        output: the result, with :class:`TensorInfo` in the place of tensors.
-        order: position among all operations and module returns of the run.
-        call: for a call of a module, the how manyeth it was, from 1.
-        overwritten: the ``order`` at which something wrote into the result's memory.
-        flops: floating point operations that it took, if they were counted.
-    """
-
-    name: str
-    op: str
-    target: Any
-    inputs: tuple[str, ...]
-    module: str
-    source: tuple[str, int] | None
-    output: Any
-    order: int
-    call: int = 0
-    overwritten: int | None = None
-    flops: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class RecordedReturn:
-    """What a module that is no leaf returned at its last call.
-
-    Attributes:
-        output: the value, with :class:`TensorInfo` in the place of tensors.
-        nodes: names of the nodes that computed it.
-        order: as for :class:`RecordedNode`.
-        calls: how often the module was called.
-        overwritten: as for :class:`RecordedNode`.
-        flops: floating point operations of all calls, if they were counted.
-    """
-
-    output: Any
-    nodes: tuple[str, ...]
-    order: int
-    calls: int
-    overwritten: int | None = None
-    flops: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Recording:
-    """What one run of a model did.
-
-    Attributes:
-        nodes: every node that computes tensors, by name, in order of execution.
-        module_returns: what each module that is no leaf returned, by its path.
-        output: names of the nodes that feed the model's output.
-        result: the model's output, with :class:`TensorInfo` in the place of tensors.
-        arguments: which argument of forward each placeholder stands for.
-        repeated: paths of modules that one line called several times, as in a loop.
-        parameters: paths of the parameters.
-        anatomy: leaf modules and wrapped functions, for running it again.
-        flops: floating point operations of the run, if they were counted.
-    """
-
-    nodes: dict[str, RecordedNode]
-    module_returns: dict[str, RecordedReturn]
-    output: tuple[str, ...]
-    result: Any
-    arguments: dict[str, str]
-    repeated: frozenset[str]
-    parameters: frozenset[str]
-    anatomy: Anatomy
-    flops: int | None = None
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the nodes that symbolic tracing names too: no reads of buffers."""
-        return [
-            name
-            for name, node in self.nodes.items()
-            if node.op != "get_attr" or node.target in self.parameters
-        ]
 
 
 def record(
@@ -169,32 +72,14 @@ def record(
     tracer = LeafModuleAwareTracer(**default_tracer_kwargs(tracer_kwargs))
     with gate.alone(), one_trace_at_a_time, untouched(model), torch.no_grad():
         with torch._C.DisableTorchFunction():
-            counter = FlopCounter() if count_flops else None
-            recorder = _Recorder(model, Anatomy.of(model, tracer), args, kwargs, counter)
-        with recorder.numbers_kept():
+            numbers = NumbersKept(model, (args, kwargs))
+            flops = FlopsByPart(FlopCounter()) if count_flops else None
+            recorder = _Recorder(model, Anatomy.of(model, tracer), numbers, flops)
+        with numbers:
             try:
                 return recorder.recording(args, kwargs)
             finally:
                 split_again(model)
-
-
-def bound_arguments(
-    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, tuple[Any, bool]]:
-    """The arguments that a call gives to forward, by name, and whether each must be given."""
-    try:
-        signature = inspect.signature(model.forward)
-        given = signature.bind(*args, **kwargs).arguments
-    except (TypeError, ValueError):  # the call itself will say what is wrong
-        return {f"arg{i}": (value, True) for i, value in enumerate((*args, *kwargs.values()))}
-    found: dict[str, tuple[Any, bool]] = {}
-    for name, value in given.items():
-        parameter = signature.parameters[name]
-        if parameter.kind is parameter.VAR_KEYWORD:
-            found.update({key: (item, False) for key, item in value.items()})
-        else:
-            found[name] = (value, parameter.default is parameter.empty)
-    return found
 
 
 class _Raw(NamedTuple):
@@ -223,16 +108,13 @@ class _Recorder(Follower):
         self,
         model: nn.Module,
         anatomy: Anatomy,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        counter: FlopCounter | None = None,
+        numbers: NumbersKept,
+        flops: FlopsByPart | None = None,
     ) -> None:
         super().__init__(model, anatomy)
         self._anatomy = anatomy
-        self._counter = counter
-        self._flops_before = 0
-        self._flops_entered: list[int] = []
-        self._flops_of: dict[str, int] = {}
+        self._numbers = numbers
+        self._flops = flops
         self._order = 0
         self._rows: list[tuple[Any, ...]] = []
         self._returns: dict[str, tuple[Any, ...]] = {}
@@ -240,30 +122,11 @@ class _Recorder(Follower):
         self._makers: dict[int, tuple[Any, str, int]] = {}
         # What was computed without a name, and the buffers behind it.
         self._from_buffers: dict[int, tuple[Any, tuple[str, ...]]] = {}
-        # Memory is told apart by a number that is new for each fresh result, as an
-        # address may be used again.
-        self._memory: dict[int, int] = {}
-        self._memories = 0
-        self._writes: dict[int, list[tuple[int, str]]] = {}
         self._entered: list[tuple[str, ...]] = []
         self._sites: dict[str, set[Any]] = {}
         self._repeated: set[str] = set()
         self._held = {id(t) for t in _tensors_in_containers(model)}
-        self._saved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        state = list(state_tensors(model))
-        self._state_memory = {_storage(tensor) for _, tensor, _ in state}
-        self._guarded: dict[int, list[torch.Tensor]] = {}
-        parameters = [tensor for _, tensor, is_parameter in state if is_parameter]
-        for tensor in (*parameters, *tensors_in((args, kwargs))):
-            self._guarded.setdefault(_storage(tensor), []).append(tensor)
-        for _, tensor, is_parameter in state:
-            if not is_parameter:
-                self._save(tensor)
-        for module in model.modules():
-            # torch renormalises these in place, out of sight.
-            if getattr(module, "max_norm", None) is not None:
-                for parameter in module.parameters(recurse=False):
-                    self._save(parameter)
+        self._memory = Memory(tensor for _, tensor, _ in state_tensors(model))
 
     def recording(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording:
         """Run the model and tell what it did."""
@@ -275,7 +138,7 @@ class _Recorder(Follower):
                     arguments[name] = key
                     self.called(Call(name, "placeholder", key, ""), _Inputs(), value, None, None)
         self._entered.append(tuple(arguments))
-        with self._counter or nullcontext():
+        with nullcontext() if self._flops is None else self._flops.counter:
             output = self.run(args, kwargs)
         with torch._C.DisableTorchFunction():
             return self._recorded(output, arguments)
@@ -291,7 +154,7 @@ class _Recorder(Follower):
             repeated=frozenset(self._repeated),
             parameters=frozenset(path for path, _ in self.model.named_parameters()),
             anatomy=self._anatomy.narrowed(self.model, self.used),
-            flops=self._flops(),
+            flops=None if self._flops is None else self._flops.total,
         )
 
     def _node(
@@ -316,7 +179,7 @@ class _Recorder(Follower):
             output,
             order,
             call.nth,
-            self._overwritten(memory, order),
+            self._memory.overwritten(memory, order),
             flops,
         )
 
@@ -329,27 +192,19 @@ class _Recorder(Follower):
         memory: tuple[int, ...],
         flops: int | None,
     ) -> RecordedReturn:
-        overwritten = self._overwritten(memory, order)
+        overwritten = self._memory.overwritten(memory, order)
         return RecordedReturn(output, nodes, order, calls, overwritten, flops)
-
-    def _flops(self) -> int | None:
-        return None if self._counter is None else self._counter.get_total_flops()
-
-    def _overwritten(self, memory: tuple[int, ...], order: int) -> int | None:
-        if not self._writes:
-            return None
-        later = []
-        for piece in memory:
-            orders = [at for at, _ in self._writes.get(piece, ())]
-            later += orders[bisect.bisect_right(orders, order) :][:1]
-        return min(later, default=None)
 
     # --- what the run shows ------------------------------------------------------
 
+    def before_write(self, written: Any) -> None:
+        """Have the numbers kept that are about to be overwritten."""
+        self._numbers.before_write(written)
+
     def starts(self) -> None:
         """Note what was counted before an operation or a leaf module."""
-        if self._counter is not None:
-            self._flops_before = self._counter.get_total_flops()
+        if self._flops is not None:
+            self._flops.starts()
 
     def versions(self, value: Any) -> list[tuple[torch.Tensor, int]]:
         """Note the versions of the tensors in a value."""
@@ -371,13 +226,13 @@ class _Recorder(Follower):
 
     def _read_tensor(self, tensor: torch.Tensor, inputs: _Inputs) -> None:
         key = id(tensor)
-        storage = _storage(tensor)
+        storage = storage_of(tensor)
         inputs.storages.add(storage)
         inputs.tensors.append(tensor)
         made = self._makers.get(key)
         if made is not None and made[0]() is tensor:
             inputs.names[made[1]] = None
-            if self._writes:
+            if self._memory.writes:
                 self._add_later_write(storage, made[2], made[1], inputs)
             return
         constant = self._from_buffers.get(key)
@@ -391,18 +246,16 @@ class _Recorder(Follower):
             inputs.names.update(dict.fromkeys(self._entered[-1] if self._entered else ()))
 
     def _add_later_write(self, storage: int, since: int, maker: str, inputs: _Inputs) -> None:
-        writes = self._writes.get(self._memory.get(storage, 0))
-        if writes:
-            order, name = writes[-1]
-            if order > since and name != maker:
-                inputs.names[name] = None
+        write = self._memory.last_write(storage)
+        if write is not None and write[0] > since and write[1] != maker:
+            inputs.names[write[1]] = None
 
     def called(
         self, call: Call, inputs: Any, result: Any, written: Any, frame: FrameType | None
     ) -> Any:
         """Add a row for a node, and remember its result as made by it."""
         if type(inputs) is list:  # an item of a result
-            names, storages = tuple(inputs), ()
+            names, storages = tuple(inputs), None
         else:
             names, storages = tuple(inputs.names), inputs.storages
         order = self._order = self._order + 1
@@ -411,8 +264,7 @@ class _Recorder(Follower):
         memory: list[int] = []
         if written is not None:
             for tensor in tensors_in(written):
-                piece = self._memory_of(tensor)
-                self._writes.setdefault(piece, []).append((order, call.name))
+                self._memory.write(tensor, order, call.name)
                 self._makers[id(tensor)] = (weakref.ref(tensor), call.name, order)
         if type(result) is torch.Tensor:
             if written is None and type(inputs) is _Inputs:
@@ -427,7 +279,9 @@ class _Recorder(Follower):
             memory += [self._made(tensor, call, order, storages) for tensor in tensors]
             output = described(shown)
         source = (frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
-        flops = None if self._counter is None else self._flops_taken(call)
+        flops = None
+        if self._flops is not None:
+            flops = 0 if call.op in ("placeholder", "get_attr") else self._flops.taken()
         self._rows.append((call, names, source, output, order, tuple(memory), flops))
         return result
 
@@ -437,40 +291,18 @@ class _Recorder(Follower):
         buffers = tuple(inputs.names)
         for tensor in tensors_in(result):
             self._from_buffers[id(tensor)] = (weakref.ref(tensor), buffers)
-            self._placed(tensor, inputs.storages)
+            self._memory.piece_of_result(tensor, inputs.storages)
         for tensor in tensors_in(written):
             for name in buffers[:1]:
-                self._writes.setdefault(self._memory_of(tensor), []).append((order, name))
+                self._memory.write(tensor, order, name)
 
-    def _flops_taken(self, call: Call) -> int:
-        assert self._counter is not None
-        if call.op in ("placeholder", "get_attr"):
-            return 0
-        total = self._counter.get_total_flops()
-        taken, self._flops_before = total - self._flops_before, total
-        return taken
-
-    def _made(self, tensor: torch.Tensor, call: Call, order: int, storages: Any) -> int:
+    def _made(self, tensor: torch.Tensor, call: Call, order: int, storages: set[int] | None) -> int:
+        """Note who made a tensor; without the storages read, it is part of what was there."""
         if call.op != "get_attr":
             self._makers[id(tensor)] = (weakref.ref(tensor), call.name, order)
-        return self._placed(tensor, storages)
-
-    def _placed(self, tensor: torch.Tensor, storages: Any) -> int:
-        """The number of the memory that an operation's result is in."""
-        storage = _storage(tensor)
-        if storage in storages or storage in self._state_memory or type(storages) is tuple:
-            return self._memory_of(tensor)
-        self._memories += 1
-        self._memory[storage] = self._memories
-        return self._memories
-
-    def _memory_of(self, tensor: torch.Tensor) -> int:
-        storage = _storage(tensor)
-        piece = self._memory.get(storage)
-        if piece is None:
-            self._memories += 1
-            piece = self._memory[storage] = self._memories
-        return piece
+        if storages is None:
+            return self._memory.piece_of(tensor)
+        return self._memory.piece_of_result(tensor, storages)
 
     def _note_site(self, call: Call, frame: FrameType | None) -> None:
         """Find the modules that a loop calls: how often may differ from run to run."""
@@ -484,7 +316,8 @@ class _Recorder(Follower):
     def entered(self, path: str, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - not needed here
         """Remember what feeds a module, for what is computed out of sight in it."""
         self._entered.append(tuple(self._without_new_reads(args, kwargs)))
-        self._flops_entered.append(self._flops() or 0)
+        if self._flops is not None:
+            self._flops.enters()
 
     def _without_new_reads(self, *values: Any) -> Iterator[str]:
         for tensor in tensors_in(values):
@@ -497,10 +330,7 @@ class _Recorder(Follower):
     def left(self, path: str, count: int, result: Any, failed: bool) -> None:
         """Note what a module returned."""
         inputs = self._entered.pop()
-        flops = self._flops()
-        if flops is not None:
-            flops = self._flops_of.get(path, 0) + flops - self._flops_entered.pop()
-            self._flops_of[path] = flops
+        flops = None if self._flops is None else self._flops.leaves(path)
         if failed:
             return
         frame = model_frame()
@@ -511,12 +341,12 @@ class _Recorder(Follower):
             name = self._namer.module_call(path)
             call = Call(name, "call_module", path, self._path, count)
             order = self._order = self._order + 1
-            memory = tuple(self._made(tensor, call, order, ()) for tensor in hidden)
+            memory = tuple(self._made(tensor, call, order, None) for tensor in hidden)
             source = (frame.f_code.co_filename, frame.f_lineno) if frame else None
             names = tuple(dict.fromkeys(inputs))
             self._rows.append((call, names, source, described(result), order, memory, None))
         self._order += 1
-        memory = tuple(self._memory_of(tensor) for tensor in tensors)
+        memory = tuple(self._memory.piece_of(tensor) for tensor in tensors)
         nodes = tuple(dict.fromkeys(self._without_new_reads(result)))
         self._returns.pop(path, None)
         self._returns[path] = (described(result), nodes, self._order, count, memory, flops)
@@ -530,57 +360,6 @@ class _Recorder(Follower):
             return True
         return id(tensor) in self._state or id(tensor) in self._held
 
-    # --- do no harm --------------------------------------------------------------
-
-    def before_write(self, written: Any) -> None:
-        """Keep the numbers of a parameter or an input that is about to be overwritten."""
-        for tensor in tensors_in(written):
-            for owner in self._guarded.get(_storage(tensor), ()):
-                self._save(owner)
-
-    def _save(self, tensor: torch.Tensor) -> None:
-        if id(tensor) not in self._saved and not tensor.is_meta:
-            self._saved[id(tensor)] = (tensor, tensor.detach().clone())
-
-    @contextmanager
-    def numbers_kept(self) -> Iterator[None]:
-        """Put back the numbers in buffers, and in what else the run overwrote."""
-        try:
-            yield
-        finally:
-            with torch._C.DisableTorchFunction():
-                for tensor, saved in self._saved.values():
-                    if tensor.shape != saved.shape or tensor.dtype != saved.dtype:
-                        tensor.data = saved
-                    # A write that changes nothing would still count as one for autograd.
-                    elif not torch.equal(tensor, saved):
-                        tensor.data.copy_(saved)
-
-
-def described(value: Any) -> Any:
-    """Copy a value with :class:`TensorInfo` in the place of tensors.
-
-    Example:
-        >>> described({"a": [torch.ones(2)], "n": 3})["a"][0].shape
-        (2,)
-    """
-    if isinstance(value, torch.Tensor):
-        return TensorInfo(tuple(value.shape), value.dtype, value.device)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (tuple, list)):
-        items = [described(item) for item in value]
-        return items if isinstance(value, list) else tuple(items)
-    if isinstance(value, Mapping):
-        return {key: described(item) for key, item in value.items()}
-    attributes = {} if isinstance(value, type) else getattr(value, "__dict__", {})
-    held = {n: described(v) for n, v in attributes.items() if any(True for _ in tensors_in(v))}
-    return Attributes(held) if held else type(value).__name__
-
-
-class Attributes(dict[str, Any]):
-    """The attributes of an object, told from the items of a dict."""
-
 
 def _apart(result: torch.Tensor, inputs: list[torch.Tensor]) -> torch.Tensor:
     """Tell a result from an input that was returned as it is, by dropout for instance.
@@ -592,14 +371,6 @@ def _apart(result: torch.Tensor, inputs: list[torch.Tensor]) -> torch.Tensor:
             plain = result.layout is torch.strided and not result.requires_grad
             return result.view_as(result) if plain else result
     return result
-
-
-def _storage(tensor: torch.Tensor) -> int:
-    """What tells the memory of two living tensors apart; 0 if they have none."""
-    try:
-        return int(tensor.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError, AttributeError):  # sparse and wrapper tensors
-        return 0
 
 
 def _tensors_in_containers(model: nn.Module) -> Iterator[torch.Tensor]:

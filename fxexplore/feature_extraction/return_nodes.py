@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from torch import nn
+
+from .checking import kind_of
 
 Found = TypeVar("Found")
 ReturnNodes = Iterable[str] | Mapping[str, str]
@@ -49,10 +51,15 @@ def _keys(argument: str, nodes: ReturnNodes) -> dict[str, str]:
         raise ValueError(  # noqa: TRY004
             f"{argument} is {nodes!r}; give a list of names, or a dict from names to keys"
         )
-    pairs = nodes.items() if isinstance(nodes, Mapping) else ((node, node) for node in nodes)
-    keys = {str(node): str(key) for node, key in pairs}
-    if not keys:
+    pairs = list(nodes.items()) if isinstance(nodes, Mapping) else [(n, n) for n in nodes]
+    if not pairs:
         raise ValueError(f"{argument} is empty; name at least one node")
+    keys: dict[str, str] = {}
+    for node, key in pairs:
+        name = _text(node, f"{argument} names")
+        value = _text(key, f"the output key of '{name}' in {argument} is")
+        if keys.setdefault(name, value) != value:
+            raise ValueError(f"{argument} names '{name}' twice, as a string and as a number")
     first_with: dict[str, str] = {}
     for node, key in keys.items():
         if key in first_with:
@@ -62,6 +69,17 @@ def _keys(argument: str, nodes: ReturnNodes) -> dict[str, str]:
             )
         first_with[key] = node
     return keys
+
+
+def _text(value: Any, where: str) -> str:
+    """A name or key; numbers, such as those of ``nn.Sequential``, as torchvision takes them."""
+    if isinstance(value, str):
+        return value
+    if type(value) is int:
+        return str(value)
+    is_module = isinstance(value, nn.Module)
+    instead = "; give its path, as named_modules() gives it" if is_module else ""
+    raise ValueError(f"{where} {kind_of(value)}, which is no text{instead}")
 
 
 class Names(NamedTuple):
@@ -103,6 +121,11 @@ class Names(NamedTuple):
 
     def _unknown(self, spec: str) -> ValueError:
         """Say why what ``spec`` names cannot be returned."""
+        if not spec:
+            return ValueError(
+                f"the name '' is the whole model, whose output needs no extractor; name a node or "
+                f"a module, such as {', '.join(repr(name) for name in list(self.known)[-2:])}"
+            )
         module = dict(self.root.named_modules(remove_duplicate=False)).get(spec)
         leaf = None if spec in self.elsewhere else self._enclosing_leaf(spec)
         if leaf is not None:
@@ -111,7 +134,7 @@ class Names(NamedTuple):
                 f"'{spec}' is inside the leaf module '{path}' ({type(hidden_by).__name__}), which "
                 f"is one node. {_how_to_open(hidden_by)}"
             )
-        if module is not None and spec:
+        if module is not None:
             inside = [name for name in self.known if name.startswith(spec + ".")]
             kind = type(module).__name__
             problem = f"'{spec}' is a {kind} that forward never calls in {self.mode} mode"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import fx, nn
 
 from .effects import AUGMENTED_OPERATORS, Effects, effects, written_argument
+from .returns import as_argument, nodes_in
 from .runtime import augmented, require_unchanged, snapshot, without_gradient
-from .tracers import Built, NodePathTracer
+from .tracers import NodePathTracer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,31 +221,3 @@ class _SharedMemory:
 
     def _join(self, left: fx.Node, right: fx.Node) -> None:
         self._parent[self.of(left)] = self.of(right)
-
-
-def nodes_in(value: Any) -> Iterator[fx.Node]:
-    """Every node in a nesting of tuples, lists, dicts and ``Built`` objects."""
-    if isinstance(value, fx.Node):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from nodes_in(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from nodes_in(item)
-    elif isinstance(value, Built):
-        yield from nodes_in(value.fields)
-
-
-def as_argument(graph: fx.Graph, value: Any, copies: Mapping[fx.Node, fx.Node]) -> Any:
-    """Write what a module returned as an argument of a node of ``graph``."""
-    if isinstance(value, fx.Node):
-        return copies[value]
-    if isinstance(value, (tuple, list)):
-        return type(value)(as_argument(graph, item, copies) for item in value)
-    if isinstance(value, dict):
-        return {key: as_argument(graph, item, copies) for key, item in value.items()}
-    if isinstance(value, Built):
-        fields = as_argument(graph, value.fields, copies)
-        return graph.call_function(value.cls, (), fields)
-    return value

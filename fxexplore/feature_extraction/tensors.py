@@ -59,3 +59,11 @@ def version(tensor: torch.Tensor) -> int:
 def changed(versions: list[tuple[torch.Tensor, int]]) -> list[torch.Tensor] | None:
     """The tensors that were written in place since their versions were noted."""
     return [tensor for tensor, before in versions if version(tensor) != before] or None
+
+
+def storage_of(tensor: torch.Tensor) -> int:
+    """What tells the memory of two living tensors apart; 0 if they have none."""
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError, AttributeError):  # sparse and wrapper tensors
+        return 0

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import math
 import threading
-import typing
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
@@ -14,18 +11,15 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
-from torch.utils._pytree import tree_leaves
 
 from .effects import written_argument
+from .forward_arguments import Argument, arguments_while_tracing
+from .gate import one_trace_at_a_time
 from .harmless import untouched
 from .model_code import errors_in_words, source_line
 from .naming import NodeNamer, operation_name
 from .proxies import InPlaceProxy, RealTensorsInForward, custom_functions_kept, state_tensors
-
-_INPUT = fx.PH  # type: ignore[attr-defined]  # documented, but exported by name alone
-
-# torch.fx patches nn.Module for the whole process while it traces.
-one_trace_at_a_time = threading.RLock()
+from .returns import ModuleReturn, with_nodes
 
 
 class LeafModuleAwareTracer(fx.Tracer):
@@ -201,33 +195,6 @@ class LeafModuleAwareTracer(fx.Tracer):
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
-@dataclasses.dataclass(frozen=True)
-class ModuleReturn:
-    """What a traced-into module returned at its last call.
-
-    Attributes:
-        value: nodes and constants in the nesting of tuples, lists, dicts and
-            :class:`Built` objects that the module returned.
-        after: the last node that existed at that moment; the value is the one the
-            module returned until some later node overwrites it in place.
-        order: how many modules had returned before.
-        calls: how often the module was called.
-    """
-
-    value: Any
-    after: fx.Node
-    order: int
-    calls: int = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Built:
-    """A dataclass instance or named tuple that is built anew from its fields."""
-
-    cls: type
-    fields: dict[str, Any]
-
-
 class NodePathTracer(LeafModuleAwareTracer):
     """A tracer that gives every node the qualified name of where it comes from.
 
@@ -315,7 +282,7 @@ class NodePathTracer(LeafModuleAwareTracer):
         finally:
             self.current_module_qualname = caller
         if not _is_call_of(path, output):
-            value = _with_nodes(output)
+            value = with_nodes(output)
             after = next(iter(reversed(self.graph.nodes)))
             before = self.module_returns.pop(path, None)
             calls = 1 if before is None else before.calls + 1
@@ -377,61 +344,29 @@ class NodePathTracer(LeafModuleAwareTracer):
         An argument that has a default keeps it, so that ``mask=None`` takes the branch
         that it takes when nobody gives a mask.
         """
-        parameters = list(inspect.signature(root_fn).parameters.values())[int(is_module) :]
-        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        concrete = _concrete_by_name(named, concrete_args)
-        is_input = {
-            p.name: concrete[p.name] is _INPUT if p.name in concrete else p.default is p.empty
-            for p in named
-        }
-        if parameters and not named:
+        arguments = arguments_while_tracing(root_fn, is_module, concrete_args)
+        if arguments is None:
             # forward(self, *inputs): fx stands one proxy in for the whole tuple.
             return super().create_args_for_root(root_fn, is_module, None)
-        annotations = _annotations(root_fn)
-        # Python wants arguments without a default first; of the positional ones, whose
-        # order the caller relies on, only those at the end can then have one.
-        required = [p for p in named if is_input[p.name] and p.default is p.empty]
-        in_order = [p for p in named if p.kind is not p.KEYWORD_ONLY]
-        last = max((i for i, p in enumerate(in_order) if p in required), default=-1)
-        first = in_order[: last + 1] + [p for p in required if p not in in_order]
-        values = {
-            p.name: self._argument(
-                p,
-                is_input[p.name],
-                concrete.get(p.name, p.default),
-                annotations.get(p.name),
-                optional=p not in first,
-            )
-            for p in first + [p for p in named if p not in first]
-        }
+        values = {argument.name: self._argument(argument) for argument in arguments}
+        in_order = sorted(arguments, key=lambda argument: argument.position)
         positional: list[Any] = [self.root] if is_module else []
-        positional += [values[p.name] for p in in_order]
-        keyword = {p.name: values[p.name] for p in named if p not in in_order}
+        positional += [values[a.name] for a in in_order if not a.is_keyword]
+        keyword = {a.name: values[a.name] for a in in_order if a.is_keyword}
 
         def call_root() -> Any:
             return root_fn(*positional, **keyword)
 
         return call_root, []
 
-    def _argument(
-        self,
-        parameter: inspect.Parameter,
-        is_input: bool,
-        value: Any,
-        annotation: Any,
-        optional: bool,
-    ) -> Any:
-        if is_input:
-            default = (parameter.default,) if optional else ()
-            return self.create_proxy(
-                "placeholder", parameter.name, default, {}, type_expr=annotation
-            )
-        self.fixed_arguments[parameter.name] = value
+    def _argument(self, argument: Argument) -> Any:
+        name, default, annotation = argument.name, argument.default, argument.annotation
+        if argument.is_input:
+            return self.create_proxy("placeholder", name, default, {}, type_expr=annotation)
+        self.fixed_arguments[name] = argument.value
         # Kept in the signature, so that handing it over can be answered in words.
-        written = value if _is_plain(value) else None
-        default = (written,) if optional else ()
-        self.create_node("placeholder", parameter.name, default, {}, type_expr=annotation)
-        return value
+        self.create_node("placeholder", name, default, {}, type_expr=annotation)
+        return argument.value
 
 
 def _is_call_of(path: str, output: Any) -> bool:
@@ -442,68 +377,9 @@ def _is_call_of(path: str, output: Any) -> bool:
     return node.op == "call_module" and node.target == path
 
 
-def _with_nodes(value: Any) -> Any:
-    """Copy a module's return value, with nodes in the place of proxies."""
-    if isinstance(value, fx.Proxy):
-        return value.node
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        fields = zip(value._fields, value, strict=True)
-        return Built(type(value), {name: _with_nodes(v) for name, v in fields})
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields_ = dataclasses.fields(value)
-        return Built(type(value), {f.name: _with_nodes(getattr(value, f.name)) for f in fields_})
-    if isinstance(value, (tuple, list)):
-        return type(value)(_with_nodes(v) for v in value)
-    if isinstance(value, dict):
-        return {key: _with_nodes(v) for key, v in value.items()}
-    return value
-
-
 def all_paths(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Every path that leads to a submodule of ``root``, a shared module's second path too."""
     yield from root.named_modules(remove_duplicate=False)
-
-
-def _concrete_by_name(
-    parameters: list[inspect.Parameter],
-    concrete_args: dict[str, Any] | tuple[Any, ...] | None,
-) -> dict[str, Any]:
-    names = [parameter.name for parameter in parameters]
-    if isinstance(concrete_args, tuple):
-        if len(concrete_args) != len(names):
-            raise TraceError(
-                f"concrete_args has {len(concrete_args)} values for the {len(names)} arguments "
-                f"of forward: {', '.join(names)}"
-            )
-        concrete_args = dict(zip(names, concrete_args, strict=True))
-    concrete = dict(concrete_args or {})
-    for name, value in concrete.items():
-        if name not in names:
-            raise TraceError(
-                f"concrete_args names '{name}', but the arguments of forward are: "
-                f"{', '.join(names) or 'none'}"
-            )
-        if value is not _INPUT and any(leaf is _INPUT for leaf in tree_leaves(value)):
-            raise TraceError(
-                f"concrete_args['{name}'] nests torch.fx.PH inside a {type(value).__name__}; only "
-                f"a whole argument can be an input"
-            )
-    return concrete
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether generated code can spell the value as the default of an argument."""
-    if isinstance(value, (tuple, list)):
-        return type(value) in (tuple, list) and all(map(_is_plain, value))
-    return value is None or type(value) in (bool, int, float, str, torch.dtype, torch.device)
-
-
-def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(inspect.unwrap(function))
-    except (NameError, TypeError, AttributeError):
-        # Annotations that only a type checker can resolve; torch.jit.script does without.
-        return {}
 
 
 def _autocast_state() -> tuple[bool, bool]:

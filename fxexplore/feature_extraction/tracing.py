@@ -8,15 +8,14 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
-from .gate import gate
+from .gate import gate, one_trace_at_a_time
 from .harmless import switch_mode, untouched
 from .model_code import only_defaults
-from .tracers import LeafModuleAwareTracer, NodePathTracer, one_trace_at_a_time
-from .wrappers import plain_module, sharded_parameter
+from .tracers import LeafModuleAwareTracer, NodePathTracer
+from .wrappers import sharded_parameter
 
 
 def traced(
@@ -38,11 +37,6 @@ def traced(
         torch.fx.proxy.TraceError: if the model cannot be traced symbolically.
     """
     tracer = NodePathTracer(**default_tracer_kwargs(tracer_kwargs))
-    if isinstance(model, torch.jit.ScriptModule):
-        raise TraceError(
-            "model is a TorchScript module, whose code cannot be traced symbolically; give the "
-            "module that it was scripted from"
-        )
     sharded = sharded_parameter(model)
     if sharded is not None:
         raise TraceError(
@@ -112,35 +106,6 @@ def _defaults_of_libraries() -> dict[str, list[Any]]:
         "autowrap_functions": functions,
         "leaf_modules": leaves,
     }
-
-
-def checked_model(model: nn.Module) -> nn.Module:
-    """Return the module to open, out of the wrappers of torch.compile and DataParallel.
-
-    Raises:
-        TypeError: if it is no module, saying what to write instead.
-    """
-    if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"model is a {type(model).__name__}; give a torch.nn.Module"
-            + (f", such as an instance {model.__name__}()" if inspect.isclass(model) else "")
-        )
-    return plain_module(model)
-
-
-def require_no_lazy_parameters(model: nn.Module) -> None:
-    """Refuse a model whose first run would change it for good.
-
-    Raises:
-        ValueError: if a parameter or buffer has no size yet, saying what to do about it.
-    """
-    for path, module in model.named_modules():
-        tensors = [*module._parameters.values(), *module._buffers.values()]
-        if any(nn.parameter.is_lazy(tensor) for tensor in tensors):
-            raise ValueError(
-                f"'{path}' is a {type(module).__name__}, which gets its size from the first run; "
-                f"run the model once on a real input, then open it"
-            )
 
 
 def tracer_of_graph(graph: fx.Graph) -> NodePathTracer:

@@ -6,19 +6,20 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-import torch
 from torch import nn
 from torch.fx.proxy import TraceError
 
-from .gate import gate
+from .arguments import Arguments, hint_on, hint_on_list, shapes_of
+from .checking import require_no_lazy_parameters
+from .gate import gate, one_trace_at_a_time
 from .harmless import switch_mode, untouched
 from .model_code import line_in_model
-from .recording import Recording, record
-from .tracers import NodePathTracer, one_trace_at_a_time
-from .tracing import default_tracer_kwargs, require_no_lazy_parameters, traced
+from .recorded import Recording
+from .recording import record
+from .tracers import NodePathTracer
+from .tracing import default_tracer_kwargs, traced
 
 View = TypeVar("View")
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 MODES = {"both": ("train", "eval"), "train": ("train",), "eval": ("eval",)}
 BACKENDS = ("auto", "symbolic", "recorded")
@@ -64,36 +65,6 @@ class Opened(NamedTuple):
             )
 
 
-def as_arguments(example_inputs: Any) -> Arguments:
-    """Read example inputs as the positional and keyword arguments of forward.
-
-    Args:
-        example_inputs: a tensor, a tuple of positional arguments, a dict of keyword
-            arguments, or a pair of both.
-
-    Raises:
-        TypeError: if it is none of these.
-
-    Example:
-        >>> as_arguments({"x": 1}), as_arguments(((1, 2), {"x": 3}))
-        (((), {'x': 1}), ((1, 2), {'x': 3}))
-    """
-    if isinstance(example_inputs, torch.Tensor):
-        return (example_inputs,), {}
-    if isinstance(example_inputs, dict):
-        return (), dict(example_inputs)
-    if isinstance(example_inputs, (tuple, list)):
-        if [type(part) for part in example_inputs] == [tuple, dict]:
-            return example_inputs[0], dict(example_inputs[1])
-        return tuple(example_inputs), {}
-    if hasattr(example_inputs, "keys"):  # what a tokenizer returns is no dict, but like one
-        return (), {key: example_inputs[key] for key in example_inputs.keys()}  # noqa: SIM118
-    raise TypeError(
-        f"example_inputs is a {type(example_inputs).__name__}; give a tensor, a tuple of "
-        f"positional arguments, a dict of keyword arguments, or a pair (tuple, dict)"
-    )
-
-
 def opened(
     model: nn.Module,
     inputs: Callable[[], Arguments | None],
@@ -122,7 +93,7 @@ def opened(
         TypeError: if ``tracer_kwargs`` are of the wrong kind.
         torch.fx.proxy.TraceError: if the model opens in neither way.
     """
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise ValueError(f"mode is {mode!r}; write 'train', 'eval' or 'both'")
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}; write 'auto', 'symbolic' or 'recorded'")
@@ -135,17 +106,18 @@ def opened(
         symbolic = Opened(tracers, {}, "", failures)
         if not failures:
             return symbolic
-    recorded = Opened({}, {}, "", {})
+    recorded, arguments = Opened({}, {}, "", {}), None
     if backend != "symbolic":
         options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops}
-        recorded = _recorded(model, mode, inputs(), symbolic, options)
+        arguments = inputs()
+        recorded = _recorded(model, mode, arguments, symbolic, options)
         if len(recorded.modes) > len(symbolic.modes):
             return recorded
     if symbolic.modes:
         return symbolic
     if backend == "symbolic":
         raise next(iter(symbolic.failures.values()))
-    raise _neither(model, symbolic, recorded)
+    raise _neither(model, symbolic, recorded, arguments)
 
 
 def _in_each(
@@ -195,17 +167,21 @@ def _reason(symbolic: Opened, recorded_modes: Iterable[str] = ()) -> str:
     return _told(next(told, next(iter(symbolic.failures.values()))))
 
 
-def _neither(model: nn.Module, symbolic: Opened, recorded: Opened) -> TraceError:
+def _neither(
+    model: nn.Module, symbolic: Opened, recorded: Opened, arguments: Arguments | None
+) -> TraceError:
     parts = [f"{type(model).__name__} cannot be opened."]
     if symbolic.failures:
         parts.append(f"Traced symbolically: {next(iter(symbolic.failures.values()))}")
-    if recorded.failures:
-        ran = "; ".join(
-            f"in {mode} mode {_told(failure)}" for mode, failure in recorded.failures.items()
-        )
+    if arguments is not None and recorded.failures:
+        modes: dict[str, list[str]] = {}
+        for mode, failure in recorded.failures.items():
+            modes.setdefault(_told(failure), []).append(mode)
+        ran = "; ".join(f"in {' and '.join(which)} mode {told}" for told, which in modes.items())
         parts.append(
-            f"Run on the example inputs: {ran}\n"
+            f"Run on the example inputs {shapes_of(*arguments)}: {ran}\n"
             f"If it is the inputs, give others: example_inputs=..."
+            f"{hint_on(arguments[0]) or hint_on_list(model, arguments[0])}"
         )
     else:
         parts.append(

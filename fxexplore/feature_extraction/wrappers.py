@@ -49,15 +49,19 @@ def uncompiled(model: nn.Module) -> contextlib.AbstractContextManager[Any]:
 
 
 def _holds_compiled(model: nn.Module) -> bool:
+    if model.__dict__.get("_compiled_call_impl"):
+        return True
     seen = {id(model)}
-    to_see = [model]
-    while to_see:  # flat, as this runs before each extraction
-        attributes = vars(to_see.pop())
-        children = attributes.get("_modules", {})
-        if attributes.get("_compiled_call_impl") or "_orig_mod" in children:
+    registries = [model._modules]
+    for children in registries:  # it grows; flat, as this runs before each extraction
+        if "_orig_mod" in children:
             return True
         for child in children.values():
             if child is not None and id(child) not in seen:
                 seen.add(id(child))
-                to_see.append(child)
+                attributes = child.__dict__
+                if attributes.get("_compiled_call_impl"):
+                    return True
+                if attributes["_modules"]:
+                    registries.append(attributes["_modules"])
     return False

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.recording import Attributes, TensorInfo
+from fxexplore.feature_extraction.descriptions import Attributes, TensorInfo
 
 from .graph import Part
 
@@ -86,7 +86,7 @@ def value_of(described: Any) -> Value:
             copies it.
 
     Example:
-        >>> from fxexplore.feature_extraction.recording import described
+        >>> from fxexplore.feature_extraction.descriptions import described
         >>> value_of(described({"boxes": torch.ones(3, 4)})).parts
         (Part(path="['boxes']", shape=(3, 4), dtype='float32'),)
     """

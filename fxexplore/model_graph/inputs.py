@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.ways_in import as_arguments
+from fxexplore.feature_extraction.arguments import as_arguments
 
 from .samples import (
     FRAMES,

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
+from fxexplore.feature_extraction.arguments import Arguments, hint_on, shapes_of
+from fxexplore.feature_extraction.checking import checked_model, require_no_lazy_parameters
 from fxexplore.feature_extraction.extractors import extractor_of
 from fxexplore.feature_extraction.graph_extractor import GraphFeatureExtractor
 from fxexplore.feature_extraction.recorded_extractor import RecordedFeatureExtractor
 from fxexplore.feature_extraction.return_nodes import ReturnNodes, keys_by_mode
-from fxexplore.feature_extraction.tracing import checked_model, require_no_lazy_parameters
 from fxexplore.feature_extraction.ways_in import Opened, first_line, opened
 
+from .findings import findings_of_run, with_findings
 from .graph import ModelGraph
 from .inputs import ExampleInputs, example_inputs_for
-from .reading import findings_of_run, graph_of_recording, graph_of_tracer, with_findings
+from .reading import graph_of_recording, graph_of_tracer
 from .shapes import ShapeRun
 from .verifying import verify_values
 
@@ -79,9 +81,12 @@ class Opening:
         self._arguments, self._tracer_kwargs = arguments, tracer_kwargs
         self._run: ShapeRun | None = None
         if self._way.tracers and arguments is not None:
-            # Inputs that nobody gave need not fit a forward that can be traced without.
-            with contextlib.suppress(*([TypeError] if example_inputs is None else [])):
+            try:
                 self._run = ShapeRun(self._way.tracers[mode], mode == "train", *arguments)
+            except TypeError as problem:
+                # Inputs that nobody gave need not fit a forward that can be traced without.
+                if example_inputs is not None:
+                    raise _unfit(model, arguments, problem) from problem
         self.graph = dataclasses.replace(
             _graph(model, self._way, mode),
             reason=self._way.reason,
@@ -107,7 +112,12 @@ class Opening:
         node, problem = self._run.failure
         name = tracer.node_to_qualname.get(node, node.name)
         words = f"{type(problem).__name__}: {first_line(problem)}"
-        missing = f"shapes and FLOPs are unknown from '{name}' on ({words})"
+        module = next((n for n in graph.nodes if n.name == name and n.kind == "module"), None)
+        layer = "" if module is None else f", a {module.target}({module.detail})"
+        missing = (
+            f"shapes and FLOPs are unknown from '{name}' on{layer} ({words}); "
+            f"the inputs: {graph.inputs}"
+        )
         return dataclasses.replace(graph, missing=missing)
 
     def extractor(
@@ -205,6 +215,13 @@ def open_model(
     if verify:
         opening.verify()
     return opening.annotated()
+
+
+def _unfit(model: nn.Module, arguments: Arguments, problem: TypeError) -> TypeError:
+    return TypeError(
+        f"example_inputs {shapes_of(*arguments)} do not fit {type(model).__name__}.forward"
+        f"{inspect.signature(model.forward)}: {problem}{hint_on(arguments[0])}"
+    )
 
 
 def _inputs(model: nn.Module, example_inputs: Any) -> tuple[ExampleInputs | None, str]:

@@ -12,12 +12,12 @@ import torch
 from torch import fx, nn
 
 from fxexplore.feature_extraction.naming import operation_name
-from fxexplore.feature_extraction.recording import Recording
+from fxexplore.feature_extraction.recorded import Recording
 from fxexplore.feature_extraction.tracers import NodePathTracer, all_paths
 
-from .annotations import UNKNOWN, Value, class_and_detail, parameter_count, size_of, value_of
+from .annotations import class_and_detail, parameter_count, size_of, value_of
+from .findings import Findings, prefixes, with_findings
 from .graph import ModelGraph, Module, Node
-from .shapes import ShapeRun
 
 _KINDS = {
     "placeholder": "input",
@@ -50,23 +50,6 @@ class Seen(NamedTuple):
     is_size: bool = False
 
 
-class Findings(NamedTuple):
-    """What a run shows of nodes and modules; what it does not show is not in it.
-
-    Attributes:
-        values: what nodes gave, by name.
-        flops: floating point operations of nodes, by name.
-        returned: what modules returned, by path.
-        module_flops: floating point operations of modules, by path, where the run counted
-            them; those of others are the sums of their nodes.
-    """
-
-    values: Mapping[str, Value]
-    flops: Mapping[str, int]
-    returned: Mapping[str, Value]
-    module_flops: Mapping[str, int]
-
-
 def graph_of_tracer(tracer: NodePathTracer, mode: str) -> ModelGraph:
     """Read the graph that a tracer traced, without what only a run shows.
 
@@ -93,24 +76,6 @@ def graph_of_tracer(tracer: NodePathTracer, mode: str) -> ModelGraph:
     outputs = _named_inputs(output, names)
     read = {str(node.target) for node in tracer.graph.nodes if node.op == "get_attr"}
     return _graph(tracer.root, seen, calls, outputs, read, mode=mode, backend="symbolic")
-
-
-def findings_of_run(tracer: NodePathTracer, run: ShapeRun) -> Findings:
-    """Run a traced graph for its shapes, and sort what it shows.
-
-    Args:
-        tracer: the tracer that traced it.
-        run: the run, which is yet to be made.
-    """
-    outcomes = run.outcomes()
-    known = {n: outcomes[node] for node, n in tracer.node_to_qualname.items() if node in outcomes}
-    returned = run.returned(outcomes)
-    return Findings(
-        values={name: value_of(outcome.value) for name, outcome in known.items()},
-        flops={name: outcome.flops for name, outcome in known.items()},
-        returned={path: value_of(value) for path, value in returned.items()},
-        module_flops={},
-    )
 
 
 def graph_of_recording(model: nn.Module, recording: Recording, mode: str) -> ModelGraph:
@@ -308,81 +273,8 @@ def _never_ran(root: nn.Module, ran: set[str], leaves: set[str]) -> Iterator[str
                 yield path
 
     first_paths = {module: path for path, module in root.named_modules()}
-    active = {prefix for path in ran for prefix in _prefixes(path)}
+    active = {prefix for path in ran for prefix in prefixes(path)}
     return walk(root, "")
-
-
-def _prefixes(path: str) -> Iterator[str]:
-    while path:
-        yield path
-        path = path.rpartition(".")[0]
-
-
-# --- what a run shows ----------------------------------------------------------------
-
-
-def with_findings(graph: ModelGraph, findings: Findings) -> ModelGraph:
-    """The same graph with what a run shows of its nodes, and the sums of it.
-
-    Args:
-        graph: the graph of the model.
-        findings: what the run showed.
-    """
-    nodes = tuple(_found(node, findings) for node in graph.nodes)
-    paths = {module.path for module in graph.modules}
-    inside = {node.name: _containing(node.parent, paths) for node in nodes}
-    flops = _sums({node.name: node.flops for node in nodes}, inside)
-    memory = _sums({n.name: n.activation_bytes for n in nodes if n.kind != "input"}, inside)
-    return dataclasses.replace(
-        graph,
-        nodes=nodes,
-        modules=tuple(
-            dataclasses.replace(
-                module,
-                flops=flops.get(module.path, findings.module_flops.get(module.path)),
-                activation_bytes=memory.get(module.path),
-                **_facts_of(findings.returned.get(module.path, UNKNOWN)),
-            )
-            for module in graph.modules
-        ),
-        flops=flops.get(""),
-        activation_bytes=memory.get(""),
-    )
-
-
-def _found(node: Node, findings: Findings) -> Node:
-    value = findings.values.get(node.name, UNKNOWN)
-    is_activation = node.kind not in ("parameter", "size")
-    return dataclasses.replace(
-        node,
-        flops=findings.flops.get(node.name),
-        activation_bytes=value.bytes if is_activation else 0,
-        **_facts_of(value),
-    )
-
-
-def _facts_of(value: Value) -> dict[str, Any]:
-    return {"shape": value.shape, "dtype": value.dtype, "parts": value.parts}
-
-
-def _containing(path: str, modules: set[str]) -> tuple[str, ...]:
-    """The modules on the way up from ``path``, and ``""`` for the model."""
-    return (*(prefix for prefix in _prefixes(path) if prefix in modules), "")
-
-
-def _sums(
-    numbers: Mapping[str, int | None], inside: Mapping[str, tuple[str, ...]]
-) -> dict[str, int]:
-    """The sums of each module; one with a node whose number is unknown has none."""
-    sums: dict[str, int] = {}
-    unknown: set[str] = set()
-    for name, number in numbers.items():
-        for path in inside[name]:
-            if number is None:
-                unknown.add(path)
-            else:
-                sums[path] = sums.get(path, 0) + number
-    return {path: total for path, total in sums.items() if path not in unknown}
 
 
 # --- paths and edges -----------------------------------------------------------------

@@ -16,10 +16,11 @@ from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from fxexplore.feature_extraction.descriptions import Attributes, described
 from fxexplore.feature_extraction.flops import FlopCounter
 from fxexplore.feature_extraction.proxies import state_tensors
-from fxexplore.feature_extraction.recording import Attributes, described
-from fxexplore.feature_extraction.tracers import Built, ModuleReturn, NodePathTracer
+from fxexplore.feature_extraction.returns import Built, ModuleReturn, nodes_in
+from fxexplore.feature_extraction.tracers import NodePathTracer
 
 
 class Outcome(NamedTuple):
@@ -93,7 +94,9 @@ class ShapeRun:
         if node.op == "get_attr":
             return self._copies[target]
         if node.op == "call_module":
-            return self._copies[target](*args, **kwargs)
+            module = self._copies[target]
+            _require_dtype_of_weight(module, args)
+            return module(*args, **kwargs)
         if node.op == "call_method":
             return getattr(args[0], target)(*args[1:], **kwargs)
         return target(*args, **kwargs) if node.op == "call_function" else args[0]
@@ -107,8 +110,18 @@ class ShapeRun:
         return {
             path: _described_return(returned, outcomes)
             for path, returned in self._returns.items()
-            if all(node in outcomes for node in _nodes_in(returned.value))
+            if all(node in outcomes for node in nodes_in(returned.value))
         }
+
+
+def _require_dtype_of_weight(module: nn.Module, args: tuple[Any, ...]) -> None:
+    """Refuse what a layer of torch refuses in a real run, but not on meta tensors."""
+    if not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) or module._forward_pre_hooks:
+        return
+    if type(module).__module__.startswith("torch.nn.") and args and torch.is_tensor(args[0]):
+        given, wanted = args[0].dtype, module.weight.dtype
+        if given != wanted:
+            raise TypeError(f"the input has dtype {given}, and the weight {wanted}")
 
 
 def _described_return(returned: ModuleReturn, outcomes: Mapping[fx.Node, Outcome]) -> Any:
@@ -125,18 +138,6 @@ def _described_return(returned: ModuleReturn, outcomes: Mapping[fx.Node, Outcome
         return described(value)
 
     return filled(returned.value)
-
-
-def _nodes_in(value: Any) -> Iterator[fx.Node]:
-    if isinstance(value, fx.Node):
-        yield value
-    elif isinstance(value, Built):
-        yield from _nodes_in(value.fields)
-    elif isinstance(value, dict):
-        yield from _nodes_in(tuple(value.values()))
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _nodes_in(item)
 
 
 # --- copies --------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 import traitlets
 from torch import nn
 
-from fxexplore.feature_extraction.tracing import checked_model
+from fxexplore.feature_extraction.checking import checked_model
 from fxexplore.model_graph import ModelGraph
 from fxexplore.model_graph.inputs import ExampleInputs, example_inputs_for
 from fxexplore.views.outline import to_text

@@ -16,8 +16,9 @@ from torch import fx, nn
 from torch.overrides import _get_current_function_mode_stack
 
 from fxexplore.feature_extraction import create_feature_extractor
+from fxexplore.feature_extraction.descriptions import TensorInfo
 from fxexplore.feature_extraction.recorded_extractor import RecordedFeatureExtractor
-from fxexplore.feature_extraction.recording import TensorInfo, record
+from fxexplore.feature_extraction.recording import record
 from fxexplore.feature_extraction.tensors import tensors_in
 from fxexplore.feature_extraction.tracing import traced
 from tests.models import IMAGE, ODD, UNTRACEABLE, VECTOR

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torchvision.models import feature_extraction as theirs
 
 from fxexplore.feature_extraction import (
     NodePathTracer,
@@ -256,7 +257,18 @@ def resnet():
         ({"return_nodes": ["nowhere"]}, ["'nowhere'", "get_graph_node_names"]),
         ({"return_nodes": ["layer5"]}, ["'layer5'", "layer1"]),
         ({"return_nodes": ["relu_1"]}, ["'relu_1'", "layer1.0.relu_1"]),
-        ({"return_nodes": [""]}, ["''"]),
+        ({"return_nodes": [""]}, ["''", "the whole model", "'layer4'"]),
+        ({"return_nodes": {"": "x"}}, ["''", "the whole model", "'layer4'"]),
+        ({"return_nodes": [None]}, ["return_nodes names None", "no text"]),
+        ({"return_nodes": [b"layer1"]}, ["return_nodes names a bytes"]),
+        ({"return_nodes": [("layer1", "a")]}, ["return_nodes names a tuple"]),
+        ({"return_nodes": {nn.ReLU(): "a"}}, ["return_nodes names a ReLU", "named_modules()"]),
+        (
+            {"return_nodes": {"layer1": None}},
+            ["'layer1' in return_nodes is None, which"],
+        ),
+        ({"return_nodes": {"layer1": ["a"]}}, ["output key of 'layer1'", "a list"]),
+        ({"return_nodes": {1: "a", "1": "b"}}, ["'1' twice"]),
         ({"train_return_nodes": ["layer1"]}, ["train_return_nodes", "eval_return_nodes"]),
         ({"eval_return_nodes": ["layer1"]}, ["train_return_nodes", "eval_return_nodes"]),
         (
@@ -316,14 +328,12 @@ def test_a_spec_inside_a_leaf_module_of_the_callers_names_its_class(resnet):
         )
 
 
-@pytest.mark.parametrize(
-    ("model", "words"),
-    [(nn.Linear, "Linear()"), ("resnet18", "str"), (torch.sin, "torch.nn.Module")],
-)
-def test_what_is_no_module_is_a_type_error(model, words):
-    with pytest.raises(TypeError) as error:
-        get_graph_node_names(model)
-    assert words in str(error.value)
+def test_numbers_name_the_parts_of_a_sequential_and_are_keys_as_in_torchvision():
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    x = torch.ones(1, 2)
+    for create in (create_feature_extractor, theirs.create_feature_extractor):
+        assert list(create(model, [0, 1])(x)) == ["0", "1"]
+        assert list(create(model, {"0": 7})(x)) == ["7"]
 
 
 def test_a_graph_that_knows_no_model_is_a_type_error(resnet):

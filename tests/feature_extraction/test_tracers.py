@@ -289,7 +289,7 @@ def test_a_write_into_a_part_of_a_buffer_is_followed():
 
 
 def test_scripted_modules_are_refused_in_words():
-    with pytest.raises(TraceError, match="TorchScript"):
+    with pytest.raises(TypeError, match="TorchScript"):
         get_graph_node_names(torch.jit.script(nn.Linear(1, 1)))
 
 

@@ -188,6 +188,35 @@ def test_facts_of_odd_models(odd, backend):
     check_what_never_ran(graph, model, seen)
 
 
+class Borrower(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.own = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x, borrowed):
+        return borrowed(self.own(x))
+
+
+class Lender(nn.Module):
+    """A module is called by another than it belongs to, as in CoaT."""
+
+    def __init__(self):
+        super().__init__()
+        self.block, self.lent = Borrower(), nn.Sequential(nn.Conv2d(4, 5, 1))
+
+    def forward(self, x):
+        return self.block(x, self.lent)
+
+
+@pytest.mark.parametrize("backend", ["symbolic", "recorded"])
+def test_a_call_counts_for_the_module_that_it_belongs_to_whoever_calls(backend):
+    graph = open_model(Lender(), torch.ones(1, 3, 8, 8), backend=backend)
+    own, lent = 2 * 6 * 6 * 4 * 3 * 9, 2 * 6 * 6 * 5 * 4
+    assert (graph["block"].flops, graph["lent"].flops, graph.flops) == (own, lent, own + lent)
+    sizes = [4 * 6 * 6 * 4, 4 * 6 * 6 * 5]
+    assert [graph[path].activation_bytes for path in ("block", "lent")] == sizes
+
+
 @pytest.mark.parametrize("name", ["resnet18", "googlenet", "efficientnet_b0", "mnasnet0_5"])
 def test_totals_are_those_of_torchinfo(name):
     torchinfo = pytest.importorskip("torchinfo")

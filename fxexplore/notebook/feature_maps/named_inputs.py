@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.ways_in import as_arguments
+from fxexplore.feature_extraction.arguments import as_arguments
 from fxexplore.model_graph.inputs import ExampleInputs
 from fxexplore.model_graph.samples import as_model_has_it
 from fxexplore.views.numbers import shape_text
