@@ -30,10 +30,12 @@ from .chosen_inputs import (
 from .labels import named
 from .named_inputs import is_picture_like, text_choice, value_named, variable_choice
 from .preparation_row import PreparationRow
+from .upload_button import UploadButton
 
 _SIDE = 76  # of the thumbnail, in pixels of a dense screen
 _NO_SAMPLE = "Sample"
 _EXAMPLE = "example inputs"
+_FILES = ".png,.jpg,.jpeg,.webp,.bmp,.gif,.tif,.tiff"
 _PICTURES = ("photograph", "noise", "impulse", "checkerboard")
 
 
@@ -238,11 +240,10 @@ class InputChooser(widgets.VBox):
         self.thumbnail = widgets.HTML(layout=widgets.Layout(flex="0 0 auto"))
         self.thumbnail.add_class("fxx-thumbnail")
         self.words = widgets.HTML(layout=widgets.Layout(flex="1 1 160px", min_width="120px"))
-        self.upload = widgets.FileUpload(
-            accept=".png,.jpg,.jpeg,.webp", layout=_small(), disabled=not takes_picture,
-            tooltip="PNG, JPEG or WebP. Above 10 MB Jupyter drops it: name its path as a variable",
+        self.upload = UploadButton(
+            self._on_upload, self._complain, accept=_FILES, disabled=not takes_picture,
+            title="A picture: PNG, JPEG or WebP. Drop it on this panel, or paste it, if you like",
         )  # fmt: skip
-        self.upload.add_class("fxx-upload")
         self.variable = widgets.ToggleButton(
             description="Variable…", layout=_small(), tooltip="A variable of the notebook"
         )
@@ -271,7 +272,6 @@ class InputChooser(widgets.VBox):
         self._listen()
 
     def _listen(self) -> None:
-        self.upload.observe(self._on_upload, "value")
         self.name.observe(lambda c: self._written(self.use_variable, c["new"]), "value")
         self.text.observe(lambda c: self._written(self.use_text, c["new"]), "value")
         self.sample.observe(self._on_sample, "value")
@@ -284,12 +284,8 @@ class InputChooser(widgets.VBox):
             *buttons,
         )  # fmt: skip
 
-    def _on_upload(self, change: dict[str, Any]) -> None:
-        for file in change["new"]:
-            self._guarded(self.use_picture, bytes(file["content"]), file["name"])
-        if change["new"]:
-            # Its bytes are not needed any more, and the same file can be chosen again.
-            self.upload.value = ()
+    def _on_upload(self, name: str, content: bytes) -> None:
+        self._guarded(self.use_picture, content, name)
 
     def _written(self, use: Callable[[str], None], text: str) -> None:
         if text.strip():
@@ -329,7 +325,7 @@ class InputChooser(widgets.VBox):
 
     def forget_problem(self) -> None:
         """Take what was wrong with an input off the page: something else is being done."""
-        self.note.value = ""
+        self.note.value = self.upload.refused = ""
 
     def _complain(self, problem: Exception) -> None:
         self.note.value = problem_html(problem)
@@ -337,7 +333,7 @@ class InputChooser(widgets.VBox):
     def _guarded(self, action: Callable[..., None], *arguments: Any) -> None:
         """Do what was asked for; an error is shown below."""
         try:
-            self.note.value = ""
+            self.forget_problem()
             action(*arguments)
         except Exception as problem:  # noqa: BLE001  # files and variables may be anything
             self._complain(problem)
