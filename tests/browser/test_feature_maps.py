@@ -294,6 +294,31 @@ def test_a_kernel_shuts_down_while_a_run_goes_on(lab):
     lab.page.wait_for_function("!window.fxNotebook.sessionContext.session")
 
 
+def test_a_run_whose_kernel_goes_is_said_to_be_interrupted(lab, screenshots):
+    panel = panel_in(lab, SLOW)
+    button(panel, "Run").click()
+    panel.get_by_text("2 of 3 leaf modules").wait_for()
+    bar = panel.locator(".widget-hprogress")
+    assert bar.is_visible()
+    lab.page.evaluate("window.fxNotebook.sessionContext.session.kernel.restart()")
+    bar.wait_for(state="hidden")
+    note = panel.locator(".fxx-running .fxx-note")
+    said = note.evaluate("e => getComputedStyle(e, '::after').content")
+    assert "interrupted: the kernel is gone" in said
+    stop = button(panel, "Stop")
+    assert stop.evaluate("e => getComputedStyle(e).pointerEvents") == "none"
+    lab.page.screenshot(path=screenshots / "feature-maps-11-interrupted.png")
+
+
+@pytest.mark.parametrize("width", [480, 600, 800])
+def test_in_a_narrow_place_buttons_go_to_the_next_line_together(lab, width):
+    panel = panel_in(lab, RESNET, f"widgets.Box([panel], layout={{'width': '{width}px'}})")
+    for group in (["Upload", "Variable…", "Prepare…", "Run"], ["Save PNG", "Copy code", "Compare"]):
+        boxes = [button(panel, name).bounding_box() for name in group]
+        assert len({round(box["y"] + box["height"] / 2) for box in boxes}) == 1
+    assert panel.evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
 def test_what_goes_wrong_is_said_and_the_panel_stays_alive(lab, panel, screenshots):
     page = lab.page
     file = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"}

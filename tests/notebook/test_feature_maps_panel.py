@@ -210,6 +210,8 @@ def test_the_values_that_are_held_are_bounded_and_what_went_is_said(panel):
     panel.run()
     assert list(panel.features) == ["high", "head"]
     assert panel._held.bytes <= panel.kept_bytes
+    megabytes = panel._held.bytes / 1e6
+    assert f"values kept: {megabytes:.1f} of" in panel.controls._kept.value
     panel.controls.limit.value = 7
     assert panel.kept_bytes == 7_000_000
 

@@ -239,7 +239,7 @@ class InputChooser(widgets.VBox):
         takes_picture = "picture" in kinds
         self.thumbnail = widgets.HTML(layout=widgets.Layout(flex="0 0 auto"))
         self.thumbnail.add_class("fxx-thumbnail")
-        self.words = widgets.HTML(layout=widgets.Layout(flex="1 1 160px", min_width="120px"))
+        self.words = widgets.HTML(layout=widgets.Layout(flex="1000 1 260px", min_width="120px"))
         self.upload = UploadButton(
             self._on_upload, self._complain, accept=_FILES, disabled=not takes_picture,
             title="A picture: PNG, JPEG or WebP. Drop it on this panel, or paste it, if you like",
@@ -279,10 +279,11 @@ class InputChooser(widgets.VBox):
         self.numbers.observe(self._on_numbers, "value")
 
     def _row(self, buttons: tuple[widgets.Widget, ...]) -> widgets.HBox:
-        return _row(
-            self.thumbnail, self.words, self.upload, self.variable, self.sample, self.numbers,
-            *buttons,
-        )  # fmt: skip
+        ways = [self.upload, self.variable, self.sample, self.numbers]
+        choices = widgets.HBox([*ways, *buttons])
+        for name in ("fxx-group", "fxx-inputs"):
+            choices.add_class(name)
+        return _row(self.thumbnail, self.words, choices)
 
     def _on_upload(self, name: str, content: bytes) -> None:
         self._guarded(self.use_picture, content, name)
