@@ -203,14 +203,14 @@ def test_the_values_that_are_held_are_bounded_and_what_went_is_said(panel):
     values = panel.run()
     sizes = {key: value.numel() * 4 for key, value in values.items()}
     panel.kept_bytes = sizes["norm"] + sizes["high"]
-    assert panel._held.bytes <= panel.kept_bytes
+    assert panel._runs.held.bytes <= panel.kept_bytes
     assert list(panel.features) == ["norm", "high"]
     assert "let go for want of room: low" in panel.controls._said.value
     panel.return_nodes = {"high": "high", "head": "head"}
     panel.run()
     assert list(panel.features) == ["high", "head"]
-    assert panel._held.bytes <= panel.kept_bytes
-    megabytes = panel._held.bytes / 1e6
+    assert panel._runs.held.bytes <= panel.kept_bytes
+    megabytes = panel._runs.held.bytes / 1e6
     assert f"values kept: {megabytes:.1f} of" in panel.controls._kept.value
     panel.controls.limit.value = 7
     assert panel.kept_bytes == 7_000_000
@@ -451,7 +451,7 @@ def test_a_thread_computes_what_the_main_thread_does(name):
     names = [row.name for row in panel.graph.rows][5::25]
     panel.return_nodes = dict(zip(names, names, strict=True))
     expected = panel.run()
-    panel._held.clear()
+    panel._runs.held.clear()
     panel.return_nodes = dict(panel.return_nodes)
 
     async def main():
