@@ -229,7 +229,7 @@ def test_a_file_over_the_limit_is_refused_at_once(panel, tmp_path):
     with path.open("wb") as file:
         file.truncate(128_000_001)  # a file with a hole takes no room
     choose(panel, path)
-    said = "huge.jpg has 128.1 MB, and at most 128 MB are taken. Make it smaller first."
+    said = "huge.jpg has 128.1 MB, and at most 128 MB are taken. Make it smaller"
     panel.get_by_role("alert").filter(has_text=said).wait_for()
     panel.locator("select").filter(has_text="checkerboard").select_option("noise")
     panel.get_by_role("alert").filter(has_text=said).wait_for(state="hidden")

@@ -107,7 +107,7 @@ function render({ model, el }) {
     if (!file.size) return `${file.name} is empty; choose another file.`;
     const most = model.get("most_bytes");
     if (file.size <= most) return "";
-    return `${file.name} has ${sizeText(file.size)}, and at most ${sizeText(most)} are taken. Make it smaller first.`;
+    return `${file.name} has ${sizeText(file.size)}, and at most ${sizeText(most)} are taken. Make it smaller, or name a variable with its path.`;
   };
   /** Send a file, instead of one that is on its way. @param {File} file */
   const take = (file) => {
