@@ -10,6 +10,7 @@ import anywidget
 import traitlets
 
 from fxexplore.model_graph.graph import ModelGraph, Module, Node, Part
+from fxexplore.views.calls import call_of
 from fxexplore.views.numbers import shape_text, short_count
 
 _HERE = pathlib.Path(__file__).parent
@@ -85,6 +86,7 @@ def facts_of(graph: ModelGraph, name: str) -> list[Fact]:
     what = _module_facts(item) if isinstance(item, Module) else _node_facts(item)
     texts = {
         **what,
+        "calls": what["calls"] or _repeated_around(graph, name),
         "output": _output(item),
         "parts": "\n".join(_part(part) for part in item.parts),
         "parameters": _parameters(graph, item),
@@ -121,19 +123,27 @@ def _module_facts(module: Module) -> dict[str, str]:
     elif not module.returns:
         runs = "forward calls what is inside it, never itself; it cannot be ticked"
     else:
-        runs = f"{module.calls} in one run" if module.calls > 1 else ""
+        runs = f"{module.calls} in one run; its value is that of the last" * (module.calls > 1)
     return {"class": module.cls, "arguments": module.detail, "calls": runs}
 
 
 def _node_facts(node: Node) -> dict[str, str]:
     label = {"module": "class", "parameter": "parameter", "input": "input"}.get(node.kind)
-    calls = f"call {node.call} of {node.calls} in one run" if node.calls > 1 else ""
+    calls = f"{call_of(node)} in one run" if node.calls > 1 else ""
     return {
         label or "operation": node.target or node.name,
         "arguments": node.detail,
         "calls": calls,
         "in the code": node.source or "",
     }
+
+
+def _repeated_around(graph: ModelGraph, name: str) -> str:
+    """The module around it that is called several times, of which it is in one call."""
+    for path in reversed(graph.ancestors(name)):
+        if (calls := graph[path].calls) > 1:
+            return f"in one of the {calls} calls of {path}"
+    return ""
 
 
 def _output(item: Node | Module) -> str:

@@ -15,6 +15,7 @@ import traitlets
 
 from fxexplore.model_graph.graph import ModelGraph, Module, Node
 from fxexplore.views import layout
+from fxexplore.views.calls import call_of
 from fxexplore.views.diagram import draw, opening_fold, to_dot
 from fxexplore.views.drawing import Drawing, Edges
 from fxexplore.views.kinds import kind_of
@@ -278,9 +279,12 @@ def _facts(item: Node | Module) -> list[Any]:
     facts += [] if item.shape is None else [shape_text(item.shape)]
     facts += [f"{short_count(item.parameters)} parameters"] if item.parameters else []
     facts += [f"{short_count(item.flops)}FLOPs"] if item.flops else []
-    if isinstance(item, Module):
-        facts += [f"called {item.calls} times"] if item.calls > 1 else []
-    elif item.source and item.source not in facts[0]:
+    if item.calls > 1:
+        is_last = isinstance(item, Module)
+        facts.append(
+            f"called {item.calls} times; its value is the last" if is_last else call_of(item)
+        )
+    if isinstance(item, Node) and item.source and item.source not in facts[0]:
         facts.append(item.source)
     can_tick = isinstance(item, Node) or item.returns
     return [kind_of(item), int(can_tick), "\n".join(facts)]

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from fxexplore.model_graph.graph import ModelGraph, Module, Node, Row
 
+from .calls import call_of
 from .diagram import opening_fold
 from .numbers import shape_text, short_count
 from .runs import Run, runs
@@ -48,12 +49,9 @@ def marks(item: Node | Module, *, only_in: str = "") -> dict[str, str]:
     if only_in:
         found[f"{only_in} only"] = f"exists in {only_in} mode only"
     if item.calls > 1:
-        call = (
-            f"{item.calls} calls"
-            if isinstance(item, Module)
-            else f"call {item.call} of {item.calls}"
-        )
-        found[call] = f"the same module is called {item.calls} times"
+        call = f"{item.calls} calls" if isinstance(item, Module) else call_of(item)
+        last = "; its value is that of the last call" if isinstance(item, Module) else ""
+        found[call] = f"the same module is called {item.calls} times{last}"
     if item.shared:
         found["shared"] = f"the same as {', '.join(item.shared)}"
     if item.frozen:

@@ -1,8 +1,10 @@
 """The panel of feature maps in JupyterLab: upload, run, stop, redraw, enlarge, save, themes."""
 
+import base64
 import io
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -137,9 +139,7 @@ def test_upload_run_look_and_enlarge(lab, panel, screenshots):
     page = lab.page
     page.screenshot(path=screenshots / "feature-maps-1-opened.png")
     file = {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": picture()}
-    with page.expect_file_chooser() as chooser:
-        panel.get_by_role("button", name="Upload").click()
-    chooser.value.set_files(file)
+    choose(panel, file)
     panel.get_by_text("cat.jpg").first.wait_for()
     assert "turned upright" in panel.inner_text()
     assert "resize 256 · crop 224×224 · ImageNet mean and deviation" in panel.inner_text()
@@ -178,6 +178,81 @@ def test_upload_run_look_and_enlarge(lab, panel, screenshots):
     assert lab.python("panel.cards.at") != first
     page.keyboard.press("Escape")
     large.wait_for(state="hidden")
+
+
+def choose(panel, file):
+    """Choose a file with the button."""
+    with panel.page.expect_file_chooser() as chooser:
+        button(panel, "Upload").click()
+    chooser.value.set_files(file)
+
+
+def photograph_of(path, height, width):
+    """A JPEG that is as large as those of cameras are: noise does not compress."""
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(path, quality=80)
+    return path
+
+
+def test_a_photograph_larger_than_jupyters_messages_arrives(lab, panel, screenshots, tmp_path):
+    path = photograph_of(tmp_path / "large.jpg", 3600, 5400)
+    assert path.stat().st_size > 12_000_000  # Jupyter drops messages above 10 MB
+    choose(panel, path)
+    panel.locator(".fxx-words").get_by_text("large.jpg").wait_for()
+    lab.page.screenshot(path=screenshots / "feature-maps-9-large.png")
+    # What the model gets is what it gets of the file itself.
+    lab.python("setattr(panel, 'uploaded', panel.inputs.chosen.args[0])")
+    lab.python(f"panel.inputs.use_picture({str(path)!r})")
+    same = "(panel.inputs.chosen.name, torch.equal(panel.uploaded, panel.inputs.chosen.args[0]))"
+    assert lab.python(same) == "('large.jpg', True)"
+    assert panel.get_by_role("progressbar").count() == 0
+
+
+@pytest.mark.parametrize("kind", ["flat", "noise"])
+def test_a_picture_of_100_megapixels_is_refused_in_words(lab, panel, screenshots, tmp_path, kind):
+    path = tmp_path / f"{kind}.{'png' if kind == 'flat' else 'jpg'}"
+    if kind == "flat":
+        Image.new("RGB", (10_000, 10_001), "teal").save(path)
+    else:
+        photograph_of(path, 10_001, 10_000)
+        assert 10_000_000 < path.stat().st_size < 128_000_000
+    choose(panel, path)
+    said = f"{path.name} has 100 megapixels (10000 × 10001); at most 50 are read"
+    panel.get_by_role("alert").filter(has_text=said).wait_for()
+    lab.page.screenshot(path=screenshots / f"feature-maps-10-{kind}.png")
+    run(panel, 3)  # on the example inputs, as before
+    assert lab.python("panel.features['conv1'].shape[0]") == "1"
+
+
+def test_a_file_over_the_limit_is_refused_at_once(panel, tmp_path):
+    path = tmp_path / "huge.jpg"
+    with path.open("wb") as file:
+        file.truncate(128_000_001)  # a file with a hole takes no room
+    choose(panel, path)
+    said = "huge.jpg has 128.1 MB, and at most 128 MB are taken. Make it smaller"
+    panel.get_by_role("alert").filter(has_text=said).wait_for()
+    panel.locator("select").filter(has_text="checkerboard").select_option("noise")
+    panel.get_by_role("alert").filter(has_text=said).wait_for(state="hidden")
+
+
+def test_a_file_is_dropped_on_the_panel(lab, panel):
+    data = lab.page.evaluate_handle(
+        """text => {
+            const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+            const data = new DataTransfer();
+            data.items.add(new File([bytes], "dropped.jpg", { type: "image/jpeg" }));
+            return data;
+        }""",
+        base64.b64encode(picture()).decode(),
+    )
+    words = panel.locator(".fxx-words")
+    words.dispatch_event("dragover", {"dataTransfer": data})
+    lab.page.locator(".fxx-maps.fxx-dropping").wait_for()
+    words.dispatch_event("drop", {"dataTransfer": data})
+    words.get_by_text("dropped.jpg").wait_for()
+    assert lab.page.locator(".fxx-dropping").count() == 0
+    assert "turned upright" in panel.inner_text()
+    run(panel, 3)
 
 
 def test_both_themes_read_well_in_a_narrow_place(lab, screenshots):
@@ -219,12 +294,35 @@ def test_a_kernel_shuts_down_while_a_run_goes_on(lab):
     lab.page.wait_for_function("!window.fxNotebook.sessionContext.session")
 
 
+def test_a_run_whose_kernel_goes_is_said_to_be_interrupted(lab, screenshots):
+    panel = panel_in(lab, SLOW)
+    button(panel, "Run").click()
+    panel.get_by_text("2 of 3 leaf modules").wait_for()
+    bar = panel.locator(".widget-hprogress")
+    assert bar.is_visible()
+    lab.page.evaluate("window.fxNotebook.sessionContext.session.kernel.restart()")
+    bar.wait_for(state="hidden")
+    note = panel.locator(".fxx-running .fxx-note")
+    said = note.evaluate("e => getComputedStyle(e, '::after').content")
+    assert "interrupted: the kernel is gone" in said
+    stop = button(panel, "Stop")
+    assert stop.evaluate("e => getComputedStyle(e).pointerEvents") == "none"
+    lab.page.screenshot(path=screenshots / "feature-maps-11-interrupted.png")
+
+
+@pytest.mark.parametrize("width", [480, 600, 800])
+def test_in_a_narrow_place_buttons_go_to_the_next_line_together(lab, width):
+    panel = panel_in(lab, RESNET, f"widgets.Box([panel], layout={{'width': '{width}px'}})")
+    for group in (["Upload", "Variable…", "Prepare…", "Run"], ["Save PNG", "Copy code", "Compare"]):
+        boxes = [button(panel, name).bounding_box() for name in group]
+        assert len({round(box["y"] + box["height"] / 2) for box in boxes}) == 1
+    assert panel.evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
 def test_what_goes_wrong_is_said_and_the_panel_stays_alive(lab, panel, screenshots):
     page = lab.page
     file = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"}
-    with page.expect_file_chooser() as chooser:
-        panel.get_by_role("button", name="Upload").click()
-    chooser.value.set_files(file)
+    choose(panel, file)
     alert = panel.get_by_role("alert")
     said = "notes.txt is no picture; give a PNG, JPEG or WebP file"
     alert.filter(has_text=said).wait_for()

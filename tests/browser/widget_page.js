@@ -2,6 +2,11 @@
 (() => {
   const decode = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
+  const encode = (buffer) => {
+    const bytes = Array.from(new Uint8Array(buffer), (byte) => String.fromCharCode(byte));
+    return btoa(bytes.join(""));
+  };
+
   const unpack = ({ state, paths, buffers }) => {
     const values = { ...state };
     (paths ?? []).forEach((path, i) => {
@@ -35,11 +40,11 @@
       this.changed.clear();
       this.post({ method: "update", state, buffer_paths: [] });
     }
-    send(content) {
-      this.post({ method: "custom", content });
+    send(content, _callbacks, buffers = []) {
+      this.post({ method: "custom", content }, buffers.map(encode));
     }
-    post(message) {
-      this.pending = window.fxxToKernel(message).then((answers) => answers.forEach(window.fxxFromKernel));
+    post(message, buffers = []) {
+      this.pending = window.fxxToKernel(message, buffers).then((answers) => answers.forEach(window.fxxFromKernel));
     }
     update(values) {
       for (const [name, value] of Object.entries(values)) this.values[name] = value;

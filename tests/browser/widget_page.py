@@ -198,11 +198,12 @@ class WidgetPage:
     def _to_page(self, messages) -> None:
         self.page.evaluate("all => JSON.parse(all).forEach(fxxFromKernel)", json.dumps(messages))
 
-    def _on_message(self, data: dict) -> list[dict]:
+    def _on_message(self, data: dict, buffers: list[str]) -> list[dict]:
         self.messages.append(data)
         self._answers = []
         try:
-            self._handle({"content": {"data": json.loads(json.dumps(data))}, "buffers": []})
+            views = [memoryview(base64.b64decode(text)) for text in buffers]
+            self._handle({"content": {"data": json.loads(json.dumps(data))}, "buffers": views})
         finally:
             answers, self._answers = self._answers, None
         return answers

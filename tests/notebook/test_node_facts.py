@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fxexplore import open_model
+from fxexplore.model_graph.graph import ModelGraph, Module, Node
 from fxexplore.notebook.node_facts import NodeFacts, byte_text, facts_of
 
 
@@ -33,6 +34,21 @@ def test_a_leaf_modules_facts(graph):
     assert facts["parameters"] == "36,864 · 0.32 % of the model · frozen"
     assert facts["activations"] == "784 KiB"  # 64 * 56 * 56 * 4 bytes
     assert texts(graph, "layer1.0.relu_1")["calls"] == "call 2 of 2 in one run"
+
+
+def test_what_runs_more_than_once_says_of_which_call_it_is():
+    block = nn.Sequential(nn.Linear(2, 2), nn.Flatten(0))
+    graph = open_model(nn.Sequential(block, block, nn.ReLU()))
+    last = "2 in one run; its value is that of the last"
+    assert texts(graph, "0")["calls"] == last
+    assert texts(graph, "0.1_1")["calls"] == "call 2 of 2 in one run"
+    assert "calls" not in texts(graph, "2")
+
+
+def test_an_operation_of_a_module_that_is_called_again_says_so():
+    nodes = [Node(f"f.relu{i}", "operation", "relu", parent="f") for i in ("", "_1")]
+    graph = ModelGraph("Net", tuple(nodes), (Module("f", "Block", calls=2),))
+    assert texts(graph, "f.relu_1")["calls"] == "in one of the 2 calls of f"
 
 
 def test_an_operation_says_where_it_is_in_the_code(graph):

@@ -27,6 +27,10 @@ _VIEWS = [
 ]
 _SORTS = ["index", "energy", "variance", "sparsity"]
 _SCALES = [("each channel", "channel"), ("shared", "shared")]
+_ABOUT_LIMIT = (
+    "Memory for the values of the last run, which are drawn anew without another run. "
+    "Above the limit, what was looked at longest ago is let go."
+)
 _MOST_CHANNELS = 4096
 _MEGABYTE = 1_000_000
 _NEAR = 0.01
@@ -56,10 +60,13 @@ class MapControls(traitlets.HasTraits):
         self.toolbar = widgets.HBox([*self._make_looks(), *self._make_actions()])
         self.toolbar.add_class("fxx-row")
         self._bar = widgets.IntProgress(min=0, layout=widgets.Layout(width="160px", display="none"))
-        # An empty line would be as high as a full one.
         self._said = widgets.HTML(layout=widgets.Layout(display="none"))
+        # An empty line would be as high as a full one.
         self._complaint = widgets.HTML(layout=widgets.Layout(display="none"))
-        self.status = widgets.VBox([widgets.HBox([self._bar, self._said]), self._complaint])
+        self._line = widgets.HBox([self._bar, self._said, self._make_limit()])
+        self._line.add_class("fxx-row")
+        self._line.add_class("fxx-status")
+        self.status = widgets.VBox([self._line, self._complaint])
         self.code = widgets.HTML()
 
     def _make_looks(self) -> list[widgets.Widget]:
@@ -108,15 +115,21 @@ class MapControls(traitlets.HasTraits):
             description="Compare", tooltip="Show the run that was kept beside this one",
             layout=_width("auto"), disabled=True,
         )  # fmt: skip
+        actions = [self.save_png, self.save_svg, self.copy, self.keep, self.compare]
+        return [_group(*actions)]
+
+    def _make_limit(self) -> widgets.HBox:
+        """How much memory the values take, and a field for how much they may."""
         self._kept = widgets.HTML()
         self.limit = widgets.BoundedIntText(
             value=512, min=1, max=10**6, layout=_width("66px"), continuous_update=False
         )
-        named(self.limit, "megabytes held")
-        self.limit.tooltip = "The most megabytes of values that are held of a run"
-        space = widgets.HTML(layout=widgets.Layout(flex="1 1 0%"))
-        held = _labelled("held", self._kept, self.limit, widgets.Label("MB"))
-        return [self.save_png, self.save_svg, self.copy, self.keep, self.compare, space, held]
+        named(self.limit, "most megabytes of values kept")
+        self.limit.tooltip = _ABOUT_LIMIT
+        unit = widgets.HTML(f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">MB</span>')
+        kept = widgets.HBox([self._kept, self.limit, unit])
+        kept.add_class("fxx-kept")
+        return kept
 
     def say(self, words: str) -> None:
         """Say how things are, in a line."""
@@ -170,7 +183,10 @@ class MapControls(traitlets.HasTraits):
 
     def show_kept(self, held: int, label: str | None) -> None:
         """Show how much is held, and the run that is kept to compare with."""
-        self._kept.value = f'<span class="fxx-quiet">{held / _MEGABYTE:.1f} of</span>'
+        self._kept.value = (
+            f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">'
+            f"values kept: {held / _MEGABYTE:.1f} of</span>"
+        )
         self.compare.disabled = label is None
         self.keep.disabled = label is None and not held
         self.compare.description = "Compare" if label is None else f"Compare with {label}"
@@ -180,6 +196,7 @@ class MapControls(traitlets.HasTraits):
     def _on_running(self, change: dict[str, Any]) -> None:
         self.run.description = "Stop" if change["new"] else "Run"
         self.run.button_style = "warning" if change["new"] else "primary"
+        (self._line.add_class if change["new"] else self._line.remove_class)("fxx-running")
         self._bar.layout.display = "none"
         self._bar.value = 0
 
@@ -241,6 +258,13 @@ def _show(widget: widgets.Widget, visible: bool) -> None:
 
 def _labelled(word: str, *parts: widgets.Widget) -> widgets.HBox:
     return widgets.HBox([widgets.Label(word), *parts])
+
+
+def _group(*parts: widgets.Widget) -> widgets.HBox:
+    """Parts that go to the next line together."""
+    group = widgets.HBox(parts)
+    group.add_class("fxx-group")
+    return group
 
 
 def _button(word: str, tooltip: str, style: str = "") -> widgets.Button:

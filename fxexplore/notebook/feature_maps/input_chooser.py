@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import html
-import io
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +14,6 @@ from torch import nn
 
 from fxexplore.model_graph.pictures import Picture, read_picture, sample_photograph
 from fxexplore.model_graph.preprocessing import Preprocessing, presets_for
-from fxexplore.notebook.problems import problem_html
 
 from .chosen_inputs import (
     ChosenInputs,
@@ -27,18 +23,12 @@ from .chosen_inputs import (
     places_in,
     sample_choice,
 )
-from .labels import named
+from .input_rows import EXAMPLE, NO_SAMPLE, InputRows
 from .named_inputs import is_picture_like, text_choice, value_named, variable_choice
-from .preparation_row import PreparationRow
-
-_SIDE = 76  # of the thumbnail, in pixels of a dense screen
-_NO_SAMPLE = "Sample"
-_EXAMPLE = "example inputs"
-_PICTURES = ("photograph", "noise", "impulse", "checkerboard")
 
 
-class InputChooser(widgets.VBox):
-    """A row that shows the input of a model, and buttons to choose another.
+class InputChooser(InputRows):
+    """The input of a model, and what chooses another.
 
     Args:
         model: the model that is to run on it.
@@ -82,13 +72,18 @@ class InputChooser(widgets.VBox):
         self._presets: list[Preprocessing] = []
         self._parts: dict[str, Callable[[ChosenInputs], ChosenInputs]] = {}
         self._base, missing = _base(model, example_inputs, name, inputs_name)
-        self._make_widgets()
         super().__init__(
-            [self._row(buttons), self._variable_row, self._text_row, self.preparation, self.note]
+            {place.kind for place in places_in(self._base)},
+            takes_sentences=tokenizer is not None,
+            on_file=lambda name, content: self._guarded(self.use_picture, content, name),
+            on_prepare=lambda prepare: self._guarded(self.prepare_with, prepare),
+            on_problem=self.complain,
+            buttons=buttons,
         )
+        self._listen()
         self.chosen = None if missing else self._base
         if missing:
-            self.note.value = f'<div class="fxx-note fxx-quiet">{html.escape(missing)}</div>'
+            self.say(missing)
 
     # --- from Python --------------------------------------------------------------------
 
@@ -143,7 +138,7 @@ class InputChooser(widgets.VBox):
         Raises:
             ValueError: if it is none of these, or the model takes no picture.
         """
-        if kind == _EXAMPLE:
+        if kind == EXAMPLE:
             self._take(self._base)
         elif kind == "photograph":
             self.use_picture(sample_photograph(), code="sample_photograph()")
@@ -232,76 +227,23 @@ class InputChooser(widgets.VBox):
         self.note.value = ""
         self.chosen = chosen
 
-    def _make_widgets(self) -> None:
-        kinds = {place.kind for place in places_in(self._base)}
-        takes_picture = "picture" in kinds
-        self.thumbnail = widgets.HTML(layout=widgets.Layout(flex="0 0 auto"))
-        self.thumbnail.add_class("fxx-thumbnail")
-        self.words = widgets.HTML(layout=widgets.Layout(flex="1 1 160px", min_width="120px"))
-        self.upload = widgets.FileUpload(
-            accept=".png,.jpg,.jpeg,.webp", layout=_small(), disabled=not takes_picture,
-            tooltip="PNG, JPEG or WebP. Above 10 MB Jupyter drops it: name its path as a variable",
-        )  # fmt: skip
-        self.upload.add_class("fxx-upload")
-        self.variable = widgets.ToggleButton(
-            description="Variable…", layout=_small(), tooltip="A variable of the notebook"
-        )
-        samples = [_NO_SAMPLE, *(_PICTURES if takes_picture else ()), _EXAMPLE]
-        self.sample = widgets.Dropdown(options=samples, layout=_small("104px"))
-        self.numbers = widgets.ToggleButton(
-            description="Prepare…", layout=_small(), disabled=not takes_picture,
-            tooltip="How a picture is resized, cropped and normalised",
-        )  # fmt: skip
-        named(self.sample, "sample input")
-        self.note = widgets.HTML()
-        self.name = widgets.Combobox(
-            placeholder="name of a variable, such as batch or data.images",
-            continuous_update=False, layout=widgets.Layout(flex="1 1 200px", width="auto"),
-        )  # fmt: skip
-        self._variable_row = _folded(named(self.name, "variable"))
-        words = "a sentence, or ids" if self._tokenizer is not None else "ids, as in 101, 7592, 102"
-        self.text = widgets.Text(
-            placeholder=words, continuous_update=False,
-            layout=widgets.Layout(flex="1 1 200px", width="auto"),
-        )  # fmt: skip
-        self._text_row = _row(widgets.Label("text"), named(self.text, "text or ids"))
-        self._text_row.layout.display = "flex" if "tokens" in kinds else "none"
-        self.preparation = PreparationRow(self._on_prepare, self._complain)
-        self.preparation.layout.display = "none"
-        self._listen()
-
     def _listen(self) -> None:
-        self.upload.observe(self._on_upload, "value")
         self.name.observe(lambda c: self._written(self.use_variable, c["new"]), "value")
         self.text.observe(lambda c: self._written(self.use_text, c["new"]), "value")
         self.sample.observe(self._on_sample, "value")
         self.variable.observe(self._on_variable, "value")
         self.numbers.observe(self._on_numbers, "value")
 
-    def _row(self, buttons: tuple[widgets.Widget, ...]) -> widgets.HBox:
-        return _row(
-            self.thumbnail, self.words, self.upload, self.variable, self.sample, self.numbers,
-            *buttons,
-        )  # fmt: skip
-
-    def _on_upload(self, change: dict[str, Any]) -> None:
-        for file in change["new"]:
-            self._guarded(self.use_picture, bytes(file["content"]), file["name"])
-        if change["new"]:
-            # Its bytes are not needed any more, and the same file can be chosen again.
-            self.upload.value = ()
-
     def _written(self, use: Callable[[str], None], text: str) -> None:
         if text.strip():
             self._guarded(use, text)
 
     def _on_sample(self, change: dict[str, Any]) -> None:
-        if change["new"] != _NO_SAMPLE:
+        if change["new"] != NO_SAMPLE:
             self._guarded(self.use_sample, change["new"])
-            self.sample.value = _NO_SAMPLE
+            self.sample.value = NO_SAMPLE
 
     def _on_variable(self, change: dict[str, Any]) -> None:
-        self._variable_row.layout.display = "flex" if change["new"] else "none"
         if change["new"]:
             self._guarded(self._suggest)
 
@@ -315,7 +257,6 @@ class InputChooser(widgets.VBox):
         self.name.options = mine
 
     def _on_numbers(self, change: dict[str, Any]) -> None:
-        self.preparation.layout.display = "flex" if change["new"] else "none"
         if change["new"]:
             self._guarded(lambda: self.preparation.fill(self._shown_preparation()))
 
@@ -324,43 +265,17 @@ class InputChooser(widgets.VBox):
         in_use = self.chosen.prepared_by if self.chosen is not None else None
         return self._prepare or in_use or presets[0]
 
-    def _on_prepare(self, prepare: Preprocessing) -> None:
-        self._guarded(self.prepare_with, prepare)
-
-    def forget_problem(self) -> None:
-        """Take what was wrong with an input off the page: something else is being done."""
-        self.note.value = ""
-
-    def _complain(self, problem: Exception) -> None:
-        self.note.value = problem_html(problem)
-
     def _guarded(self, action: Callable[..., None], *arguments: Any) -> None:
         """Do what was asked for; an error is shown below."""
         try:
-            self.note.value = ""
+            self.forget_problem()
             action(*arguments)
         except Exception as problem:  # noqa: BLE001  # files and variables may be anything
-            self._complain(problem)
+            self.complain(problem)
 
     @traitlets.observe("chosen")
-    def _show(self, change: dict[str, Any]) -> None:
-        chosen: ChosenInputs | None = change["new"]
-        if chosen is None:
-            self.words.value = '<div class="fxx-words fxx-quiet">no input yet</div>'
-            self.thumbnail.value = ""
-            return
-        first = chosen.name or chosen.label
-        facts = [chosen.shapes, *chosen.notes]
-        prepared = chosen.prepared_by.words if chosen.prepared_by else ""
-        source = chosen.source.removeprefix(first).strip(" ()")
-        second = " · ".join(filter(None, [source, prepared]))
-        self.words.value = (
-            f'<div class="fxx-words"><b>{html.escape(first)}</b> '
-            f"{html.escape(' · '.join(facts))}<br>"
-            f'<span class="fxx-quiet">{html.escape(second)}</span></div>'
-        )
-        seen = chosen.picture()
-        self.thumbnail.value = "" if seen is None else _thumbnail(seen)
+    def _on_chosen(self, change: dict[str, Any]) -> None:
+        self.show(change["new"])
 
 
 def _base(
@@ -371,18 +286,6 @@ def _base(
         return example_choice(model, example_inputs, name, inputs_name), ""
     except ValueError as problem:
         return ChosenInputs((), {}, "none"), str(problem)
-
-
-def _thumbnail(seen: torch.Tensor) -> str:
-    from torchvision.transforms.v2 import functional
-
-    shorter = min(seen.shape[-2:])
-    small = functional.resize(seen, [_SIDE], antialias=True) if shorter > _SIDE else seen
-    picture = functional.to_pil_image(functional.center_crop(small, [min(small.shape[-2:])]))
-    png = io.BytesIO()
-    picture.save(png, "png")
-    data = base64.b64encode(png.getvalue()).decode()
-    return f'<img alt="What the model sees" src="data:image/png;base64,{data}">'
 
 
 def _are_ids(value: Any) -> bool:
@@ -403,19 +306,3 @@ def _present_shell() -> Any:
     from IPython.core.getipython import get_ipython
 
     return get_ipython()
-
-
-def _small(width: str = "auto") -> widgets.Layout:
-    return widgets.Layout(width=width, flex="0 0 auto")
-
-
-def _row(*parts: widgets.Widget) -> widgets.HBox:
-    row = widgets.HBox(parts)
-    row.add_class("fxx-row")
-    return row
-
-
-def _folded(part: widgets.Widget) -> widgets.HBox:
-    row = _row(widgets.Label("variable"), part)
-    row.layout.display = "none"
-    return row

@@ -11,14 +11,15 @@ import ipywidgets as widgets
 import traitlets
 from torch import nn
 
+from fxexplore.feature_extraction import create_feature_extractor
 from fxexplore.model_graph import ModelGraph
 from fxexplore.notebook.closing import close_whole
 from fxexplore.notebook.problems import problem_html
 
 from .cards import MapCards
-from .chosen_inputs import ChosenInputs
+from .chosen_inputs import ChosenInputs, example_choice
 from .controls import MapControls
-from .held_values import HeldValues
+from .finished_runs import FinishedRuns
 from .input_chooser import InputChooser
 from .pictures import Look, file_of
 from .running import (
@@ -96,12 +97,8 @@ class FeatureMapsPanel(widgets.VBox):
         self._make_extractor = make_extractor
         self._name = name
         self._shell = shell
-        self._held = HeldValues(self.kept_bytes)
+        self._runs = FinishedRuns(self.kept_bytes)
         self._runner = Runner()
-        self._last: Job | None = None
-        self._first: tuple[Job, dict[str, Any]] | None = None
-        self._runs: dict[str, int] = {}
-        self._keeps = 0
         self._graphs = 0
         self.controls = MapControls()
         self.inputs = InputChooser(
@@ -172,10 +169,7 @@ class FeatureMapsPanel(widgets.VBox):
         Raises:
             ValueError: if nothing has run yet.
         """
-        if self._last is None:
-            raise ValueError("nothing has run yet; run first, then keep the run")
-        self._first = self._last, {name: self._held[name] for name in self._held}
-        self._keeps += 1
+        self._runs.keep()
         self._show()
 
     def compare(self, other_inputs: Any = None, *, other_model: nn.Module | None = None) -> Figure:
@@ -201,8 +195,6 @@ class FeatureMapsPanel(widgets.VBox):
         if other_model is not None:
             self._run_other(other_model)
         else:
-            from .chosen_inputs import example_choice
-
             chosen = example_choice(self._model, other_inputs, self._name, "other_inputs")
             self.inputs.chosen = dataclasses.replace(chosen, name="other inputs")
             self.run()
@@ -229,8 +221,7 @@ class FeatureMapsPanel(widgets.VBox):
     def close(self) -> None:
         """Stop what runs, let go of the values and close the widgets."""
         self._runner.stop()
-        self._held.clear()
-        self._first = self._last = None
+        self._runs.clear()
         self.return_nodes = {}
         self.cards.close()
         for widget in (*self.children, self.layout):
@@ -244,8 +235,6 @@ class FeatureMapsPanel(widgets.VBox):
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
         chosen = self.current_inputs
         if chosen is None:
-            from .chosen_inputs import example_choice
-
             chosen = example_choice(self._model, None)  # raises, and says what to give
         return Job(
             dict(self.return_nodes),
@@ -299,27 +288,11 @@ class FeatureMapsPanel(widgets.VBox):
 
     def _finished(self, job: Job, values: Mapping[str, Any]) -> None:
         self.controls.complain("")
-        if not self._is_same_run(job):
-            self._held.clear()
-        self._last = job
-        for name, key in job.return_nodes.items():
-            self._held[name] = values[key]
-            self._runs[name] = self._runs.get(name, 0) + 1
+        self._runs.add(job, values)
         self._show()
-
-    def _is_same_run(self, job: Job) -> bool:
-        """Whether the values that are held would come out of this run too."""
-        last = self._last
-        return (
-            last is not None
-            and last.inputs is job.inputs
-            and (last.training, last.numbers) == (job.training, job.numbers)
-        )
 
     def _run_other(self, model: nn.Module) -> None:
         """Run another model with nodes of the same names."""
-        from fxexplore.feature_extraction import create_feature_extractor
-
         job = dataclasses.replace(
             self._job(), label="other model", numbers=numbers_of(model), is_other=True
         )
@@ -334,9 +307,7 @@ class FeatureMapsPanel(widgets.VBox):
         values = computed_harmlessly(
             extractor, job.inputs.args, job.inputs.kwargs, training=job.training
         )
-        assert self._first is not None  # kept by the caller
-        first = dataclasses.replace(self._first[0], label="this model")
-        self._first = first, self._first[1]
+        self._runs.relabel_first("this model")
         self._finished(job, values)
 
     # --- showing ------------------------------------------------------------------------
@@ -359,29 +330,28 @@ class FeatureMapsPanel(widgets.VBox):
         self.cards.on_copied = controls.say_copied
 
     def _set_limit(self, limit: int) -> None:
-        self._held.limit = limit
+        self._runs.held.limit = limit
         self.controls.limit.value = max(1, limit // _MEGABYTE)
         self._guarded(self._show)
 
     def _keep_or_forget(self) -> None:
-        if self._first is None:
+        if self._runs.first is None:
             self.keep()
         else:
-            self._first = None
+            self._runs.forget_first()
             self.comparing = False
             self._show()
 
     def _show(self) -> None:
         """Bring features, pictures and words up to date; nothing is run."""
-        names = sorted(
-            (name for name in self.return_nodes if name in self._held), key=self._when_computed
-        )
-        features = {self.return_nodes[name]: self._held[name] for name in names}
+        values = self._runs.values(sorted(self.return_nodes, key=self._when_computed))
+        features = {self.return_nodes[name]: value for name, value in values.items()}
+        first = self._runs.first
         self.set_trait("features", features)
         self.controls.show_values(features, self.look)
-        self.controls.show_kept(self._held.bytes, self._first[0].label if self._first else None)
+        self.controls.show_kept(self._runs.held.bytes, first.label if first else None)
         self.controls.say(self._words())
-        self.cards.wide = self.comparing and self._first is not None
+        self.cards.wide = self.comparing and first is not None
         self.cards.show(
             {key: self._signature(name) for name, key in self.return_nodes.items()},
             self._shown() if features else None,
@@ -394,43 +364,28 @@ class FeatureMapsPanel(widgets.VBox):
 
     def _words(self) -> str:
         """What is missing among the pictures, or has changed since."""
-        absent = [name for name in self.return_nodes if name not in self._held]
-        gone = [name for name in absent if name in self._held.let_go]
-        new = [name for name in absent if name not in gone]
-        parts = []
+        parts = self._runs.missing(self.return_nodes)
         if not self.return_nodes:
             parts.append("tick a node to see its feature maps")
-        if new:
-            parts.append(f"not run yet: {', '.join(new)}")
-        if gone:
-            parts.append(f"let go for want of room: {', '.join(gone)}; raise the limit and run")
-        last = self._last
-        if last is not None and self.features and not last.is_other:
-            if last.training != (self._graph.mode == "train"):
-                parts.append(f"these are of another mode; run for {self._graph.mode} mode")
-            elif last.inputs is not self.current_inputs:
-                parts.append(f"these are of {last.label}; run for the new input")
-            elif last.numbers != numbers_of(self._model):
-                parts.append("the model has changed since this run")
+        if self.features:
+            numbers = numbers_of(self._model)
+            parts += self._runs.changed(self._graph, self.current_inputs, numbers)
         return " · ".join(parts)
 
     def _signature(self, name: str) -> tuple[Any, ...]:
         """What a picture depends on."""
-        kept = self._keeps if self.comparing and self._first else 0
-        return name, self._runs.get(name), kept, self.look, self._graphs
+        depends = self._runs.signature(name, comparing=self.comparing)
+        return *depends, self.look, self._graphs
 
     def _shown(self) -> ShownRuns:
-        if self._last is None or not self.features:
-            raise ValueError("there is nothing to draw; tick a node and run")
-        runs = ShownRuns(
-            self.features, self.return_nodes, self._graph, self.look, self._last, name=self._name
+        return self._runs.shown(
+            self.features,
+            self.return_nodes,
+            self._graph,
+            self.look,
+            name=self._name,
+            comparing=self.comparing,
         )
-        if self._first is None or not self.comparing:
-            return runs
-        first, values = self._first
-        keys = {name: key for name, key in self.return_nodes.items() if key in self.features}
-        kept = {key: values[name] for name, key in keys.items() if name in values}
-        return dataclasses.replace(runs, first=first, kept=kept)
 
     # --- taking away --------------------------------------------------------------------
 

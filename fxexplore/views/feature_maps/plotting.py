@@ -237,20 +237,20 @@ def plot_comparison(
 
 def _panel(source: Source, part: Part, look: Look, *, enlarged: int | None = None) -> Panel:
     """The panel of one tensor, or of one of its channels."""
+    name = " · ".join(filter(None, [part.key, source.call(part)]))
     if has_no_values(part.tensor):
         device = part.tensor.device.type
-        return Panel(
-            part.key, Words(f"no values: on the {device} device"), part.key, form(part.tensor)
-        )
+        return Panel(part.key, Words(f"no values: on the {device} device"), name, form(part.tensor))
     item = source.item(part)
     known = item_facts(part.tensor, item, source.place(part, item.reading))
     if enlarged is not None:
         body, title, known = _enlarged(item, part.key, enlarged, look)
+        title = name + title.removeprefix(part.key)
         notes = _notes(item) + _colour_note(body, known)
         return Panel(part.key, body, title, [*form(part.tensor)[1:], *known], notes)
     result = drawn([item], look, part.key)
     notes = _notes(item, result.notes) + _colour_note(result.bodies[0], known)
-    return Panel(part.key, result.bodies[0], part.key, known, notes)
+    return Panel(part.key, result.bodies[0], name, known, notes)
 
 
 def _colour_note(body: Body, known: Sequence[str]) -> list[str]:
@@ -318,7 +318,8 @@ def _compared(
         chosen = dataclasses.replace(look, channels=both.bodies[0].channels, sort="index")
     chosen = dataclasses.replace(chosen, signed=True, scale="shared")
     difference = drawn([change], chosen, key)
-    known = [facts(item.values) for item in (*items, change)]
+    call = [sources[0].call(pair[0])] if sources[0].call(pair[0]) else []
+    known = [[*call, *facts(item.values)] for item in (*items, change)]
     notes = [_notes(items[0], both.notes), _notes(items[1])[:0], []]
     bodies = [*both.bodies, *difference.bodies]
     return [

@@ -7,6 +7,8 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fxexplore.views.calls import which_call
+
 from .axes_in_graph import GraphAxes
 from .input_picture import picture_of
 from .looks import Look, Query
@@ -108,6 +110,7 @@ class Source:
         self._layout = layout
         self._picture = None if look.picture is None else (*look.picture.shape[:2],)
         self._is_text = bool(look.tokens)
+        self._graph = graph
         self._axes = None if graph is None else GraphAxes(graph)
         self._nodes = {key: node for node, key in (return_nodes or {}).items()}
         self._index = _checked_index(index)
@@ -162,6 +165,12 @@ class Source:
         """The item of the batch, of a tensor that has values."""
         reading = self._readings[part.key]
         return item_of(part.tensor, reading, self.place(part, reading))
+
+    def call(self, part: Part) -> str:
+        """Which call of a module the tensor is of, in words, where that is a question."""
+        if self._graph is None:
+            return ""
+        return which_call(self._graph, self._nodes.get(part.top, part.top))
 
     def place(self, part: Part, reading: Reading) -> int:
         """Which item of its batch is drawn of a tensor."""
