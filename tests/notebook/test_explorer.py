@@ -470,7 +470,7 @@ class TestOpeningBesideTheKernel:
                 explorer.mode = "evil"
             explorer.focused = "head"
             await until(lambda: explorer.notice.is_progress)
-            assert "<details" in explorer._repr_mimebundle_()["text/html"]
+            assert ">head<" in explorer._repr_mimebundle_()["text/html"]
             net.hold.set()
             await until(lambda: explorer.graph.backend == "recorded")
             assert explorer.graph["head"].shape == (1, 2, 224, 224)
