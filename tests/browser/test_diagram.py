@@ -498,20 +498,6 @@ class TestTouch:
         moved = after[0] - before[0], after[1] - before[1]
         assert moved == (pytest.approx(30, abs=4), pytest.approx(30, abs=4))
 
-    def test_a_finger_left_on_the_pane_goes_on_dragging(self, shown, fingers, middle):
-        x, y = middle
-        send = fingers._send
-        send("touchStart", [{"id": 0, "x": x, "y": y}])
-        send("touchStart", [{"id": 0, "x": x, "y": y}, {"id": 1, "x": x + 50, "y": y}])
-        send("touchMove", [{"id": 0, "x": x, "y": y}, {"id": 1, "x": x + 60, "y": y}])
-        send("touchMove", [{"id": 0, "x": x, "y": y}])  # the other one is lifted
-        shown.widget_page.frame()
-        before, scale = shown.place("stem"), shown.scale()
-        send("touchMove", [{"id": 0, "x": x + 20, "y": y}])
-        send("touchEnd", [])
-        assert shown.place("stem")[0] - before[0] == pytest.approx(20, abs=1)
-        assert shown.scale() == scale
-
     def test_a_tap_chooses_a_box(self, shown, fingers):
         box = shown.box("stem").locator("path").first.bounding_box()
         place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
