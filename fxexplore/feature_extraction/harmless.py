@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from operator import is_, itemgetter
 from typing import Any, NamedTuple
 
@@ -138,8 +139,27 @@ def _same(left: Any, right: Any) -> bool:
     return all(map(is_, left, right))
 
 
+_leaves_random_state: ContextVar[bool] = ContextVar("_leaves_random_state", default=False)
+
+
+@contextmanager
+def random_state_left_alone() -> Iterator[None]:
+    """In this thread :func:`untouched` leaves the random state of the process as the block has it.
+
+    For runs beside other threads, whose draws and seeds must not be undone when the run ends.
+    """
+    token = _leaves_random_state.set(True)
+    try:
+        yield
+    finally:
+        _leaves_random_state.reset(token)
+
+
 @contextmanager
 def _random_state_kept() -> Iterator[None]:
+    if _leaves_random_state.get():
+        yield
+        return
     python_state = random.getstate()
     numpy = sys.modules.get("numpy")
     numpy_state = numpy.random.get_state() if numpy else None

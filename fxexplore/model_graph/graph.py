@@ -89,7 +89,8 @@ class Module:
         frozen: how many of the parameters need no gradient.
         shared: other paths of the same module.
         calls: how often it is called in one run; 0 for a mere container.
-        ran: False for a registered module of which nothing ran; it has no rows inside.
+        ran: False for a registered module of which nothing ran; it has no rows inside. None
+            if the model has not been run yet, so that nobody knows.
         activation_bytes: bytes of the outputs of all nodes below, if all are known.
         parts: the tensors of what it returns, if that is no single tensor.
     """
@@ -105,7 +106,7 @@ class Module:
     frozen: int = 0
     shared: tuple[str, ...] = ()
     calls: int = 1
-    ran: bool = True
+    ran: bool | None = True
     activation_bytes: int | None = None
     parts: tuple[Part, ...] = ()
 
@@ -141,7 +142,8 @@ class ModelGraph:
         outputs: names of the nodes that the model returns.
         parameters: numbers held by the whole model.
         mode: ``"eval"`` or ``"train"``.
-        backend: the way in which the model was opened, ``"symbolic"`` or ``"recorded"``.
+        backend: the way in which the model was opened, ``"symbolic"`` or ``"recorded"``;
+            ``""`` if it is not open yet, and these are but its registered modules.
         reason: why it was recorded although tracing was tried; ``""`` if it was not.
         inputs: what the shapes are for, in words; ``""`` if there were no inputs.
         missing: why facts are missing from some node on; ``""`` if none are.

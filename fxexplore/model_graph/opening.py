@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 from collections.abc import Mapping
@@ -148,6 +149,21 @@ class Opening:
         """
         keys, _ = keys_by_mode(return_nodes, None, None)
         return extractor_of(self._model, self._way, keys, keys)
+
+    def of_original(self, model: nn.Module) -> Opening:
+        """The same opening for the model that this one's is a copy of.
+
+        Args:
+            model: the original, which stays as it is and is not run.
+
+        Raises:
+            ValueError: if the copy was traced: a traced graph holds the copy's own modules.
+        """
+        if self._way.tracers:
+            raise ValueError("a traced model cannot be exchanged; open the original")
+        original = copy.copy(self)
+        original._model = checked_model(model)
+        return original
 
     def verify(self) -> None:
         """Compare every value and gradient of a traced graph with a real run.

@@ -78,6 +78,35 @@ def graph_of_tracer(tracer: NodePathTracer, mode: str) -> ModelGraph:
     return _graph(tracer.root, seen, calls, outputs, read, mode=mode, backend="symbolic")
 
 
+def graph_before_run(model: nn.Module, mode: str) -> ModelGraph:
+    """The registered modules, for a model that shows its nodes only when it runs.
+
+    Args:
+        model: the model.
+        mode: the mode in which it is to be opened.
+
+    Example:
+        >>> graph = graph_before_run(nn.Sequential(nn.Linear(4, 2), nn.ReLU()), "eval")
+        >>> [row.name for row in graph.rows], graph["0"].ran
+        (['0', '1'], None)
+    """
+    modules = dict(model.named_modules())
+    paths_of = _paths_of_shared(dict(all_paths(model)))
+    count = parameter_count(model)
+    return ModelGraph(
+        model=type(model).__name__,
+        nodes=(),
+        modules=tuple(
+            _module(path, module, 0, paths_of, ran=None) for path, module in modules.items() if path
+        ),
+        parameters=count.total,
+        frozen=count.frozen,
+        mode=mode,
+        backend="",
+        missing="what runs, shapes and FLOPs are unknown before the model has run once",
+    )
+
+
 def graph_of_recording(model: nn.Module, recording: Recording, mode: str) -> ModelGraph:
     """Read the graph that a recording holds.
 
@@ -213,7 +242,7 @@ def _module(
     module: nn.Module,
     calls: int,
     paths_of: Mapping[int, list[str]],
-    ran: bool,
+    ran: bool | None,
 ) -> Module:
     cls, detail = class_and_detail(module)
     count = parameter_count(module)

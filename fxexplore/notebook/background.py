@@ -47,7 +47,7 @@ class Background(Generic[Result]):
         self._fail = fail
         self._outcome: Callable[[], None] = _nothing
         self._settled = False  # read and written in the asking thread alone
-        self._thread = threading.Thread(target=self._run, name="fxexplore-facts", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="fxexplore-work", daemon=True)
         self._thread.start()
 
     @property
@@ -55,8 +55,8 @@ class Background(Generic[Result]):
         """Whether there still is something to hand over."""
         return not self._settled
 
-    def wait(self, seconds: float) -> bool:
-        """Block until the result is handed over, but not longer than ``seconds``.
+    def wait(self, seconds: float | None = None) -> bool:
+        """Block until the result is handed over, but not longer than ``seconds``, if given.
 
         Returns:
             Whether nothing is pending any more.
@@ -67,7 +67,7 @@ class Background(Generic[Result]):
         return self._settled
 
     def cancel(self) -> None:
-        """Drop the result: the thread's work cannot be broken off, but nobody hears of it."""
+        """Drop the result: a thread cannot be broken off, but nobody hears of it any more."""
         self._settled = True
 
     def _run(self) -> None:

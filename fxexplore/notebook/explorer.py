@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import inspect
 import time
@@ -18,13 +17,13 @@ from fxexplore.model_graph.inputs import ExampleInputs, example_inputs_for
 from fxexplore.views.outline import to_text
 from fxexplore.views.page import StaticPage, to_document, to_fragment
 
-from .background import Background
 from .code_tab import CodeTab
 from .copy_button import SaveButton
 from .feature_maps import FeatureMapsPanel
 from .frame import Splitter
 from .header import Header
-from .modes import Modes
+from .loader import Loader
+from .modes import Modes, check_mode
 from .node_facts import NodeFacts
 from .node_graph import NodeGraph
 from .node_tree import NodeTree
@@ -33,7 +32,6 @@ from .return_nodes import ReturnNodes
 from .shared_state import SharedState
 
 _PATIENCE = 1.0  # seconds that the first display may wait, so that it is saved with facts
-_SOON = 0.5  # seconds after which a person wonders what is going on
 
 
 def explore(model: nn.Module, example_inputs: Any = None, **options: Any) -> Explorer:
@@ -107,8 +105,7 @@ class Explorer(SharedState, widgets.VBox):
 
     # Defaults, because a widget is closed too when it could not be made.
     _parts: tuple[widgets.Widget, ...] = ()
-    _facts: Background[ModelGraph] | None = None
-    _slow_facts: asyncio.TimerHandle | None = None
+    _loader: Loader
 
     def __init__(
         self,
@@ -133,8 +130,9 @@ class Explorer(SharedState, widgets.VBox):
             "concrete_args": concrete_args,
         }
         self._modes = Modes(self.model, example_inputs, {"backend": backend, **self._options})
-        # With no event loop nobody would bring the facts later.
-        graph = self._modes.graph(mode) if _loop_runs() else self._modes.annotated(mode)
+        self.notice = Notice()
+        self._loader = Loader(self._modes, self.notice, self._take)
+        graph = self._loader.first(mode)
         self.maps = FeatureMapsPanel(
             self.model,
             graph,
@@ -153,9 +151,10 @@ class Explorer(SharedState, widgets.VBox):
         super().__init__(graph, self._laid_out(), mode=mode, layout=traits.pop("layout", {}))
         self.add_class("fxx-explorer")
         self._connect()
+        if self._modes.is_open(mode):
+            self._loader.find_facts(mode)
         for trait, value in traits.items():
             setattr(self, trait, value)
-        self._find_facts()
 
     # --- what can be done ---------------------------------------------------------------
 
@@ -167,6 +166,7 @@ class Explorer(SharedState, widgets.VBox):
         """
         if not self.return_nodes:
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
+        self.complete()
         return self._modes.extractor(self.mode, self.return_nodes)
 
     def run(self) -> None:
@@ -184,7 +184,7 @@ class Explorer(SharedState, widgets.VBox):
             Whether they are.
         """
         deadline = time.monotonic() + seconds
-        found = self._facts is None or self._facts.wait(seconds)
+        found = self._loader.wait(seconds)
         return self.diagram.wait(max(0.0, deadline - time.monotonic())) and found
 
     def static(self) -> StaticPage:
@@ -207,7 +207,8 @@ class Explorer(SharedState, widgets.VBox):
 
     def close(self) -> None:
         """Stop what runs, and take the widget with all its parts off the page."""
-        self._drop_facts()
+        if "_loader" in vars(self):
+            self._loader.stop()
         self.unobserve_all()
         for part in self._parts:
             part.unobserve_all()
@@ -236,7 +237,6 @@ class Explorer(SharedState, widgets.VBox):
 
     def _make_parts(self, graph: ModelGraph, inputs: ExampleInputs | None) -> None:
         self.header = Header(graph, inputs)
-        self.notice = Notice()
         self.tree = NodeTree(graph)
         self.diagram = NodeGraph(graph)
         self.node = NodeFacts(graph)
@@ -285,10 +285,11 @@ class Explorer(SharedState, widgets.VBox):
     @traitlets.validate("mode")
     def _check_mode(self, proposal: dict[str, Any]) -> str:
         mode: str = proposal["value"]
+        check_mode(mode)
+        if mode == self.graph.mode:
+            return mode
         try:
-            self._modes.graph(mode)
-        except traitlets.TraitError:
-            raise
+            self._loader.complete(mode)
         except Exception as problem:
             raise traitlets.TraitError(
                 f"the model does not open in {mode} mode: {problem}"
@@ -300,29 +301,61 @@ class Explorer(SharedState, widgets.VBox):
         mode = change["new"]
         if mode == self.graph.mode:
             return
-        gone = self._show(self._modes.graph(mode))
-        if gone:
-            names = ", ".join(gone)
-            self.notice.say(f"No longer ticked, because {mode} mode has no such node: {names}")
-        self._find_facts()
+        self._show(self._modes.graph(mode))
+        self.header.switch.value = mode
+        self._loader.find_facts(mode)
 
     def _switch(self, mode: str) -> None:
         """What a click on the switch asks for."""
+        if self._loader.opening not in ("", mode):
+            self._loader.stop()  # another mind
         if mode == self.mode:
             return
         self.notice.clear()
-        if self._modes.is_slow:
-            self.notice.progress(f"Opening the model in {mode} mode; interrupt the kernel to stop")
         try:
-            self.mode = mode
-            if self.notice.is_progress:
-                self.notice.clear()
-        except (traitlets.TraitError, KeyboardInterrupt) as problem:
-            self.header.refuse(mode, self.mode, problem)
+            self._loader.open(
+                mode,
+                lambda: self._switched(mode),
+                lambda problem: self._not_switched(mode, problem),
+                self._take_back,
+            )
+        except KeyboardInterrupt as problem:
+            self._take_back()
             self.notice.error(problem)
 
-    def _show(self, graph: ModelGraph) -> list[str]:
-        """Show another graph of the model; gives the ticked names that are gone."""
+    def _switched(self, mode: str) -> None:
+        self.mode = mode
+
+    def _not_switched(self, mode: str, problem: Exception) -> None:
+        self.header.refuse(mode, self.mode)
+        self._find_facts()
+        self.notice.error(problem, f"The model does not open in {mode} mode")
+
+    def _take_back(self) -> None:
+        """Stay in the mode that is shown."""
+        self.header.switch.value = self.mode
+        self._find_facts()
+
+    def _find_facts(self) -> None:
+        """Go on with what the opening of another mode broke off."""
+        if self._modes.is_open(self.mode) and not self._modes.is_annotated(self.mode):
+            self._loader.find_facts(self.mode)
+
+    # --- its graph ----------------------------------------------------------------------
+
+    def complete(self) -> None:
+        """Wait for a model that is still being opened, and open it if somebody stopped that."""
+        graph = self._loader.complete(self.mode)
+        if not self.graph.backend:
+            self._show(graph)
+
+    def _take(self, graph: ModelGraph) -> None:
+        """Take a graph that was found beside the kernel."""
+        if graph is not self.graph and graph.mode == self.mode:
+            self._show(graph)
+
+    def _show(self, graph: ModelGraph) -> None:
+        """Show another graph of the model, and say which ticked names are gone."""
         gone = self.replace_graph(graph)
         only = self._modes.only(graph.mode)
         for view in (self.tree, self.diagram):
@@ -331,47 +364,14 @@ class Explorer(SharedState, widgets.VBox):
         self.node.graph = self.maps.graph = graph
         self.header.show(graph)
         self._show_code()
-        return gone
+        if gone:
+            names = ", ".join(gone)
+            self.notice.say(
+                f"No longer ticked, because {graph.mode} mode has no such node: {names}"
+            )
 
     def _show_code(self) -> None:
         self.code.show(self.graph, self.return_nodes, self.maps.inputs.another)
-
-    # --- its facts ----------------------------------------------------------------------
-
-    def _find_facts(self) -> None:
-        """Look for shapes and FLOPs, in a thread if somebody can take them later."""
-        self._drop_facts()
-        mode = self.mode
-        if self._modes.is_annotated(mode) or not _loop_runs():
-            self._take_facts(self._modes.annotated(mode))
-            return
-        self._facts = Background(
-            lambda: self._modes.annotated(mode), self._take_facts, self._facts_failed
-        )
-        self._slow_facts = asyncio.get_running_loop().call_later(_SOON, self._facts_are_slow)
-
-    def _take_facts(self, graph: ModelGraph) -> None:
-        self._drop_facts()
-        if graph is not self.graph:
-            self._show(graph)
-        if graph.missing and not self.notice.words:
-            self.notice.say(graph.missing[0].upper() + graph.missing[1:])
-
-    def _facts_failed(self, problem: Exception) -> None:
-        self._drop_facts()
-        self.notice.error(problem, "Shapes and FLOPs could not be found")
-
-    def _facts_are_slow(self) -> None:
-        self.notice.progress("Finding shapes and FLOPs", self._drop_facts)
-
-    def _drop_facts(self) -> None:
-        if self._slow_facts is not None:
-            self._slow_facts.cancel()
-            if self.notice.is_progress:
-                self.notice.clear()
-        if self._facts is not None:
-            self._facts.cancel()
-        self._facts = self._slow_facts = None
 
 
 def _known_inputs(model: nn.Module, example_inputs: Any) -> ExampleInputs | None:
@@ -379,14 +379,6 @@ def _known_inputs(model: nn.Module, example_inputs: Any) -> ExampleInputs | None
         return example_inputs_for(model, example_inputs)
     except ValueError:
         return None  # the code then says that x is what the model takes
-
-
-def _loop_runs() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _check_keywords(traits: dict[str, Any]) -> None:

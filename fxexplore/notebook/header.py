@@ -40,14 +40,12 @@ class Header(widgets.HBox):
     def show(self, graph: ModelGraph) -> None:
         """Show the facts of a graph."""
         self._facts.value = headline(graph, self._inputs)
-        self.switch.value = graph.mode
 
-    def refuse(self, wanted: str, mode: str, problem: BaseException) -> None:
+    def refuse(self, wanted: str, mode: str) -> None:
         """Go back to ``mode``, because the model does not open in the one that was wanted."""
         self.switch.value = mode
-        if not isinstance(problem, KeyboardInterrupt):
-            self.switch.disabled = True
-            self.switch.tooltip = f"The model opens in {mode} mode alone, not in {wanted} mode"
+        self.switch.disabled = True
+        self.switch.tooltip = f"The model opens in {mode} mode alone, not in {wanted} mode"
 
 
 _SWITCH = "eval mode as in use; train mode with dropout and batch statistics"
@@ -67,7 +65,7 @@ def headline(graph: ModelGraph, inputs: ExampleInputs | None = None) -> str:
     facts = [
         f"{short_count(graph.parameters)} parameters",
         *([f"{short_count(graph.flops)}FLOPs"] if graph.flops else []),
-        f"{len(graph.nodes):,} nodes",
+        *([f"{len(graph.nodes):,} nodes"] if graph.backend else []),
         *([_input(inputs)] if inputs is not None else []),
         _way_in(graph),
     ]
@@ -81,6 +79,8 @@ def _input(inputs: ExampleInputs) -> str:
 
 
 def _way_in(graph: ModelGraph) -> str:
+    if not graph.backend:
+        return "not run yet"
     if not graph.reason:
         return html.escape(graph.backend)
     return _folded(graph.backend, f"Traced symbolically it does not open: {graph.reason}")

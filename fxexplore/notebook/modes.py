@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import traitlets
 from torch import nn
 
+from fxexplore.feature_extraction.harmless import random_state_left_alone
 from fxexplore.model_graph import ModelGraph
 from fxexplore.model_graph.opening import Opening
+from fxexplore.model_graph.reading import graph_before_run
+
+from .feature_maps.running import Progress, twin_of, watched
 
 MODES = ("eval", "train")
 _SLOW = 0.5  # seconds after which a person wonders
@@ -38,16 +42,25 @@ class Modes:
         self._openings: dict[str, Opening] = {}
         self._annotated: dict[str, ModelGraph] = {}
         self.is_slow = False
-        """Whether opening took long, so that the next will too."""
+        """Whether opening took long in the thread that runs the cells, so that it will again."""
+
+    def is_open(self, mode: str) -> bool:
+        """Whether the model is open in a mode."""
+        return mode in self._openings
 
     def graph(self, mode: str) -> ModelGraph:
         """What is known of the graph in a mode, which is opened if it was not yet.
 
         Raises:
-            traitlets.TraitError: if ``mode`` is no mode, or the model does not open in it.
+            traitlets.TraitError: if ``mode`` is no mode.
+            Exception: what :class:`Opening` raises, if the model does not open in it.
         """
         self._open(mode)
         return self._annotated.get(mode) or self._openings[mode].graph
+
+    def before_run(self, mode: str) -> ModelGraph:
+        """What is known of a mode that is not open yet: the registered modules."""
+        return graph_before_run(self._model, mode)
 
     def is_annotated(self, mode: str) -> bool:
         """Whether every fact about the graph in a mode is known."""
@@ -72,17 +85,70 @@ class Modes:
     def only(self, mode: str) -> tuple[str, ...]:
         """Names of the nodes of a mode that the other mode lacks, if that is open too."""
         others = [opening for other, opening in self._openings.items() if other != mode]
-        if not others:
+        if not others or mode not in self._openings:
             return ()
         elsewhere = {node.name for node in others[0].graph.nodes}
         return tuple(n.name for n in self._openings[mode].graph.nodes if n.name not in elsewhere)
 
-    def _open(self, mode: str) -> None:
+    # --- beside the kernel --------------------------------------------------------------
+
+    def open_by_tracing(self, mode: str) -> bool:
+        """Open the model in a mode without running it; says whether that could be done.
+
+        It has to be in the thread that runs the cells: a traced graph is of the model itself.
+        """
+        if mode not in self._openings and self._options.get("backend") != "recorded":
+            try:
+                self._open(mode, backend="symbolic")
+            except Exception:  # noqa: BLE001  # whatever it was: the next way in tells
+                return False
+        return mode in self._openings
+
+    def opener(self, mode: str) -> Callable[[Progress], Opening] | None:
+        """What opens a copy of the model by running it, in any thread.
+
+        The copy shares the parameters. Its flags and buffers are its own, so that nothing of
+        the run shows in the model meanwhile.
+
+        Returns:
+            The work to do, which raises what :class:`Opening` raises, or
+            :class:`~.feature_maps.running.Stop`; :meth:`take` takes its result. None if the
+            model cannot be copied.
+        """
+        twin = twin_of(self._model)
+        if twin is None:
+            return None
+
+        def work(progress: Progress) -> Opening:
+            with random_state_left_alone(), watched(twin, progress):
+                return self._opening(twin, mode)
+
+        return work
+
+    def take(self, mode: str, opening: Opening) -> None:
+        """Take what :meth:`opener` opened, in the thread that runs the cells."""
+        if opening.graph.backend == "recorded":
+            self._openings[mode] = opening.of_original(self._model)
+        else:
+            self._open(mode)
+
+    def _open(self, mode: str, **options: Any) -> None:
         if mode in self._openings:
             return
-        if mode not in MODES:
-            raise traitlets.TraitError(f"mode is {mode!r}; write 'eval' or 'train'")
+        check_mode(mode)
         began = time.monotonic()
-        opening = Opening(self._model, self._example_inputs, mode=mode, **self._options)
+        self._openings[mode] = self._opening(self._model, mode, **options)
         self.is_slow |= time.monotonic() - began > _SLOW
-        self._openings[mode] = opening
+
+    def _opening(self, model: nn.Module, mode: str, **options: Any) -> Opening:
+        return Opening(model, self._example_inputs, mode=mode, **(self._options | options))
+
+
+def check_mode(mode: str) -> None:
+    """Refuse what is no mode.
+
+    Raises:
+        traitlets.TraitError: saying what there is.
+    """
+    if mode not in MODES:
+        raise traitlets.TraitError(f"mode is {mode!r}; write 'eval' or 'train'")

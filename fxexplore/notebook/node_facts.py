@@ -118,7 +118,9 @@ def byte_text(number: int) -> str:
 
 
 def _module_facts(module: Module) -> dict[str, str]:
-    if not module.ran:
+    if module.ran is None:
+        runs = "unknown before the model has run once"
+    elif not module.ran:
         runs = "registered, but nothing of it ran"
     elif not module.returns:
         runs = "forward calls what is inside it, never itself; it cannot be ticked"

@@ -8,7 +8,7 @@ const PATIENCE = 2500; // milliseconds after which a kernel that does not answer
 const KINDS = {
   convolution: "convolution", normalisation: "normalisation", activation: "activation",
   attention: "attention", pooling: "pooling", linear: "linear", arithmetic: "arithmetic",
-  operation: "other operation", parameter: "parameter", input: "input", folded: "folded module",
+  operation: "other operation", parameter: "parameter", input: "input", output: "output", folded: "folded module",
 };
 
 /** @typedef {ReturnType<typeof setTimeout> | undefined} Timer */
@@ -225,13 +225,19 @@ class Diagram {
 
   /** @param {Picture} picture */
   showLegend(picture) {
-    const kinds = new Set(picture.order.filter((box) => !box.isCluster).map((box) => box.kind));
-    const entries = Object.keys(KINDS).filter((kind) => kinds.has(kind)).map((kind) => [`fx-${kind}`, KINDS[kind]]);
-    if (this.model.get("only").length) entries.push(["fxx-only", `in ${this.model.get("mode")} mode only`]);
+    // The sign of a kind is the first text in its boxes.
+    const signs = new Map(
+      picture.order.filter((box) => !box.isCluster).map((box) => [box.kind, box.element.querySelector("text")?.textContent ?? ""]),
+    );
+    const entries = Object.keys(KINDS).filter((kind) => signs.has(kind)).map((kind) => [`fx-${kind}`, signs.get(kind), KINDS[kind]]);
+    const names = new Set(this.model.get("only"));
+    if (picture.order.some((box) => names.has(box.name))) entries.push(["fxx-only", "", `in ${this.model.get("mode")} mode only`]);
     const list = make("ul");
-    for (const [cls, words] of entries) {
+    for (const [cls, sign, words] of entries) {
       const entry = make("li");
-      entry.append(make("span", `fxx-swatch ${cls}`), words);
+      const swatch = make("span", `fxx-swatch ${cls}`, sign);
+      swatch.setAttribute("aria-hidden", "true");
+      entry.append(swatch, words ?? "");
       list.append(entry);
     }
     this.legend.replaceChildren(make("summary", "", "Legend"), list);

@@ -193,6 +193,10 @@ class NodeGraph(anywidget.AnyWidget):
         drawing = Drawing.of(self._graph, self.expanded)
         self._is_newest = False
         self.busy = True  # the page hears that somebody is there
+        if not self._graph.backend:
+            self.busy = False
+            self.message = "The picture comes when the model has run once."
+            return
         if len(drawing.boxes) > _MOST_BOXES:
             self.busy = False
             self._regret(f"the picture would have {len(drawing.boxes):,} boxes", drawing)

@@ -162,6 +162,8 @@ class View {
     if (!other) return this.moveTo(this.x + now.x - was.x, this.y + now.y - was.y);
     const apart = (/** @type {{x: number, y: number}} */ point) => Math.hypot(point.x - other.x, point.y - other.y);
     const middle = this.inPane({ x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
+    // What is between the fingers stays between them.
+    this.moveTo(this.x + (now.x - was.x) / 2, this.y + (now.y - was.y) / 2);
     this.zoom(apart(now) / Math.max(1, apart(was)), middle.x, middle.y);
   }
 

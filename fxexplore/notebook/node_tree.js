@@ -145,7 +145,7 @@ class Tree {
       const what = plan.isDone ? "Take back the ticks" : `${isBack ? "Untick" : "Tick"} all ${plan.hits.length} hits`;
       label(this.tickHits, plan.tooMany ? `${plan.hits.length} are too many to tick at once` : what);
     }
-    this.fold.hidden = hits !== null || !state.rows.modules.length;
+    this.fold.hidden = hits !== null || !state.canFold();
     this.fold.textContent = state.isUnfolded() ? "Fold all" : "Unfold all";
     const { rows, cursor } = state;
     this.where.textContent = cursor < 0 ? "" : `${rows.name(cursor) || rows.label(cursor)}  ${rows.note(cursor)}`;

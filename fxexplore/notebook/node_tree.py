@@ -263,5 +263,5 @@ def _class(item: Node | Module) -> str:
 def _flags(item: Node | Module) -> int:
     if isinstance(item, Module):
         ticks = _FLAGS["tickable"] if item.returns and item.ran else 0
-        return ticks | _FLAGS["module"] | (0 if item.ran else _FLAGS["never ran"])
+        return ticks | _FLAGS["module"] | (_FLAGS["never ran"] if item.ran is False else 0)
     return _FLAGS["tickable"] | _FLAGS.get(item.kind if item.kind != "module" else "", 0)

@@ -161,6 +161,12 @@ class TreeState {
     this.saveFolds();
   }
 
+  /** Whether there is anything to fold and unfold. */
+  canFold() {
+    const { rows } = this;
+    return rows.runFirst.length > 0 || rows.modules.some((i) => rows.hasInside(i));
+  }
+
   isUnfolded() {
     return this.expanded.includes(1) || this.openRuns.includes(1);
   }

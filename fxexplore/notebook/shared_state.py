@@ -72,6 +72,9 @@ class SharedState(traitlets.HasTraits):
         for name in names:
             self._share(part, name)
 
+    def complete(self) -> None:
+        """Called before a name is refused: more of the graph may be on its way."""
+
     def refused(self, problem: traitlets.TraitError) -> None:
         """Called with the reason when a part was given a value that is not valid."""
 
@@ -127,6 +130,8 @@ class SharedState(traitlets.HasTraits):
         self.selected = kept + [name for name in change["new"] if name not in kept]
 
     def _checked_ticks(self, names: Collection[str]) -> list[str]:
+        if any(_why_not_ticked(self.graph, name) for name in names):
+            self.complete()
         for name in names:
             self._check_name(name)
             problem = _why_not_ticked(self.graph, name)
@@ -135,6 +140,8 @@ class SharedState(traitlets.HasTraits):
         return list(dict.fromkeys(names))
 
     def _check_name(self, name: str) -> None:
+        if name not in self.graph.index:
+            self.complete()
         if name in self.graph.index:
             return
         # Names that end alike first: most misses are a path that lacks its beginning.
@@ -165,6 +172,8 @@ def _why_not_ticked(graph: ModelGraph, name: str) -> str:
     if name not in graph.index:
         return f"'{name}' is not in the graph"
     item = graph[name]
+    if isinstance(item, Module) and item.ran is None:
+        return f"'{name}' cannot be ticked before the model has run once"
     if isinstance(item, Module) and not item.ran:
         return f"'{name}' is a {item.cls} of which nothing runs in {graph.mode} mode"
     if isinstance(item, Module) and not item.returns:

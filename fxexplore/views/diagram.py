@@ -12,7 +12,7 @@ import graphviz
 from fxexplore.model_graph.graph import ModelGraph, Module
 
 from .drawing import OUTPUT, Drawing, Edges, Link
-from .kinds import FILLS, kind_of
+from .kinds import FILLS, GLYPHS, kind_of
 from .numbers import shape_text, short_count
 
 __all__ = ["OPENING_BOXES", "kind_of", "opening_fold", "to_dot"]
@@ -144,7 +144,8 @@ class _Draft:
         dot = graphviz.Digraph(graph_attr=graph_attr, node_attr=_BOX, edge_attr=_EDGE)
         self._fill(dot)
         if any(head == OUTPUT for _, head in self._drawing.links):
-            dot.node("output", "output", id="output", fillcolor=FILLS["output"], **_class("output"))
+            style = {"fillcolor": FILLS["output"]} | _class("output")
+            dot.node("output", f"<{_glyph('output')}output>", id="output", **style)
         drawn = self._drawing.drawn
         # A label has a rank of its own; beside the arrow it may cross others but costs nothing.
         place = "label" if len(drawn) <= _MOST_LABELS and not self._limits else "headlabel"
@@ -173,7 +174,8 @@ class _Draft:
         module = self._graph.rows[row].item
         assert isinstance(module, Module)
         style = self._ticked(module.path) | _class("unfolded")
-        attributes = _CLUSTER | {"label": self._text(module.path, module.cls), "id": _box(row)}
+        label = f"<{self._text(module.path, module.cls)}>"
+        attributes = _CLUSTER | {"label": label, "id": _box(row)}
         return graphviz.Digraph(f"cluster_{_box(row)}", graph_attr=attributes | style)
 
     def _draw_box(self, dot: graphviz.Digraph, row: int) -> None:
@@ -186,18 +188,14 @@ class _Draft:
         elif item.kind == "module":
             facts = item.target  # other labels say what they are
         style = {"fillcolor": FILLS[kind]} | self._ticked(name) | _class(kind)
-        dot.node(_box(row), self._text(name, facts), id=_box(row), **style)
+        label = f"<{_glyph(kind)}{self._text(name, facts)}>"
+        dot.node(_box(row), label, id=_box(row), **style)
 
     def _text(self, name: str, facts: str) -> str:
         """A label in HTML: the name, and what stands quietly behind it."""
-        is_folded = self._is_folded(name)
-        marks = ("✓ " if name in self._selected else "") + ("▸ " if is_folded else "")
+        mark = "✓ " if name in self._selected else ""
         quiet = f'  <font color="{_QUIET}">{_escaped(facts)}</font>' if facts else ""
-        return f"<{marks}{_escaped(self._graph.label(name)).strip() or '·'}{quiet}>"
-
-    def _is_folded(self, name: str) -> bool:
-        row = self._graph.index[name]
-        return isinstance(self._graph[name], Module) and row not in self._drawing.clusters
+        return f"{mark}{_escaped(self._graph.label(name)).strip() or '·'}{quiet}"
 
     def _ticked(self, name: str) -> dict[str, str]:
         return {"penwidth": "2.4", "color": _TICKED} if name in self._selected else {}
@@ -210,6 +208,10 @@ def _close(open_clusters: list[tuple[int, graphviz.Digraph]], dot: graphviz.Digr
 
 def _class(kind: str) -> dict[str, str]:
     return {"class": f"fx-{kind}"}
+
+
+def _glyph(kind: str) -> str:
+    return f'<font color="{_QUIET}">{GLYPHS[kind]} </font>'
 
 
 def _box(row: int) -> str:

@@ -1,4 +1,4 @@
-"""What kind of thing a box stands for, and the tint that tells kinds apart."""
+"""What kind of thing a box stands for, and the tint and the sign that tell kinds apart."""
 
 from __future__ import annotations
 
@@ -37,6 +37,22 @@ FILLS = {
     "operation": "#ffffff",
 }
 """Fill of each kind of box on white: light tints of a palette for colour-blind readers."""
+
+GLYPHS = {
+    "convolution": "▦",
+    "normalisation": "≡",
+    "activation": "∫",
+    "attention": "◎",
+    "pooling": "▽",
+    "linear": "∑",
+    "arithmetic": "±",
+    "input": "○",
+    "output": "●",
+    "parameter": "◆",
+    "folded": "▸",
+    "operation": "ƒ",
+}
+"""A sign of each kind, which tells boxes apart without their colour."""
 
 
 def kind_of(item: Node | Module) -> str:

@@ -44,7 +44,7 @@ def marks(item: Node | Module, *, only_in: str = "") -> dict[str, str]:
         {'call 2 of 2': 'the same module is called 2 times', 'shared': 'the same as act'}
     """
     found = {}
-    if isinstance(item, Module) and not item.ran:
+    if isinstance(item, Module) and item.ran is False:
         found["never ran"] = "registered in the model; nothing of it ran"
     if only_in:
         found[f"{only_in} only"] = f"exists in {only_in} mode only"
@@ -148,10 +148,10 @@ class _Page:
             [
                 f"{short_count(graph.parameters)} parameters",
                 *([f"{short_count(graph.flops)}FLOPs"] if graph.flops else []),
-                f"{len(graph.nodes):,} nodes",
+                *([f"{len(graph.nodes):,} nodes"] if graph.backend else []),
                 *([f"input {graph.inputs}"] if graph.inputs else []),
                 graph.mode,
-                graph.backend,
+                graph.backend or "not run yet",
             ]
         )
         nodes = " · ".join(

@@ -293,7 +293,7 @@ def test_ticked_found_and_other_boxes_differ_without_colour(widget_page, graph):
         name: shown.page.evaluate(
             """n => { const box = document.querySelector(`[data-name='${n}']`);
                 const shape = getComputedStyle(box.querySelector('path'));
-                const text = getComputedStyle(box.querySelector('text'));
+                const text = getComputedStyle(box.querySelectorAll('text')[1]);
                 return [shape.strokeDasharray, text.textDecorationLine, text.fontWeight,
                         box.querySelectorAll('.fxx-badge').length]; }""",
             name,
@@ -306,8 +306,9 @@ def test_ticked_found_and_other_boxes_differ_without_colour(widget_page, graph):
 
 def test_the_legend_names_the_kinds_in_the_picture_and_folds(shown):
     entries = shown.host.locator(".fxx-legend li")
-    assert entries.all_inner_texts() == [
-        "convolution", "pooling", "linear", "other operation", "input", "folded module",
+    assert [text.split("\n") for text in entries.all_inner_texts()] == [
+        ["▦", "convolution"], ["▽", "pooling"], ["∑", "linear"], ["ƒ", "other operation"],
+        ["○", "input"], ["●", "output"], ["▸", "folded module"],
     ]  # fmt: skip
     shown.host.get_by_text("Legend").click()
     expect(entries.first).to_be_hidden()
@@ -435,6 +436,73 @@ def test_text_is_readable_on_every_kind_of_box_in_every_theme(widget_page, theme
     assert len({fill for _, fill in pairs}) >= 8
     assert min(contrast(text, fill) for text, fill in pairs) >= 4.5
     widget_page.screenshot(f"diagram-kinds-{theme}")
+
+
+class Fingers:
+    """Touches a page, as Playwright has no way to with more than one finger."""
+
+    def __init__(self, page):
+        self._session = page.context.new_cdp_session(page)
+        self._session.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+
+    def drag(self, *paths, steps=5):
+        """Each finger goes along its path: pairs of where it begins and ends."""
+        for step in range(steps + 1):
+            part = step / steps
+            points = [
+                {"id": i, "x": x1 + (x2 - x1) * part, "y": y1 + (y2 - y1) * part}
+                for i, ((x1, y1), (x2, y2)) in enumerate(paths)
+            ]
+            self._send("touchMove" if step else "touchStart", points)
+        self._send("touchEnd", [])
+
+    def _send(self, kind, points):
+        self._session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+class TestTouch:
+    @pytest.fixture
+    def fingers(self, shown):
+        return Fingers(shown.page)
+
+    @pytest.fixture
+    def middle(self, shown):
+        box = shown.pane.bounding_box()
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def test_one_finger_drags(self, shown, fingers, middle):
+        (x, y), scale = middle, shown.scale()
+        before = shown.place("stem")
+        fingers.drag(((x, y), (x + 60, y - 40)))
+        after = shown.place("stem")
+        moved = after[0] - before[0], after[1] - before[1]
+        assert moved == (pytest.approx(60, abs=1), pytest.approx(-40, abs=1))
+        assert shown.scale() == scale
+        assert shown.diagram.focused == ""  # a drag is no tap
+
+    def test_two_fingers_zoom_about_the_point_between_them(self, shown, fingers, middle):
+        (x, y), scale = middle, shown.scale()
+        before = shown.place("stem")
+        fingers.drag(((x - 40, y), (x - 80, y)), ((x + 40, y), (x + 80, y)))
+        assert shown.scale() == pytest.approx(2 * scale, rel=0.02)
+        after = shown.place("stem")
+        assert after[0] - x == pytest.approx(2 * (before[0] - x), abs=4)
+        assert after[1] - y == pytest.approx(2 * (before[1] - y), abs=4)
+
+    def test_two_fingers_that_move_alike_drag(self, shown, fingers, middle):
+        (x, y), scale = middle, shown.scale()
+        before = shown.place("stem")
+        fingers.drag(((x - 40, y), (x - 10, y + 30)), ((x + 40, y), (x + 70, y + 30)))
+        assert shown.scale() == pytest.approx(scale, rel=0.05)
+        after = shown.place("stem")
+        moved = after[0] - before[0], after[1] - before[1]
+        assert moved == (pytest.approx(30, abs=4), pytest.approx(30, abs=4))
+
+    def test_a_tap_chooses_a_box(self, shown, fingers):
+        box = shown.box("stem").locator("path").first.bounding_box()
+        place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        fingers.drag((place, place), steps=1)
+        shown.widget_page.wait_for(lambda: shown.diagram.focused == "stem")
 
 
 def test_the_diagram_is_as_high_as_its_container_or_as_it_likes(widget_page, graph):

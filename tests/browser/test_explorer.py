@@ -61,6 +61,49 @@ def press_until(page, key, condition):
     raise AssertionError(f"{key} never came to where {condition}")
 
 
+# What pages without JupyterLab's variables define: those of VS Code's own themes, or nothing.
+PAGES = {
+    "vscode-light": {
+        "foreground": "#3b3b3b", "descriptionForeground": "#3b3b3b", "editor-background": "#ffffff",
+        "sideBar-background": "#f8f8f8", "panel-border": "#e5e5e5", "focusBorder": "#005fb8",
+        "button-foreground": "#ffffff", "button-background": "#005fb8",
+        "errorForeground": "#f85149", "textLink-foreground": "#005fb8",
+    },
+    "vscode-dark": {
+        "foreground": "#cccccc", "descriptionForeground": "#9d9d9d", "editor-background": "#1f1f1f",
+        "sideBar-background": "#181818", "panel-border": "#2b2b2b", "focusBorder": "#0078d4",
+        "button-foreground": "#ffffff", "button-background": "#0078d4",
+        "errorForeground": "#f85149", "textLink-foreground": "#4daafc",
+    },
+    "vscode-high-contrast": {
+        "foreground": "#ffffff", "editor-background": "#000000", "sideBar-background": "#000000",
+        "descriptionForeground": "rgba(255, 255, 255, 0.7)", "panel-border": "#6fc3df",
+        "focusBorder": "#f38518", "button-foreground": "#ffffff", "contrastBorder": "#6fc3df",
+        "errorForeground": "#f48771", "textLink-foreground": "#21a6ff",
+    },
+    "vscode-high-contrast-light": {
+        "foreground": "#292929", "descriptionForeground": "rgba(41, 41, 41, 0.7)",
+        "editor-background": "#ffffff", "sideBar-background": "#ffffff",
+        "panel-border": "#0f4a85", "focusBorder": "#006bbd", "contrastBorder": "#0f4a85",
+        "button-foreground": "#ffffff", "button-background": "#0f4a85",
+        "errorForeground": "#b5200d", "textLink-foreground": "#0f4a85",
+    },
+    "bare-light": {}, "bare-dark": {},
+}  # fmt: skip
+# Takes JupyterLab's variables away from the explorer, and gives it others.
+DRESS = """([explorer, page, values]) => {
+  const host = explorer.closest('.jp-OutputArea');
+  for (const name of getComputedStyle(document.body)) {
+    const isTheirs = name.startsWith("--jp-") && !name.startsWith("--jp-widgets");
+    if (isTheirs) host.style.setProperty(name, "initial");
+  }
+  for (const name in values) host.style.setProperty(`--vscode-${name}`, values[name]);
+  const isDark = /dark|contrast$/.test(page);
+  host.style.colorScheme = isDark ? 'dark' : 'light';
+  host.style.background = values['editor-background'] ?? 'Canvas';
+  host.style.color = values.foreground ?? 'CanvasText';
+}"""
+
 # Texts of less contrast than 4.5 to what is behind them (WCAG 2.2, AA).
 FAINT = """explorer => {
   const parse = (css) => {
@@ -82,10 +125,13 @@ FAINT = """explorer => {
   for (const e of explorer.querySelectorAll('*')) {
     const texts = [...e.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data.trim());
     const text = texts.join('');
-    if (!text || e.closest('svg, [disabled], [hidden]')) continue;
+    if (!text || e.closest('defs, [disabled], [hidden]')) continue;
     if (!e.checkVisibility({visibilityProperty: true})) continue;
-    const under = behind(e);
-    const ink = over(parse(getComputedStyle(e).color), under);
+    const isDrawn = e.tagName === 'text';
+    const box = isDrawn && e.closest('.node')?.querySelector('path');
+    const ground = behind(isDrawn ? e.closest('.fxx-pane') : e);
+    const under = box ? over(parse(getComputedStyle(box).fill), ground) : ground;
+    const ink = over(parse(getComputedStyle(e)[isDrawn ? 'fill' : 'color']), under);
     const [a, b] = [light(ink), light(under)].sort((x, y) => y - x);
     const contrast = (a + 0.05) / (b + 0.05);
     if (contrast < 4.5) faint.push([text.slice(0, 40), e.className, contrast.toFixed(2)]);
@@ -181,6 +227,29 @@ class TestInOneNotebook:
                 assert not faint, json.dumps(faint[:5], indent=1)
         finally:
             lab.set_theme("JupyterLab Light")
+
+    @pytest.mark.parametrize("name", [*PAGES, "forced-colors", "forced-colors-dark"])
+    def test_every_text_reads_well_in_other_pages(self, name, lab, explorer, screenshots):
+        lab.python(f"setattr(explorer, 'return_nodes', {TWO_NODES})")
+        lab.python("setattr(explorer, 'focused', 'layer1.0.conv1')")
+        explorer.locator(".fxx-chip").nth(1).wait_for()
+        host = lab.page.locator(".jp-OutputArea").first
+        if name in PAGES:
+            lab.page.evaluate(DRESS, [explorer.element_handle(), name, PAGES[name]])
+        else:
+            scheme = "dark" if name.endswith("dark") else "light"
+            lab.page.emulate_media(forced_colors="active", color_scheme=scheme)
+        try:
+            for title in ("Diagram", "Feature maps", "Code", "Node"):
+                tab(explorer, title)
+                file = f"explorer-11-{name}-{title.lower().replace(' ', '-')}.png"
+                lab.page.screenshot(path=screenshots / file)
+                assert explorer.locator("text=conv1").count()
+                faint = explorer.evaluate(FAINT)
+                assert not faint, json.dumps(faint, indent=1)
+        finally:
+            host.evaluate("e => e.removeAttribute('style')")
+            lab.page.emulate_media(forced_colors="none", color_scheme="light")
 
     def test_axe_finds_nothing(self, lab, explorer, axe):
         lab.python(f"setattr(explorer, 'return_nodes', {TWO_NODES})")

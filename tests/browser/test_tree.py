@@ -151,6 +151,18 @@ class TestMouse:
         assert "never calls it" in host.locator(".fxx-said").inner_text()
         assert tree.selected == []
 
+    @pytest.mark.parametrize(("repeats", "can_fold"), [(1, False), (12, True)])
+    def test_a_flat_tree_has_nothing_to_fold_unless_it_has_a_run(
+        self, widget_page, repeats, can_fold
+    ):
+        nodes = [Node("x", "input", "x"), Node("fc", "module", "Linear")]
+        nodes += [Node(f"act{i}", "module", "ReLU") for i in range(repeats)]
+        never_ran = Module("spare", "Linear", returns=False, calls=0, ran=False)
+        host = widget_page.show(NodeTree(ModelGraph("M", tuple(nodes), (never_ran,))))
+        host.locator("[role=treeitem]").first.wait_for()
+        button = host.get_by_role("button", name="Fold or unfold every module")
+        assert button.count() == can_fold
+
     def test_all_folds_and_unfolds_by_small_messages(self, widget_page, tree, host):
         host.get_by_role("button", name="Fold or unfold every module").click()
         widget_page.wait_for(lambda: tree.expanded == [])

@@ -7,11 +7,14 @@ import torch
 import torchvision
 import traitlets
 from torch import nn
+from torch.fx.proxy import TraceError
 
 from fxexplore import Explorer, create_feature_extractor, explore
 from fxexplore.model_graph.opening import Opening
 from fxexplore.model_graph.samples import photograph
+from fxexplore.notebook import errand as errand_file
 from fxexplore.notebook import explorer as explorer_file
+from fxexplore.notebook import loader as loader_file
 from tests.notebook.switching import Switching
 
 
@@ -274,7 +277,7 @@ class TestOpening:
         assert "1×64×56×56" not in page
 
     def test_slow_facts_show_progress_that_can_be_stopped(self, model, monkeypatch):
-        monkeypatch.setattr(explorer_file, "_SOON", 0.0)
+        monkeypatch.setattr(errand_file, "_SOON", 0.0)
         hold = threading.Event()
         held(monkeypatch, hold)
 
@@ -343,6 +346,207 @@ def held(monkeypatch, hold):
         return annotated(self)
 
     monkeypatch.setattr(Opening, "annotated", late)
+
+
+class Waits(Switching):
+    """Cannot be traced; a forward waits for an event where it has been told to."""
+
+    def __init__(self, holds_in=(), fails_in=None):
+        super().__init__(fails_in)
+        self.first = nn.Identity()
+        self.holds_in = holds_in
+        self.hold = threading.Event()
+        self.started = threading.Event()
+
+    def forward(self, x):
+        x = self.first(x)
+        if x.sum() > -1e9 and ("train" if self.training else "eval") in self.holds_in:
+            self.started.set()
+            assert self.hold.wait(60)
+        return super().forward(x)
+
+    def __deepcopy__(self, memo):
+        twin = type(self)(self.holds_in, self.fails_in)
+        twin.hold, twin.started = self.hold, self.started
+        twin.head.weight, twin.head.bias = self.head.weight, self.head.bias
+        return twin.train(self.training)
+
+
+class TestOpeningBesideTheKernel:
+    """A model that has to be run is run as a copy in a thread."""
+
+    @pytest.fixture(autouse=True)
+    def at_once(self, monkeypatch):
+        monkeypatch.setattr(errand_file, "_SOON", 0.0)
+        monkeypatch.setattr(loader_file, "_SOON", 0.05)
+
+    def test_a_switch_lets_the_loop_run_and_comes_when_it_is_ready(self):
+        async def main():
+            explorer = explore(net := Waits(["train"]).eval(), selected=["head"])
+            explorer.wait(60)
+            assert explorer.graph.backend == "recorded"
+            explorer.header.switch.value = "train"
+            await until(lambda: net.started.is_set() and explorer.notice.is_progress)
+            assert "Running the model once in train mode" in explorer.notice.words
+            assert (explorer.mode, explorer.graph.mode) == ("eval", "eval")
+            assert not any(module.training for module in net.modules())  # its copy is
+            net.hold.set()
+            await until(lambda: explorer.mode == "train")
+            assert explorer.graph.mode == explorer.header.switch.value == "train"
+            assert "tanh" in explorer.graph.index
+            assert explorer.notice.words == ""
+            explorer.run()
+            assert not net.training
+            explorer.close()
+
+        asyncio.run(main())
+
+    @pytest.mark.parametrize("how", ["button", "other mind", "closed"])
+    def test_a_stop_leaves_the_old_mode_in_place_and_ends_the_run(self, how):
+        async def main():
+            explorer = explore(net := Waits(["train"]).eval(), selected=["sigmoid"])
+            explorer.wait(60)
+            explorer.header.switch.value = "train"
+            await until(lambda: net.started.is_set() and explorer.notice.is_progress)
+            if how == "button":
+                explorer.notice._stop.click()
+            elif how == "other mind":
+                explorer.header.switch.value = "eval"
+            else:
+                explorer.close()
+            net.hold.set()
+            await until(lambda: not working_threads())
+            assert (explorer.mode, explorer.header.switch.value) == ("eval", "eval")
+            assert explorer.selected == ["sigmoid"]
+            assert explorer.notice.words == ""
+            assert not explorer.header.switch.disabled
+            explorer.close()
+
+        asyncio.run(main())
+
+    def test_a_stopped_run_ends_at_the_next_module(self):
+        async def main():
+            explorer = explore(net := Waits(["train"]).eval())
+            explorer.wait(60)
+            calls = []
+            handle = torch.nn.modules.module.register_module_forward_hook(
+                lambda module, *_: calls.append(type(module).__name__)
+            )
+            try:
+                explorer.header.switch.value = "train"
+                await until(lambda: net.started.is_set() and explorer.notice.is_progress)
+                explorer.notice._stop.click()
+                net.hold.set()
+                await until(lambda: not working_threads())
+            finally:
+                handle.remove()
+            assert "Identity" in calls
+            assert "Conv2d" not in calls  # it comes after the wait
+            explorer.close()
+
+        asyncio.run(main())
+
+    def test_a_mode_that_does_not_open_is_refused_later_too(self):
+        async def main():
+            explorer = explore(net := Waits(["train"], fails_in="train").eval())
+            explorer.wait(60)
+            explorer.header.switch.value = "train"
+            await until(net.started.is_set)
+            net.hold.set()
+            await until(lambda: "no training here" in explorer.notice.words)
+            assert explorer.mode == explorer.header.switch.value == "eval"
+            assert explorer.header.switch.disabled
+            explorer.close()
+
+        asyncio.run(main())
+
+    def test_the_modules_come_first_and_nodes_when_the_model_has_run(self):
+        async def main():
+            explorer = explore(net := Waits(["eval"]).eval())
+            assert [row.name for row in explorer.graph.rows] == ["head", "first"]
+            assert explorer.graph["head"].parameters == 8
+            assert "not run yet" in explorer.header.children[0].value
+            with pytest.raises(traitlets.TraitError, match="write 'eval'"):
+                explorer.mode = "evil"
+            explorer.focused = "head"
+            await until(lambda: explorer.notice.is_progress)
+            assert ">head<" in explorer._repr_mimebundle_()["text/html"]
+            net.hold.set()
+            await until(lambda: explorer.graph.backend == "recorded")
+            assert explorer.graph["head"].shape == (1, 2, 224, 224)
+            assert explorer.focused == explorer.node.focused == "head"
+            assert explorer.diagram.wait(60)
+            explorer.close()
+
+        asyncio.run(main())
+
+    def test_who_names_a_node_from_python_waits_for_it(self):
+        async def main():
+            net = Waits(["eval"]).eval()
+            threading.Timer(0.2, net.hold.set).start()
+            explorer = explore(net, return_nodes={"sigmoid": "out"})
+            explorer.run()
+            explorer.close()
+            return list(explorer.features)
+
+        assert asyncio.run(main()) == ["out"]
+
+    def test_the_first_opening_can_be_stopped_and_asked_for_again(self):
+        async def main():
+            explorer = explore(net := Waits(["eval"]).eval())
+            await until(lambda: explorer.notice.is_progress)
+            explorer.notice._stop.click()
+            assert "registered modules" in explorer.notice.words
+            net.hold.set()
+            explorer.selected = ["sigmoid"]  # opens it here
+            assert explorer.graph.backend == "recorded"
+            assert explorer.tree.graph is explorer.diagram.graph is explorer.graph
+            explorer.close()
+
+        asyncio.run(main())
+
+    def test_what_does_not_open_at_all_is_an_error_of_the_cell(self):
+        async def main():
+            explore(Waits(fails_in="eval"))
+
+        with pytest.raises(TraceError, match="no training here"):
+            asyncio.run(main())
+
+    def test_the_users_random_numbers_are_not_drawn_back(self):
+        async def main():
+            explorer = explore(net := Waits(["train"]).eval())
+            explorer.wait(60)
+            explorer.header.switch.value = "train"
+            await until(net.started.is_set)
+            torch.manual_seed(7)
+            first = torch.rand(1)
+            net.hold.set()
+            await until(lambda: explorer.mode == "train")
+            second = torch.rand(1)
+            explorer.close()
+            torch.manual_seed(7)
+            return (first, second), (torch.rand(1), torch.rand(1))
+
+        drawn, expected = asyncio.run(main())
+        assert drawn == expected
+
+    def test_what_cannot_be_copied_is_opened_in_the_kernels_thread(self):
+        class Single(Waits):
+            def __deepcopy__(self, memo):
+                raise TypeError("there is only one")
+
+        async def main():
+            explorer = explore(Single().eval())
+            assert explorer.graph.backend == "recorded"
+            explorer.header.switch.value = "train"
+            assert explorer.mode == "train"
+            explorer.close()
+
+        asyncio.run(main())
+
+
+def working_threads():
+    return [t for t in threading.enumerate() if t.name == "fxexplore-work"]
 
 
 class TestPages:

@@ -13,7 +13,7 @@ from fxexplore import open_model
 from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.views.diagram import OPENING_BOXES, kind_of, opening_fold, to_dot
 from fxexplore.views.drawing import OUTPUT, Drawing, Edges, implied_edges
-from fxexplore.views.kinds import FILLS
+from fxexplore.views.kinds import FILLS, GLYPHS
 from fxexplore.views.layout import to_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -62,8 +62,8 @@ def texts(group):
 
 
 def name_in(group):
-    """The first text of a box: its name, as it is drawn."""
-    return texts(group)[0].strip()
+    """The first text that is no sign of a kind: the name, as it is drawn."""
+    return next(text for text in map(str.strip, texts(group)) if text not in GLYPHS.values())
 
 
 def test_what_is_folded_is_a_box_and_what_is_unfolded_a_cluster(resnet):
@@ -97,7 +97,9 @@ def as_drawn(text):
 
 @pytest.mark.parametrize("name", NASTY)
 def test_names_are_text_whatever_they_contain(name):
-    assert as_drawn("".join(texts(drawn_alone(name)))).startswith(as_drawn(name) or "·")
+    sign, *label = texts(drawn_alone(name))
+    assert as_drawn(sign) in GLYPHS.values()
+    assert as_drawn("".join(label)).startswith(as_drawn(name) or "·")
 
 
 @settings(max_examples=50)
@@ -135,6 +137,11 @@ def test_sizes_are_left_out_of_the_picture():
     sizes = {f"row{graph.index[node.name]}" for node in graph.nodes if node.kind == "size"}
     assert sizes
     assert sizes.isdisjoint(boxes)
+
+
+def test_every_kind_has_a_sign_of_its_own():
+    assert set(GLYPHS) == set(FILLS)
+    assert len(set(GLYPHS.values())) == len(GLYPHS)
 
 
 def test_a_ticked_box_is_marked_without_colour_alone(resnet):

@@ -86,7 +86,7 @@ def computed(
         switch_mode(extractor, training=True)
     else:
         extractor.eval()
-    with torch.no_grad(), _watched(extractor, progress):
+    with torch.no_grad(), watched(extractor, progress):
         features: dict[str, Any] = extractor(*args, **kwargs)
     if progress is not None and progress.stop.is_set():
         raise Stop
@@ -119,12 +119,20 @@ def computed_harmlessly(
 
 
 @contextmanager
-def _watched(extractor: nn.Module, progress: Progress | None) -> Iterator[None]:
-    """Count the calls of a twin's leaf modules, and raise at the next once it is stopped."""
+def watched(twin: nn.Module, progress: Progress | None) -> Iterator[None]:
+    """Count the calls of a twin's leaf modules in the block, and raise at the next once stopped.
+
+    Args:
+        twin: the copy that is run.
+        progress: follows the run, and can stop it.
+
+    Raises:
+        Stop: when a leaf module is called after ``progress.stop`` was set.
+    """
     if progress is None:
         yield
         return
-    leaves = {path: m for path, m in extractor.named_modules() if not any(m.children())}
+    leaves = {path: m for path, m in twin.named_modules() if not any(m.children())}
     progress.total = len(leaves)
 
     def watch_at(path: str) -> Callable[..., None]:
