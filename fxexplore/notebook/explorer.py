@@ -215,11 +215,13 @@ class Explorer(SharedState, widgets.VBox):
             part.close()
         super().close()
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The live widget, and the same as HTML for pages where no kernel runs."""
         self.wait(_PATIENCE)
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
-        return bundle | {"text/plain": self._as_text(), "text/html": self._fragment()}
+        # Where Colab is to load what the parts need, which only anywidget's own display tells.
+        metadata = (self.tree._repr_mimebundle_() or ({}, {}))[1]
+        return bundle | {"text/plain": self._as_text(), "text/html": self._fragment()}, metadata
 
     def _as_text(self) -> str:
         return to_text(self.graph, self.expanded)

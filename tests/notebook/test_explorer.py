@@ -1,6 +1,8 @@
 import ast
 import asyncio
+import sys
 import threading
+import types
 
 import pytest
 import torch
@@ -255,7 +257,7 @@ class TestOpening:
     def test_the_first_display_waits_for_the_facts_but_not_long(self, model, monkeypatch):
         async def quick():
             explorer = explore(model)
-            page = explorer._repr_mimebundle_()["text/html"]
+            page = explorer._repr_mimebundle_()[0]["text/html"]
             explorer.close()
             return page
 
@@ -267,7 +269,7 @@ class TestOpening:
 
         async def slow():
             explorer = explore(model)
-            page = explorer._repr_mimebundle_()["text/html"]
+            page = explorer._repr_mimebundle_()[0]["text/html"]
             explorer.close()
             hold.set()
             return page
@@ -470,7 +472,7 @@ class TestOpeningBesideTheKernel:
                 explorer.mode = "evil"
             explorer.focused = "head"
             await until(lambda: explorer.notice.is_progress)
-            assert ">head<" in explorer._repr_mimebundle_()["text/html"]
+            assert ">head<" in explorer._repr_mimebundle_()[0]["text/html"]
             net.hold.set()
             await until(lambda: explorer.graph.backend == "recorded")
             assert explorer.graph["head"].shape == (1, 2, 224, 224)
@@ -557,12 +559,12 @@ class TestPages:
         explorer.selected = [explorer.graph.nodes[1].name]
         for part in (explorer.header.children[0], explorer.code.children[0]):
             assert "<img" not in part.value
-        for page in (explorer._repr_mimebundle_()["text/html"], explorer.page()):
+        for page in (explorer._repr_mimebundle_()[0]["text/html"], explorer.page()):
             assert page.count("<img") == 1  # the diagram
             assert "onerror=" not in page.replace("&lt;img src=x onerror=", "")
 
     def test_the_bundle_has_the_widget_and_a_page_without_script(self, explorer):
-        bundle = explorer._repr_mimebundle_()
+        bundle, _ = explorer._repr_mimebundle_()
         assert "application/vnd.jupyter.widget-view+json" in bundle
         page = bundle["text/html"]
         assert "<details" in page
@@ -570,6 +572,17 @@ class TestPages:
         assert "<script" not in page
         assert "http" not in page
         assert bundle["text/plain"].startswith("ResNet · 11.7 M parameters")
+
+    def test_colab_is_told_where_to_load_the_parts_from(self, explorer, monkeypatch):
+        assert explorer._repr_mimebundle_()[1] == {}
+        colab = types.ModuleType("google.colab.output")
+        colab.enable_custom_widget_manager = lambda: None
+        colab._widgets = types.SimpleNamespace(_installed_url="https://example.org/manager.js")
+        monkeypatch.setitem(sys.modules, "google.colab.output", colab)
+        _, metadata = explorer._repr_mimebundle_()
+        assert metadata["application/vnd.jupyter.widget-view+json"]["colab"] == {
+            "custom_widget_manager": {"url": "https://example.org/manager.js"}
+        }
 
     def test_the_static_page_has_the_code_and_no_widget(self, explorer):
         explorer.return_nodes = {"layer1": "low"}
