@@ -9,7 +9,8 @@ from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.notebook.node_tree import NodeTree
 from tests.browser.conftest import browser, screenshots, widget_page  # noqa: F401
 
-pytestmark = [pytest.mark.slow]
+# Last, like all that is in a browser: see tests/browser/conftest.py.
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
 def big_graph(rows: int) -> ModelGraph:
