@@ -99,10 +99,8 @@ class SharedState(traitlets.HasTraits):
     @traitlets.validate("return_nodes")
     def _check_return_nodes(self, proposal: dict[str, Any]) -> dict[str, str]:
         keys = checked_keys(proposal["value"])
-        places = self.graph.index
-        return {
-            name: keys[name] for name in sorted(self._checked_ticks(keys), key=places.__getitem__)
-        }
+        names = self._checked_ticks(keys)  # first: it may bring another graph
+        return {name: keys[name] for name in sorted(names, key=self.graph.index.__getitem__)}
 
     @traitlets.validate("expanded")
     def _check_expanded(self, proposal: dict[str, Any]) -> list[str]:
