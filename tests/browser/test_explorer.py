@@ -392,3 +392,41 @@ def test_a_mode_that_does_not_open_says_why(lab, screenshots):
     alert.locator("summary").click()
     assert alert.locator("pre").is_visible()
     lab.page.screenshot(path=screenshots / "explorer-6-no-train.png")
+
+
+HELD = """
+import threading
+import torch
+from torch import nn
+from fxexplore import explore
+hold, started = threading.Event(), threading.Event()
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 2, 1), nn.Conv2d(2, 2, 1)
+    def forward(self, x):
+        x = self.stem(x)
+        if x.sum() > -1e9 and self.training:  # looks at values: it has to be run
+            started.set()
+            hold.wait(60)
+        return self.head(x)
+explorer = explore(Net().eval())
+explorer
+"""
+
+
+def test_a_switch_that_runs_the_model_leaves_the_kernel_free_and_can_be_stopped(lab, screenshots):
+    explorer = shown(lab, HELD)
+    explorer.get_by_role("radio", name="train").check()
+    stop = explorer.get_by_role("button", name="Stop", exact=True)
+    stop.wait_for()
+    assert lab.python("(started.is_set(), explorer.mode)") == "(True, 'eval')"  # it answers
+    lab.page.screenshot(path=screenshots / "explorer-12-running.png")
+    stop.click()
+    lab.wait_for("explorer.header.switch.value", "'eval'")
+    assert explorer.get_by_role("radio", name="eval").is_checked()
+    lab.python("hold.set()")
+    lab.wait_for("[t.name for t in threading.enumerate() if 'fxexplore-work' in t.name]", "[]")
+    assert lab.python("explorer.mode") == "'eval'"
+    explorer.get_by_role("radio", name="train").check()
+    lab.wait_for("explorer.mode", "'train'")

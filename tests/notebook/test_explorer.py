@@ -507,7 +507,9 @@ class TestOpeningBesideTheKernel:
 
         asyncio.run(main())
 
-    def test_what_does_not_open_at_all_is_an_error_of_the_cell(self):
+    def test_what_does_not_open_at_all_is_an_error_of_the_cell(self, monkeypatch):
+        monkeypatch.setattr(loader_file, "_SOON", 60.0)  # however busy the machine is
+
         async def main():
             explore(Waits(fails_in="eval"))
 
