@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets as widgets
 import traitlets
+from IPython.display import DisplayHandle, display
 from torch import nn
 
 from fxexplore.feature_extraction.checking import checked_model
@@ -30,8 +31,10 @@ from .node_tree import NodeTree
 from .notice import Notice
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
+from .shell import is_watched
 
 _PATIENCE = 1.0  # seconds that the first display may wait, so that it is saved with facts
+_UNWATCHED = 120.0  # the same where a notebook is run to be read, and nobody is held up
 
 
 def explore(model: nn.Module, example_inputs: Any = None, **options: Any) -> Explorer:
@@ -130,6 +133,7 @@ class Explorer(SharedState, widgets.VBox):
             "concrete_args": concrete_args,
         }
         self._modes = Modes(self.model, example_inputs, {"backend": backend, **self._options})
+        self._shown_early: list[DisplayHandle] = []
         self.notice = Notice()
         self._loader = Loader(self._modes, self.notice, self._take)
         graph = self._loader.first(mode)
@@ -215,13 +219,36 @@ class Explorer(SharedState, widgets.VBox):
             part.close()
         super().close()
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _ipython_display_(self) -> None:
+        """Show a model that is still being opened, and once more when it is open.
+
+        Raises:
+            NotImplementedError: if all is there, for IPython to show it as any other result.
+        """
+        self.wait(_patience())
+        if not self._loader.opening:
+            raise NotImplementedError
+        data, metadata = self._bundle()
+        self._shown_early.append(display(data, metadata, raw=True, display_id=True))
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The live widget, and the same as HTML for pages where no kernel runs."""
-        self.wait(_PATIENCE)
-        bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
+        self.wait(_patience())
+        return self._bundle()
+
+    def _bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        bundle: dict[str, Any] = super()._repr_mimebundle_()
         # Where Colab is to load what the parts need, which only anywidget's own display tells.
         metadata = (self.tree._repr_mimebundle_() or ({}, {}))[1]
         return bundle | {"text/plain": self._as_text(), "text/html": self._fragment()}, metadata
+
+    def _show_again(self) -> None:
+        """Give the notebook the page that it is to be saved with."""
+        if self._shown_early:
+            self.diagram.wait(_PATIENCE)
+        while self._shown_early:
+            data, metadata = self._bundle()
+            self._shown_early.pop().update(data, metadata=metadata, raw=True)
 
     def _as_text(self) -> str:
         return to_text(self.graph, self.expanded)
@@ -350,11 +377,13 @@ class Explorer(SharedState, widgets.VBox):
         graph = self._loader.complete(self.mode)
         if not self.graph.backend:
             self._show(graph)
+            self._show_again()
 
     def _take(self, graph: ModelGraph) -> None:
         """Take a graph that was found beside the kernel."""
         if graph is not self.graph and graph.mode == self.mode:
             self._show(graph)
+            self._show_again()
 
     def _show(self, graph: ModelGraph) -> None:
         """Show another graph of the model, and say which ticked names are gone."""
@@ -374,6 +403,10 @@ class Explorer(SharedState, widgets.VBox):
 
     def _show_code(self) -> None:
         self.code.show(self.graph, self.return_nodes, self.maps.inputs.another)
+
+
+def _patience() -> float:
+    return _PATIENCE if is_watched() else _UNWATCHED
 
 
 def _known_inputs(model: nn.Module, example_inputs: Any) -> ExampleInputs | None:
