@@ -112,7 +112,7 @@ def test_sending_is_seen_and_can_be_cancelled(widget_page, upload, host):
 def test_a_kernel_that_is_busy_is_waited_for(widget_page, upload, host):
     with held(upload):
         choose(widget_page, host, b"x" * 2500)
-        host.get_by_text("cat.png waits for the kernel, which is busy").wait_for()
+        host.get_by_text("the kernel is busy; cat.png waits").wait_for()
     widget_page.wait_for(lambda: upload.files == [("cat.png", b"x" * 2500)])
     host.get_by_role("progressbar").wait_for(state="hidden")
 

@@ -96,7 +96,7 @@ function render({ model, el }) {
     }
     if (sending !== now) return; // cancelled or replaced meanwhile
     model.send({ type: "slice", id, name: file.name, size: file.size, at: received }, undefined, [bytes]);
-    const busy = () => say(`${file.name} waits for the kernel, which is busy`);
+    const busy = () => say(`the kernel is busy; ${file.name} waits`);
     clearTimeout(now.timers[1]);
     now.timers[1] = setTimeout(busy, LONG);
   };
