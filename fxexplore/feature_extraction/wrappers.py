@@ -51,17 +51,19 @@ def uncompiled(model: nn.Module) -> contextlib.AbstractContextManager[Any]:
 def _holds_compiled(model: nn.Module) -> bool:
     if model.__dict__.get("_compiled_call_impl"):
         return True
-    seen = {id(model)}
     registries = [model._modules]
-    for children in registries:  # it grows; flat, as this runs before each extraction
+    seen = {id(model._modules)}
+    for children in registries:  # it grows; this runs before each extraction
         if "_orig_mod" in children:
             return True
         for child in children.values():
-            if child is not None and id(child) not in seen:
-                seen.add(id(child))
-                attributes = child.__dict__
-                if attributes.get("_compiled_call_impl"):
-                    return True
-                if attributes["_modules"]:
-                    registries.append(attributes["_modules"])
+            if child is None:
+                continue
+            attributes = child.__dict__
+            if attributes.get("_compiled_call_impl"):
+                return True
+            inner = attributes["_modules"]
+            if inner and id(inner) not in seen:
+                seen.add(id(inner))
+                registries.append(inner)
     return False

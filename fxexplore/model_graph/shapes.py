@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
-from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
@@ -86,8 +85,7 @@ class ShapeRun:
         return outcomes
 
     def _value(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
-        args = map_arg(node.args, values.__getitem__)
-        kwargs = map_arg(node.kwargs, values.__getitem__)
+        args, kwargs = _filled(node.args, values), _filled(node.kwargs, values)
         target: Any = node.target
         if node.op == "placeholder":
             return self._arguments.get(target.lstrip("*"), *args)
@@ -112,6 +110,23 @@ class ShapeRun:
             for path, returned in self._returns.items()
             if all(node in outcomes for node in nodes_in(returned.value))
         }
+
+
+def _filled(argument: Any, values: Mapping[fx.Node, Any]) -> Any:
+    """An argument of a node with values for nodes; its lists are new, as functions may write."""
+    if isinstance(argument, fx.Node):
+        return values[argument]
+    if isinstance(argument, slice):
+        parts = (argument.start, argument.stop, argument.step)
+        return slice(*(_filled(part, values) for part in parts))
+    if isinstance(argument, dict):
+        return {key: _filled(item, values) for key, item in argument.items()}
+    if isinstance(argument, (tuple, list)):
+        items = [_filled(item, values) for item in argument]
+        if isinstance(argument, list):
+            return items
+        return type(argument)(*items) if hasattr(argument, "_fields") else tuple(items)
+    return argument
 
 
 def _require_dtype_of_weight(module: nn.Module, args: tuple[Any, ...]) -> None:

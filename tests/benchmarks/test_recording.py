@@ -56,16 +56,6 @@ def test_recording_resnet50_costs_at_most_1_3_times_its_forward(resnet50):
     assert cost <= 1.3
 
 
-def test_recording_costs_no_more_than_torchlens_does(resnet50):
-    import torchlens
-
-    model, image = resnet50
-    ours = ratio(lambda: record(model, (image,)), lambda: model(image), rounds=9)
-    theirs = ratio(lambda: torchlens.trace(model, image), lambda: model(image), rounds=5)
-    print(f"resnet50: recorded in {ours:.2f}, traced by torchlens in {theirs:.2f} of the forward")
-    assert ours <= theirs
-
-
 class ManySmallOperations(nn.Module):
     def forward(self, x):
         for _ in range(500):
@@ -135,3 +125,13 @@ def test_following_operations_of_resnet50_is_cheap(resnet50):
     cost = ratio(lambda: extractor(image), lambda: model(image))
     print(f"an operation of resnet50: {cost:.3f} of the forward")
     assert cost <= 1.15
+
+
+def test_recording_costs_no_more_than_torchlens_does(resnet50):
+    import torchlens  # it wraps torch's functions for good, so this test comes last
+
+    model, image = resnet50
+    ours = ratio(lambda: record(model, (image,)), lambda: model(image), rounds=9)
+    theirs = ratio(lambda: torchlens.trace(model, image), lambda: model(image), rounds=5)
+    print(f"resnet50: recorded in {ours:.2f}, traced by torchlens in {theirs:.2f} of the forward")
+    assert ours <= theirs
