@@ -229,7 +229,7 @@ class Explorer(SharedState, widgets.VBox):
         if not self._loader.opening:
             raise NotImplementedError
         data, metadata = self._bundle()
-        self._shown_early.append(display(data, metadata, raw=True, display_id=True))
+        self._shown_early.append(display(data, metadata=metadata, raw=True, display_id=True))
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The live widget, and the same as HTML for pages where no kernel runs."""

@@ -17,6 +17,23 @@ from fxexplore import explore
 explorer = explore(torchvision.models.resnet18(weights=None), selected=["layer1"])
 explorer
 """
+SLOW = """
+import pathlib, time
+from torch import nn
+from fxexplore import explore
+
+class Slow(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        while x.sum() < 1e9 and not pathlib.Path("go").exists():  # cannot be traced
+            time.sleep(0.1)
+        return self.head(x)
+
+explore(Slow().eval())
+"""
 READY = "window.jupyterapp && window.jupyterapp.restored.then(() => true)"
 OPEN = """async ([path, startsKernel]) => {
     const app = window.jupyterapp;
@@ -102,3 +119,21 @@ def test_without_its_state_the_page_beside_the_widget_is_shown(fresh_page, saved
     picture = output.locator("img")
     assert picture.evaluate("e => e.complete && e.naturalWidth > 100")
     assert page.locator(".fxx-explorer").count() == 0
+
+
+def test_a_model_that_opens_late_is_saved_as_it_is_then(fresh_page, server, screenshots):
+    page = fresh_page("slow.ipynb", notebook_of(SLOW), kernel=True)
+    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    explorer = page.locator(".fxx-explorer")
+    explorer.get_by_text("not run yet").first.wait_for()
+    (server[1] / "go").touch()
+    explorer.locator(".fxx-tree").get_by_text("1×2").first.wait_for()
+    explorer.locator(".fxx-diagram svg .node").first.wait_for()
+    assert explorer.count() == 1
+    page.screenshot(path=screenshots / "saved-slow.png")
+    page.evaluate("window.fxNotebook.context.save()")
+    (output,) = json.loads((server[1] / "slow.ipynb").read_text())["cells"][-1]["outputs"]
+    page = "".join(output["data"]["text/html"])
+    assert "1×2" in page
+    assert "not run yet" not in page
+    assert "data:image/svg+xml" in page

@@ -14,6 +14,7 @@ from torch import nn
 
 from fxexplore.model_graph.pictures import Picture, read_picture, sample_photograph
 from fxexplore.model_graph.preprocessing import Preprocessing, presets_for
+from fxexplore.notebook.shell import present_shell
 
 from .chosen_inputs import (
     ChosenInputs,
@@ -192,7 +193,7 @@ class InputChooser(InputRows):
         return self._base.prepared_by is not None
 
     def _namespace(self) -> Mapping[str, Any]:
-        shell = self._shell or _present_shell()
+        shell = self._shell or present_shell()
         if shell is None:
             raise LookupError("there is no notebook here whose variables could be named")
         namespace: Mapping[str, Any] = shell.user_ns
@@ -300,9 +301,3 @@ def _is_suitable(value: Any) -> bool:
     return isinstance(value, (torch.Tensor, os.PathLike, Image.Image)) or (
         hasattr(value, "__array_interface__") and getattr(value, "ndim", 0) > 0
     )
-
-
-def _present_shell() -> Any:
-    from IPython.core.getipython import get_ipython
-
-    return get_ipython()

@@ -15,6 +15,7 @@ from fxexplore.feature_extraction import create_feature_extractor
 from fxexplore.model_graph import ModelGraph
 from fxexplore.notebook.closing import close_whole
 from fxexplore.notebook.problems import problem_html
+from fxexplore.notebook.shell import present_shell
 
 from .cards import MapCards
 from .chosen_inputs import ChosenInputs, example_choice
@@ -264,7 +265,7 @@ class FeatureMapsPanel(widgets.VBox):
             if loop is not None:
                 self.controls.say("this model cannot be copied, so that its runs cannot be stopped")
             return
-        state = RandomState(self._shell or _present_shell())
+        state = RandomState(self._shell or present_shell())
 
         def ended(values: Any, problem: BaseException | None) -> None:
             state.put_back()
@@ -404,9 +405,3 @@ class FeatureMapsPanel(widgets.VBox):
             action()
         except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
             self.controls.complain(problem_html(problem))
-
-
-def _present_shell() -> Any:
-    from IPython.core.getipython import get_ipython
-
-    return get_ipython()
