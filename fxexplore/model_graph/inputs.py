@@ -161,12 +161,13 @@ def _from_first_layer(model: nn.Module) -> ExampleInputs | None:
     if len(required_arguments(model)) > 1:
         return None
     first = _first_layer(model)
-    source = f"the first layer, {type(first).__name__}"
+    source = f"for the first layer, {type(first).__name__}"
     if isinstance(first, nn.Conv2d):
         size = getattr(model, "image_size", 224)
         size = size if isinstance(size, int) else 224
         return _picture(first.in_channels, (size, size), source)
     made: torch.Tensor | None = None
+    word = "noise"
     if isinstance(first, nn.Conv1d):
         made = noise(1, first.in_channels, 256)
     elif isinstance(first, nn.Conv3d):
@@ -175,9 +176,10 @@ def _from_first_layer(model: nn.Module) -> ExampleInputs | None:
         made = noise(1, first.in_features)
     elif isinstance(first, (nn.Embedding, nn.EmbeddingBag)):
         made = torch.arange(TOKENS).remainder(first.num_embeddings).unsqueeze(0)
+        word = "numbers in order"
     elif isinstance(first, nn.RNNBase):
         made = noise(1, TOKENS, first.input_size)
-    return None if made is None else ExampleInputs((made,), {}, source)
+    return None if made is None else ExampleInputs((made,), {}, f"{word} ({source})")
 
 
 def _picture(

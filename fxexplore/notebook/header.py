@@ -8,7 +8,7 @@ import ipywidgets as widgets
 
 from fxexplore.model_graph import ModelGraph
 from fxexplore.model_graph.inputs import ExampleInputs
-from fxexplore.views.numbers import short_count
+from fxexplore.views.numbers import short_count, short_flops
 
 from .frame import FullScreenButton
 from .modes import MODES
@@ -64,7 +64,7 @@ def headline(graph: ModelGraph, inputs: ExampleInputs | None = None) -> str:
     """
     facts = [
         f"{short_count(graph.parameters)} parameters",
-        *([f"{short_count(graph.flops)}FLOPs"] if graph.flops else []),
+        *([short_flops(graph.flops)] if graph.flops else []),
         *([f"{len(graph.nodes):,} nodes"] if graph.backend else []),
         *([_input(inputs)] if inputs is not None else []),
         _way_in(graph),

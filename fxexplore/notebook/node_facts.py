@@ -11,7 +11,7 @@ import traitlets
 
 from fxexplore.model_graph.graph import ModelGraph, Module, Node, Part
 from fxexplore.views.calls import call_of
-from fxexplore.views.numbers import shape_text, short_count
+from fxexplore.views.numbers import shape_text, short_flops
 
 _HERE = pathlib.Path(__file__).parent
 
@@ -175,7 +175,7 @@ def _parameters(graph: ModelGraph, item: Node | Module) -> str:
 def _flops(graph: ModelGraph, item: Node | Module) -> str:
     if not item.flops:
         return ""
-    text = f"{short_count(item.flops)}FLOPs"
+    text = short_flops(item.flops)
     return f"{text} · {_share(item.flops, graph.flops)}" if graph.flops else text
 
 

@@ -19,7 +19,7 @@ from fxexplore.views.calls import call_of
 from fxexplore.views.diagram import draw, opening_fold, to_dot
 from fxexplore.views.drawing import Drawing, Edges
 from fxexplore.views.kinds import kind_of
-from fxexplore.views.numbers import shape_text, short_count
+from fxexplore.views.numbers import shape_text, short_count, short_flops
 from fxexplore.views.outline import description
 
 _HERE = pathlib.Path(__file__).parent
@@ -282,7 +282,7 @@ def _facts(item: Node | Module) -> list[Any]:
     facts = [description(item)]
     facts += [] if item.shape is None else [shape_text(item.shape)]
     facts += [f"{short_count(item.parameters)} parameters"] if item.parameters else []
-    facts += [f"{short_count(item.flops)}FLOPs"] if item.flops else []
+    facts += [short_flops(item.flops)] if item.flops else []
     if item.calls > 1:
         is_last = isinstance(item, Module)
         facts.append(

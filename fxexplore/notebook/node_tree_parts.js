@@ -149,7 +149,7 @@ function describe(rows, key) {
   const facts = [
     output && `output ${output}`,
     parameters && `${parameters} parameters (${share >= 0.1 ? share.toFixed(1) : "< 0.1"} %)`,
-    flops && `${flops}FLOPs`,
+    flops && `${flops}${flops.includes(" ") ? "" : " "}FLOPs`,
   ];
   const marks = rows.isRun(key) ? "" : rows.marks.at(key);
   return [rows.name(key) || rows.label(key), rows.note(key), facts.filter(Boolean).join(" · "), marks]

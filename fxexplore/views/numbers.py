@@ -23,6 +23,17 @@ def short_count(number: float) -> str:
     return f"{number:.{digits}f} {unit}"
 
 
+def short_flops(flops: float) -> str:
+    """Floating point operations in three digits.
+
+    Example:
+        >>> short_flops(16), short_flops(3_630_000_000)
+        ('16 FLOPs', '3.63 GFLOPs')
+    """
+    count = short_count(flops)
+    return f"{count}FLOPs" if " " in count else f"{count} FLOPs"
+
+
 def shape_text(shape: tuple[int, ...]) -> str:
     """A shape with signs of multiplication.
 

@@ -10,7 +10,7 @@ from fxexplore.model_graph.graph import ModelGraph, Module, Node, Row
 
 from .calls import call_of
 from .diagram import opening_fold
-from .numbers import shape_text, short_count
+from .numbers import shape_text, short_count, short_flops
 from .runs import Run, runs
 
 _STYLE = "font:12px/1.7 ui-monospace,Menlo,Consolas,monospace;max-width:900px"
@@ -147,7 +147,7 @@ class _Page:
         facts = " · ".join(
             [
                 f"{short_count(graph.parameters)} parameters",
-                *([f"{short_count(graph.flops)}FLOPs"] if graph.flops else []),
+                *([short_flops(graph.flops)] if graph.flops else []),
                 *([f"{len(graph.nodes):,} nodes"] if graph.backend else []),
                 *([f"input {graph.inputs}"] if graph.inputs else []),
                 graph.mode,

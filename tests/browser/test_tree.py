@@ -386,7 +386,7 @@ class TestRow:
         lines = row(host, "stem").get_attribute("title").split("\n")
         assert lines == [
             "stem", "Conv2d(3, 16)",
-            "output 1×16×8×8 · 448 parameters (< 0.1 %) · 9FLOPs",
+            "output 1×16×8×8 · 448 parameters (< 0.1 %) · 9 FLOPs",
         ]  # fmt: skip
 
     def test_strangers_text_is_text(self, host):
