@@ -85,5 +85,13 @@ class Background(Generic[Result]):
             self._outcome()
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of this thread, if one runs, as in a kernel."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def _nothing() -> None:
     """The outcome of work that has not ended."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .background import Background
+from .background import Background, running_loop
 from .feature_maps.running import Progress, Stop
 from .notice import Notice
 
@@ -62,7 +62,8 @@ class Errand:
             stopped: called if somebody stops it, or something newer takes its place.
         """
         self.stop()
-        if not loop_runs():
+        loop = running_loop()
+        if loop is None:
             try:
                 result = work(Progress())
             except Exception as problem:  # noqa: BLE001  # told to whoever asked
@@ -78,7 +79,7 @@ class Errand:
 
         self._stopped = stopped
         self._background = Background(guarded, self._ending(deliver), self._ending(fail))
-        self._timer = asyncio.get_running_loop().call_later(_SOON, lambda: self._speak(words))
+        self._timer = loop.call_later(_SOON, lambda: self._speak(words))
         return None
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -114,12 +115,3 @@ class Errand:
     def _speak(self, words: str) -> None:
         self._speaks = True
         self._notice.progress(words, self.stop)
-
-
-def loop_runs() -> bool:
-    """Whether an event loop runs in this thread, as in a kernel."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

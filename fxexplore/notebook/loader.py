@@ -7,7 +7,8 @@ from collections.abc import Callable
 from fxexplore.model_graph import ModelGraph
 from fxexplore.model_graph.opening import Opening
 
-from .errand import Errand, loop_runs
+from .background import running_loop
+from .errand import Errand
 from .modes import Modes, check_mode
 from .notice import Notice
 
@@ -49,7 +50,7 @@ class Loader:
             Exception: if the model does not open, and that shows within that time.
         """
         check_mode(mode)
-        if not loop_runs():
+        if running_loop() is None:
             return self._modes.annotated(mode)  # nobody would bring the facts later
         problems: list[Exception] = []
         is_waiting = True

@@ -22,6 +22,8 @@ from fxexplore.views.kinds import kind_of
 from fxexplore.views.numbers import shape_text, short_count, short_flops
 from fxexplore.views.outline import description
 
+from .background import running_loop
+
 _HERE = pathlib.Path(__file__).parent
 _SECONDS = 1.6  # an answer within two, whatever is unfolded
 _FEW = 100  # boxes that take Graphviz a moment: if that is slow, the machine is busy
@@ -205,9 +207,8 @@ class NodeGraph(anywidget.AnyWidget):
         tries = 1 if len(drawing.boxes) > _MANY else 2
         limit = _SECONDS if len(drawing.boxes) <= _FEW else _SECONDS / tries
         self._asked = layout.submit(_sources(drawing, tries), time_limit=limit)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # a script: nobody would deliver it later
+        loop = running_loop()
+        if loop is None:  # a script: nobody would deliver it later
             self.wait(_PATIENCE)
         else:
             self._asked.add_done_callback(lambda asked: self._call_back(loop, asked))

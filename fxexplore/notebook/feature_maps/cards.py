@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ipywidgets as widgets
 
+from fxexplore.notebook.background import running_loop
 from fxexplore.notebook.closing import close_whole
 from fxexplore.notebook.problems import problem_html
 from fxexplore.views.feature_maps import channel_at
 
 from .feature_map_view import FeatureMapView, PageFacts
 from .pictures import drawn, width_of
-from .running import running_loop
 from .shown_runs import ShownRuns
 
 if TYPE_CHECKING:

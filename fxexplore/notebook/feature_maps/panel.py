@@ -13,6 +13,7 @@ from torch import nn
 
 from fxexplore.feature_extraction import create_feature_extractor
 from fxexplore.model_graph import ModelGraph
+from fxexplore.notebook.background import running_loop
 from fxexplore.notebook.closing import close_whole
 from fxexplore.notebook.problems import problem_html
 from fxexplore.notebook.shell import present_shell
@@ -29,7 +30,6 @@ from .running import (
     Stop,
     computed,
     computed_harmlessly,
-    running_loop,
     twin_of,
 )
 from .shown_runs import Job, ShownRuns, numbers_of

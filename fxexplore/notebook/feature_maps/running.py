@@ -166,14 +166,6 @@ def _cloned(value: Any) -> Any:
     return value
 
 
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop of this thread, if one runs, as in a kernel."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
 class Runner:
     """One run at a time in a thread of its own, whose end is told in the loop's thread.
 
