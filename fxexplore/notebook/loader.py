@@ -9,8 +9,10 @@ from fxexplore.model_graph.opening import Opening
 
 from .background import running_loop
 from .errand import Errand
+from .feature_maps.running import RandomState
 from .modes import Modes, check_mode
 from .notice import Notice
+from .shell import present_shell
 
 _SOON = 0.5  # seconds that the first opening may hold up a cell: most models are open by then
 _STOPPED = (
@@ -40,6 +42,7 @@ class Loader:
         self._notice = notice
         self._show = show
         self._errand = Errand(notice)
+        self._random: RandomState | None = None
         self.opening = ""
 
     def first(self, mode: str) -> ModelGraph:
@@ -72,6 +75,7 @@ class Loader:
             self.stop()
             raise
         is_waiting = False
+        self._random = None  # a cell runs: what the rest of it draws must not be undone
         if problems:
             raise problems[0]
         is_open = self._modes.is_open(mode)
@@ -112,6 +116,8 @@ class Loader:
 
         def settle(action: Callable[[], None]) -> None:
             self.opening = ""
+            if self._random is not None:
+                self._random.put_back()
             action()
 
         def deliver(opening: Opening) -> None:
@@ -119,6 +125,7 @@ class Loader:
             settle(opened)
 
         self.opening = mode
+        self._random = RandomState(present_shell())
         return self._errand.start(
             work,
             deliver,
@@ -134,6 +141,7 @@ class Loader:
             Exception: what opening raises, if the model does not open.
         """
         if self.opening == mode:
+            self._random = None  # as above
             self._errand.wait()
         return self._modes.graph(mode)
 
@@ -156,6 +164,7 @@ class Loader:
 
     def wait(self, seconds: float) -> bool:
         """Block until nothing is on its way, but not longer than ``seconds``; says whether."""
+        self._random = None  # as above
         return self._errand.wait(seconds)
 
     def stop(self) -> None:

@@ -350,6 +350,36 @@ def held(monkeypatch, hold):
     monkeypatch.setattr(Opening, "annotated", late)
 
 
+class Draws(Switching):
+    """Cannot be traced, and draws random numbers."""
+
+    def forward(self, x):
+        return super().forward(x + torch.rand(()) if x.sum() > -1e9 else x)
+
+
+@pytest.mark.parametrize("another_cell", [False, True], ids=["none", "another"])
+def test_opening_beside_the_kernel_leaves_the_random_state(monkeypatch, another_cell):
+    shell = types.SimpleNamespace(execution_count=1, user_ns={})
+    monkeypatch.setattr(loader_file, "present_shell", lambda: shell)
+    monkeypatch.setattr(loader_file, "_SOON", 60.0)
+
+    async def main():
+        net = Draws().eval()
+        states = [torch.get_rng_state()]
+        explorer = explore(net)
+        states.append(torch.get_rng_state())
+        explorer.header.switch.value = "train"
+        shell.execution_count += another_cell  # one that ended meanwhile may have drawn
+        await until(lambda: explorer.mode == "train")
+        states.append(torch.get_rng_state())
+        explorer.close()
+        return states
+
+    before, opened, switched = asyncio.run(main())
+    assert torch.equal(before, opened)
+    assert torch.equal(before, switched) is not another_cell
+
+
 class Waits(Switching):
     """Cannot be traced; a forward waits for an event where it has been told to."""
 
