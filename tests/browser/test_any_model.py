@@ -8,6 +8,7 @@ from fxexplore import explore
 model = torchvision.models.detection.fasterrcnn_resnet50_fpn(
     weights=None, weights_backbone=None).eval()
 explorer = explore(model)
+explorer.wait()  # else it is shown anew when it has opened, while the test acts
 explorer
 """
 BERT = """
@@ -17,6 +18,7 @@ from fxexplore import explore
 model = BertModel(BertConfig(vocab_size=99, hidden_size=32, num_hidden_layers=2,
                              num_attention_heads=4, intermediate_size=37))
 explorer = explore(model)
+explorer.wait()  # else it is shown anew when it has opened, while the test acts
 explorer
 """
 

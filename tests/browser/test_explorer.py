@@ -411,6 +411,7 @@ class Net(nn.Module):
             hold.wait(60)
         return self.head(x)
 explorer = explore(Net().eval())
+explorer.wait()
 explorer
 """
 

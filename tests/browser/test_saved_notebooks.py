@@ -129,7 +129,7 @@ def test_a_model_that_opens_late_is_saved_as_it_is_then(fresh_page, server, scre
     (server[1] / "go").touch()
     explorer.locator(".fxx-tree").get_by_text("1×2").first.wait_for()
     explorer.locator(".fxx-diagram svg .node").first.wait_for()
-    assert explorer.count() == 1
+    page.wait_for_function("document.querySelectorAll('.fxx-explorer').length === 1")
     page.screenshot(path=screenshots / "saved-slow.png")
     page.evaluate("window.fxNotebook.context.save()")
     (output,) = json.loads((server[1] / "slow.ipynb").read_text())["cells"][-1]["outputs"]
