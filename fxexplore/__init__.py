@@ -11,8 +11,8 @@ if TYPE_CHECKING:
         create_feature_extractor,
         get_graph_node_names,
     )
+    from .inputs import example_inputs_for
     from .model_graph import ModelGraph, open_model
-    from .model_graph.inputs import example_inputs_for
     from .notebook.explorer import Explorer, explore
     from .views.feature_maps import (
         channel_at,
@@ -34,7 +34,7 @@ _HOMES = {
     "_warn_graph_differences": "feature_extraction",
     "ModelGraph": "model_graph",
     "open_model": "model_graph",
-    "example_inputs_for": "model_graph.inputs",
+    "example_inputs_for": "inputs",
     "channel_at": "views.feature_maps",
     "plot_channel": "views.feature_maps",
     "plot_comparison": "views.feature_maps",

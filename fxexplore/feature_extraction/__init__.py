@@ -1,22 +1,72 @@
-"""Names of the nodes of a model, and modules that return their values."""
+"""Names of the nodes of a model, and modules that return their values.
 
-from .extractors import (
-    _is_subseq,
-    _warn_graph_differences,
+The face of this room: other rooms import nothing from the modules inside.
+"""
+
+from .api import (
+    _is_subseq as _is_subseq,
+)
+from .api import (
+    _warn_graph_differences as _warn_graph_differences,
+)
+from .api import (
     create_feature_extractor,
+    extractor_of,
+    extractor_of_tracer,
     get_graph_node_names,
 )
-from .graph_extractor import GraphFeatureExtractor
-from .recorded_extractor import RecordedFeatureExtractor
-from .tracers import LeafModuleAwareTracer, NodePathTracer
+from .backends import Opened, first_line, opened
+from .common.arguments import Arguments, as_arguments, hint_on, shapes_of
+from .common.descriptions import Attributes, TensorInfo, described
+from .common.flops import FlopCounter
+from .common.isolation import random_state_left_alone, switch_mode, untouched
+from .common.naming import operation_name
+from .common.return_nodes import ReturnNodes, keys_by_mode
+from .common.tensors import tensors_in
+from .common.validation import checked_model, require_no_lazy_parameters
+from .recorded.extractor import RecordedFeatureExtractor
+from .recorded.recorder import record
+from .recorded.recording import RecordedNode, Recording
+from .symbolic.extractor import GraphFeatureExtractor
+from .symbolic.module_returns import Built, ModuleReturn, nodes_in
+from .symbolic.proxies import state_tensors
+from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer, all_paths
 
 __all__ = [
+    "Arguments",
+    "Attributes",
+    "Built",
+    "FlopCounter",
     "GraphFeatureExtractor",
     "LeafModuleAwareTracer",
+    "ModuleReturn",
     "NodePathTracer",
+    "Opened",
     "RecordedFeatureExtractor",
-    "_is_subseq",
-    "_warn_graph_differences",
+    "RecordedNode",
+    "Recording",
+    "ReturnNodes",
+    "TensorInfo",
+    "all_paths",
+    "as_arguments",
+    "checked_model",
     "create_feature_extractor",
+    "described",
+    "extractor_of",
+    "extractor_of_tracer",
+    "first_line",
     "get_graph_node_names",
+    "hint_on",
+    "keys_by_mode",
+    "nodes_in",
+    "opened",
+    "operation_name",
+    "random_state_left_alone",
+    "record",
+    "require_no_lazy_parameters",
+    "shapes_of",
+    "state_tensors",
+    "switch_mode",
+    "tensors_in",
+    "untouched",
 ]

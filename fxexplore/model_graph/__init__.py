@@ -1,9 +1,8 @@
-"""One model of the model: what every view reads, and what a model is run on."""
+"""One graph of a model, which every view reads."""
 
-from .graph import ModelGraph, Module, Node, Part
+from .graph import ModelGraph, Module, Node, Part, Row
 from .opening import Opening, open_model
-from .pictures import Picture, as_seen, read_picture, sample_photograph
-from .preprocessing import Preprocessing
+from .reading import graph_before_run
 
 __all__ = [
     "ModelGraph",
@@ -11,10 +10,7 @@ __all__ = [
     "Node",
     "Opening",
     "Part",
-    "Picture",
-    "Preprocessing",
-    "as_seen",
+    "Row",
+    "graph_before_run",
     "open_model",
-    "read_picture",
-    "sample_photograph",
 ]

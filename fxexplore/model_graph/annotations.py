@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.descriptions import Attributes, TensorInfo
+from fxexplore.feature_extraction import Attributes, TensorInfo
 
 from .graph import Part
 
@@ -82,11 +82,11 @@ def value_of(described: Any) -> Value:
     """Read the facts off a value.
 
     Args:
-        described: the value, as :func:`~fxexplore.feature_extraction.recording.described`
+        described: the value, as :func:`~fxexplore.feature_extraction.recorded.recorder.described`
             copies it.
 
     Example:
-        >>> from fxexplore.feature_extraction.descriptions import described
+        >>> from fxexplore.feature_extraction.common.descriptions import described
         >>> value_of(described({"boxes": torch.ones(3, 4)})).parts
         (Part(path="['boxes']", shape=(3, 4), dtype='float32'),)
     """

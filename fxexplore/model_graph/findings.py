@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from fxexplore.feature_extraction.tracers import NodePathTracer
+from fxexplore.feature_extraction import NodePathTracer
 
 from .annotations import UNKNOWN, Value, value_of
 from .graph import ModelGraph, Node

@@ -243,7 +243,7 @@ class ModelGraph:
         self, expanded: Collection[str] | None = None, selected: Collection[str] = ()
     ) -> graphviz.Digraph:
         """Draw the hierarchy as DOT: see :func:`fxexplore.views.diagram.to_dot`."""
-        from fxexplore.views.diagram import to_dot
+        from fxexplore.views import to_dot
 
         return to_dot(self, expanded, selected)
 

@@ -10,17 +10,25 @@ from typing import Any
 
 from torch import nn
 
-from fxexplore.feature_extraction.arguments import Arguments, hint_on, shapes_of
-from fxexplore.feature_extraction.checking import checked_model, require_no_lazy_parameters
-from fxexplore.feature_extraction.extractors import extractor_of
-from fxexplore.feature_extraction.graph_extractor import GraphFeatureExtractor
-from fxexplore.feature_extraction.recorded_extractor import RecordedFeatureExtractor
-from fxexplore.feature_extraction.return_nodes import ReturnNodes, keys_by_mode
-from fxexplore.feature_extraction.ways_in import Opened, first_line, opened
+from fxexplore.feature_extraction import (
+    Arguments,
+    GraphFeatureExtractor,
+    Opened,
+    RecordedFeatureExtractor,
+    ReturnNodes,
+    checked_model,
+    extractor_of,
+    first_line,
+    hint_on,
+    keys_by_mode,
+    opened,
+    require_no_lazy_parameters,
+    shapes_of,
+)
+from fxexplore.inputs import ExampleInputs, example_inputs_for
 
 from .findings import findings_of_run, with_findings
 from .graph import ModelGraph
-from .inputs import ExampleInputs, example_inputs_for
 from .reading import graph_of_recording, graph_of_tracer
 from .shapes import ShapeRun
 from .verifying import verify_values
@@ -196,7 +204,7 @@ def open_model(
         model: the model to open.
         example_inputs: what the model runs on, or what shapes are found for: a tensor, a
             tuple of positional arguments, a dict of keyword arguments, or a pair of both;
-            by default those of :func:`~fxexplore.model_graph.inputs.example_inputs_for`.
+            by default those of :func:`~fxexplore.inputs.inferred.example_inputs_for`.
         mode: ``"eval"`` or ``"train"``: the mode to open it in.
         backend: ``"symbolic"`` to trace, ``"recorded"`` to record one run, ``"auto"`` to
             record only what cannot be traced.

@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx, nn
 
-from fxexplore.feature_extraction.naming import operation_name
-from fxexplore.feature_extraction.recorded import Recording
-from fxexplore.feature_extraction.tracers import NodePathTracer, all_paths
+from fxexplore.feature_extraction import NodePathTracer, Recording, all_paths, operation_name
 
 from .annotations import class_and_detail, parameter_count, size_of, value_of
 from .findings import Findings, prefixes, with_findings

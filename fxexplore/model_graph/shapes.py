@@ -15,11 +15,16 @@ from torch import fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from fxexplore.feature_extraction.descriptions import Attributes, described
-from fxexplore.feature_extraction.flops import FlopCounter
-from fxexplore.feature_extraction.proxies import state_tensors
-from fxexplore.feature_extraction.returns import Built, ModuleReturn, nodes_in
-from fxexplore.feature_extraction.tracers import NodePathTracer
+from fxexplore.feature_extraction import (
+    Attributes,
+    Built,
+    FlopCounter,
+    ModuleReturn,
+    NodePathTracer,
+    described,
+    nodes_in,
+    state_tensors,
+)
 
 
 class Outcome(NamedTuple):

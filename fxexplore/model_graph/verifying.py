@@ -9,13 +9,16 @@ import torch
 from torch import fx, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from fxexplore.feature_extraction.arguments import Arguments
-from fxexplore.feature_extraction.extractors import extractor_of_tracer
-from fxexplore.feature_extraction.harmless import switch_mode, untouched
-from fxexplore.feature_extraction.recorded import RecordedNode
-from fxexplore.feature_extraction.recorded_extractor import RecordedFeatureExtractor
-from fxexplore.feature_extraction.recording import record
-from fxexplore.feature_extraction.tracers import NodePathTracer
+from fxexplore.feature_extraction import (
+    Arguments,
+    NodePathTracer,
+    RecordedFeatureExtractor,
+    RecordedNode,
+    extractor_of_tracer,
+    record,
+    switch_mode,
+    untouched,
+)
 
 
 def verify_values(

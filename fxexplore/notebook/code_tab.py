@@ -9,9 +9,9 @@ from typing import Any
 import ipywidgets as widgets
 import torch
 
+from fxexplore.inputs import ExampleInputs
 from fxexplore.model_graph import ModelGraph
-from fxexplore.model_graph.inputs import ExampleInputs
-from fxexplore.views.snippet import to_python
+from fxexplore.views import to_python
 
 from .copy_button import CopyButton
 from .feature_maps.chosen_inputs import ChosenInputs

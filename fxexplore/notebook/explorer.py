@@ -12,11 +12,10 @@ import traitlets
 from IPython.display import DisplayHandle, display
 from torch import nn
 
-from fxexplore.feature_extraction.checking import checked_model
+from fxexplore.feature_extraction import checked_model
+from fxexplore.inputs import ExampleInputs, example_inputs_for
 from fxexplore.model_graph import ModelGraph
-from fxexplore.model_graph.inputs import ExampleInputs, example_inputs_for
-from fxexplore.views.outline import to_text
-from fxexplore.views.page import StaticPage, to_document, to_fragment
+from fxexplore.views import StaticPage, to_document, to_fragment, to_text
 
 from .code_tab import CodeTab
 from .copy_button import SaveButton

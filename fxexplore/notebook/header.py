@@ -6,9 +6,9 @@ import html
 
 import ipywidgets as widgets
 
+from fxexplore.inputs import ExampleInputs
 from fxexplore.model_graph import ModelGraph
-from fxexplore.model_graph.inputs import ExampleInputs
-from fxexplore.views.numbers import short_count, short_flops
+from fxexplore.views import short_count, short_flops
 
 from .frame import FullScreenButton
 from .modes import MODES

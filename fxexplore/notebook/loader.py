@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fxexplore.model_graph import ModelGraph
-from fxexplore.model_graph.opening import Opening
+from fxexplore.model_graph import ModelGraph, Opening
 
 from .background import running_loop
 from .errand import Errand

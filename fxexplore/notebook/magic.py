@@ -18,7 +18,7 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 from torch import nn
 from torch.fx.proxy import TraceError
 
-from fxexplore.views.page import StaticPage
+from fxexplore.views import StaticPage
 
 from .explorer import Explorer
 from .modes import MODES

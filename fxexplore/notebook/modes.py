@@ -9,10 +9,8 @@ from typing import Any
 import traitlets
 from torch import nn
 
-from fxexplore.feature_extraction.harmless import random_state_left_alone
-from fxexplore.model_graph import ModelGraph
-from fxexplore.model_graph.opening import Opening
-from fxexplore.model_graph.reading import graph_before_run
+from fxexplore.feature_extraction import random_state_left_alone
+from fxexplore.model_graph import ModelGraph, Opening, graph_before_run
 
 from .feature_maps.running import Progress, twin_of, watched
 

@@ -9,9 +9,8 @@ from typing import Any
 import anywidget
 import traitlets
 
-from fxexplore.model_graph.graph import ModelGraph, Module, Node, Part
-from fxexplore.views.calls import call_of
-from fxexplore.views.numbers import shape_text, short_flops
+from fxexplore.model_graph import ModelGraph, Module, Node, Part
+from fxexplore.views import call_of, shape_text, short_flops
 
 _HERE = pathlib.Path(__file__).parent
 

@@ -13,14 +13,21 @@ from typing import Any
 import anywidget
 import traitlets
 
-from fxexplore.model_graph.graph import ModelGraph, Module, Node
-from fxexplore.views import layout
-from fxexplore.views.calls import call_of
-from fxexplore.views.diagram import draw, opening_fold, to_dot
-from fxexplore.views.drawing import Drawing, Edges
-from fxexplore.views.kinds import kind_of
-from fxexplore.views.numbers import shape_text, short_count, short_flops
-from fxexplore.views.outline import description
+from fxexplore import layout
+from fxexplore.model_graph import ModelGraph, Module, Node
+from fxexplore.views import (
+    Drawing,
+    Edges,
+    call_of,
+    description,
+    draw,
+    kind_of,
+    opening_fold,
+    shape_text,
+    short_count,
+    short_flops,
+    to_dot,
+)
 
 from .background import running_loop
 

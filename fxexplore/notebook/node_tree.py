@@ -12,11 +12,8 @@ from typing import Any
 import anywidget
 import traitlets
 
-from fxexplore.model_graph.graph import ModelGraph, Module, Node, Row
-from fxexplore.views.diagram import opening_fold
-from fxexplore.views.numbers import shape_text
-from fxexplore.views.outline import description, marks
-from fxexplore.views.runs import runs
+from fxexplore.model_graph import ModelGraph, Module, Node, Row
+from fxexplore.views import description, marks, opening_fold, runs, shape_text
 
 _HERE = pathlib.Path(__file__).parent
 _COLUMNS = ("output", "parameters", "flops")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fxexplore.model_graph.graph import ModelGraph, Module, Node
+from fxexplore.model_graph import ModelGraph, Module, Node
 
 
 def which_call(graph: ModelGraph, name: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 
 import graphviz
 
-from fxexplore.model_graph.graph import ModelGraph, Module
+from fxexplore.model_graph import ModelGraph, Module
 
 from .drawing import OUTPUT, Drawing, Edges, Link
 from .kinds import FILLS, GLYPHS, kind_of

@@ -13,7 +13,7 @@ import enum
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from fxexplore.model_graph.graph import ModelGraph, Module, Node
+from fxexplore.model_graph import ModelGraph, Module, Node
 
 OUTPUT = -1
 """Stands for the box of the model's outputs, which is no row."""

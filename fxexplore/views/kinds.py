@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fxexplore.model_graph.graph import Module, Node
+from fxexplore.model_graph import Module, Node
 
 # Words of leaf modules and operations, in lower case; the first kind that has one wins.
 _WORDS: dict[str, tuple[str, ...]] = {

@@ -6,7 +6,7 @@ import html
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
-from fxexplore.model_graph.graph import ModelGraph, Module, Node, Row
+from fxexplore.model_graph import ModelGraph, Module, Node, Row
 
 from .calls import call_of
 from .diagram import opening_fold

@@ -6,7 +6,7 @@ import base64
 import html
 from collections.abc import Collection, Mapping
 
-from fxexplore.model_graph.graph import ModelGraph
+from fxexplore.model_graph import ModelGraph
 
 from .outline import to_html
 

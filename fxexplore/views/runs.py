@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable
 
-from fxexplore.model_graph.graph import ModelGraph, Module, Node, Row
+from fxexplore.model_graph import ModelGraph, Module, Node, Row
 
 # Folding a pair would save one line and cost a click; three and more are a pattern.
 SHORTEST_RUN = 3

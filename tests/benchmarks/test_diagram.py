@@ -8,9 +8,9 @@ import pytest
 import torchvision
 
 from fxexplore import open_model
+from fxexplore.layout import service as layout
 from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.notebook.node_graph import NodeGraph
-from fxexplore.views import layout
 from fxexplore.views.diagram import opening_fold, to_dot
 from fxexplore.views.drawing import Drawing
 

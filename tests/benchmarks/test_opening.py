@@ -7,11 +7,11 @@ import pytest
 import torchvision
 
 from fxexplore.feature_extraction import LeafModuleAwareTracer
-from fxexplore.feature_extraction.tracing import default_tracer_kwargs
+from fxexplore.feature_extraction.symbolic.trace import default_tracer_kwargs
+from fxexplore.layout import warm_up
 from fxexplore.model_graph import Opening
 from fxexplore.notebook.node_graph import NodeGraph
 from fxexplore.notebook.node_tree import NodeTree
-from fxexplore.views.layout import warm_up
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import torch
 import torchvision
 from torch import nn
 
-from fxexplore.feature_extraction.recorded_extractor import RecordedFeatureExtractor
-from fxexplore.feature_extraction.recording import record
+from fxexplore.feature_extraction.recorded.extractor import RecordedFeatureExtractor
+from fxexplore.feature_extraction.recorded.recorder import record
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ from fxexplore.feature_extraction import (
     create_feature_extractor,
     get_graph_node_names,
 )
-from fxexplore.feature_extraction.harmless import switch_mode, untouched
+from fxexplore.feature_extraction.common.isolation import switch_mode, untouched
 from tests.models import ODD, UNTRACEABLE, VECTOR, Raises
 
 _CONTAINERS = (dict, list, set)

@@ -16,11 +16,11 @@ from torch import fx, nn
 from torch.overrides import _get_current_function_mode_stack
 
 from fxexplore.feature_extraction import create_feature_extractor
-from fxexplore.feature_extraction.descriptions import TensorInfo
-from fxexplore.feature_extraction.recorded_extractor import RecordedFeatureExtractor
-from fxexplore.feature_extraction.recording import record
-from fxexplore.feature_extraction.tensors import tensors_in
-from fxexplore.feature_extraction.tracing import traced
+from fxexplore.feature_extraction.common.descriptions import TensorInfo
+from fxexplore.feature_extraction.common.tensors import tensors_in
+from fxexplore.feature_extraction.recorded.extractor import RecordedFeatureExtractor
+from fxexplore.feature_extraction.recorded.recorder import record
+from fxexplore.feature_extraction.symbolic.trace import traced
 from tests.models import IMAGE, ODD, UNTRACEABLE, VECTOR
 
 RUNNABLE = {name: case for name, case in {**ODD, **UNTRACEABLE}.items() if name != "Raises"}

@@ -8,10 +8,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fxexplore import create_feature_extractor
+from fxexplore.inputs.inferred import example_inputs_for
+from fxexplore.inputs.samples import photograph
 from fxexplore.model_graph import Module, open_model
 from fxexplore.model_graph.annotations import class_and_detail, parameter_count
-from fxexplore.model_graph.inputs import example_inputs_for
-from fxexplore.model_graph.samples import photograph
 from tests.models import ODD
 
 MODELS = ["resnet18", "mobilenet_v3_small", "googlenet", "swin_t", "vit_b_16"]

@@ -41,7 +41,6 @@ class Pipeline:
         (None, "None, and no torch.nn.Module; give a model, such as"),
         (torch.ones(2), "a Tensor, and no torch.nn.Module"),
     ],
-    ids=str,
 )
 def test_what_is_no_module_is_a_type_error_that_says_what_to_give(model, words):
     for look in (get_graph_node_names, open_model):

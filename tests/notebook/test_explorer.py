@@ -12,8 +12,8 @@ from torch import nn
 from torch.fx.proxy import TraceError
 
 from fxexplore import Explorer, create_feature_extractor, explore
+from fxexplore.inputs.samples import photograph
 from fxexplore.model_graph.opening import Opening
-from fxexplore.model_graph.samples import photograph
 from fxexplore.notebook import errand as errand_file
 from fxexplore.notebook import explorer as explorer_file
 from fxexplore.notebook import loader as loader_file

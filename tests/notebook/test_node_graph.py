@@ -9,11 +9,10 @@ import pytest
 import torchvision
 from torch import nn
 
-from fxexplore import open_model
+from fxexplore import layout, open_model
 from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.notebook import node_graph
 from fxexplore.notebook.node_graph import NodeGraph
-from fxexplore.views import layout
 
 PATIENCE = 60
 

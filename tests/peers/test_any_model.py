@@ -25,8 +25,8 @@ import torchvision
 from torch import nn
 
 from fxexplore import create_feature_extractor
+from fxexplore.inputs.inferred import example_inputs_for
 from fxexplore.model_graph import open_model
-from fxexplore.model_graph.inputs import example_inputs_for
 from tests.feature_extraction.truth import copied, same
 
 COMPARED = 12  # module outputs of each model

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fxexplore import open_model
+from fxexplore.layout import to_svg
 from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.views.diagram import OPENING_BOXES, kind_of, opening_fold, to_dot
 from fxexplore.views.drawing import OUTPUT, Drawing, Edges, implied_edges
 from fxexplore.views.kinds import FILLS, GLYPHS
-from fxexplore.views.layout import to_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 NASTY = [

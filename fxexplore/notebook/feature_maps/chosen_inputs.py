@@ -9,20 +9,22 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from fxexplore.model_graph.inputs import ExampleInputs, example_inputs_for
-from fxexplore.model_graph.pictures import Picture, as_seen
-from fxexplore.model_graph.preprocessing import Preprocessing
-from fxexplore.model_graph.samples import (
+from fxexplore.inputs import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     RGB,
     SQUARES,
+    ExampleInputs,
+    Picture,
+    Preprocessing,
     as_model_has_it,
+    as_seen,
     checkerboard,
+    example_inputs_for,
     impulse,
     noise,
 )
-from fxexplore.views.numbers import shape_text
+from fxexplore.views import shape_text
 
 BATCH_OF_PICTURES = 4
 ALL_ARGUMENTS = "*inputs.args, **inputs.kwargs"
@@ -125,7 +127,7 @@ def example_choice(
 
     Args:
         model: the model that is to run on them.
-        example_inputs: as for :func:`~fxexplore.model_graph.inputs.example_inputs_for`.
+        example_inputs: as for :func:`~fxexplore.inputs.inferred.example_inputs_for`.
         name: the expression that the model goes by.
         inputs_name: the expression that ``example_inputs`` goes by.
 

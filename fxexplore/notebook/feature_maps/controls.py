@@ -11,7 +11,7 @@ import ipywidgets as widgets
 import torch
 import traitlets
 
-from fxexplore.feature_extraction.tensors import tensors_in
+from fxexplore.feature_extraction import tensors_in
 from fxexplore.notebook.problems import problem_html
 
 from .labels import named

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fxexplore.feature_extraction.tensors import tensors_in
+from fxexplore.feature_extraction import tensors_in
 
 
 class HeldValues:

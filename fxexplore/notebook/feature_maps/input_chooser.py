@@ -12,8 +12,7 @@ import torch
 import traitlets
 from torch import nn
 
-from fxexplore.model_graph.pictures import Picture, read_picture, sample_photograph
-from fxexplore.model_graph.preprocessing import Preprocessing, presets_for
+from fxexplore.inputs import Picture, Preprocessing, presets_for, read_picture, sample_photograph
 from fxexplore.notebook.shell import present_shell
 
 from .chosen_inputs import (
@@ -33,7 +32,7 @@ class InputChooser(InputRows):
 
     Args:
         model: the model that is to run on it.
-        example_inputs: as for :func:`~fxexplore.model_graph.inputs.example_inputs_for`.
+        example_inputs: as for :func:`~fxexplore.inputs.inferred.example_inputs_for`.
         name: the expression that the model goes by.
         inputs_name: the expression that ``example_inputs`` goes by.
         tokenizer: turns a sentence into arguments, as those of transformers do.
@@ -98,7 +97,7 @@ class InputChooser(InputRows):
         """Take a picture, prepared as the numbers say.
 
         Args:
-            source: as for :func:`~fxexplore.model_graph.pictures.read_picture`.
+            source: as for :func:`~fxexplore.inputs.pictures.read_picture`.
             name: what it goes by.
             code: the expression that gives it as a ``Picture``.
 

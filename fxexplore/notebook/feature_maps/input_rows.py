@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 import ipywidgets as widgets
 import torch
 
-from fxexplore.model_graph.preprocessing import Preprocessing
+from fxexplore.inputs import Preprocessing
 from fxexplore.notebook.problems import problem_html
 
 from .chosen_inputs import ChosenInputs

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.arguments import as_arguments
-from fxexplore.model_graph.inputs import ExampleInputs
-from fxexplore.model_graph.samples import as_model_has_it
-from fxexplore.views.numbers import shape_text
+from fxexplore.feature_extraction import as_arguments
+from fxexplore.inputs import ExampleInputs, as_model_has_it
+from fxexplore.views import shape_text
 
 from .chosen_inputs import ALL_ARGUMENTS, BATCH_OF_PICTURES, ChosenInputs, Place, places_in, put
 

@@ -47,7 +47,7 @@ class FeatureMapsPanel(widgets.VBox):
         model: the model, which is left as it is.
         graph: its graph, in the mode in which it is to run.
         make_extractor: makes the extractor of ``return_nodes``.
-        example_inputs: as for :func:`~fxexplore.model_graph.inputs.example_inputs_for`.
+        example_inputs: as for :func:`~fxexplore.inputs.inferred.example_inputs_for`.
         name: the expression that the model goes by in code.
         inputs_name: the expression that ``example_inputs`` goes by there.
         tokenizer: turns a sentence into arguments, as those of transformers do.

@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from fxexplore.model_graph.preprocessing import Preprocessing, preprocessing_from_text
+from fxexplore.inputs import Preprocessing, preprocessing_from_text
 
 from .labels import named
 

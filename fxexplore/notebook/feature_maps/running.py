@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.harmless import switch_mode, untouched
+from fxexplore.feature_extraction import switch_mode, untouched
 
 _TICK = 0.1  # seconds between two looks at how far a run is
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from fxexplore.feature_extraction.tensors import tensors_in
+from fxexplore.feature_extraction import tensors_in
 from fxexplore.model_graph import ModelGraph
+from fxexplore.views import figure_to_python
 from fxexplore.views.feature_maps import plot_channel, plot_comparison, plot_feature_maps
-from fxexplore.views.snippet import figure_to_python
 
 from .chosen_inputs import ChosenInputs
 from .pictures import Look

@@ -11,7 +11,7 @@ import dataclasses
 import math
 import re
 
-from fxexplore.model_graph.graph import ModelGraph, Node
+from fxexplore.model_graph import ModelGraph, Node
 
 from .axes_rules import Known, derived, of_dimensional, of_input, of_operation, of_readers
 from .tensor_axes import Reading

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 
-from fxexplore.model_graph.graph import Node
+from fxexplore.model_graph import Node
 
 from .tensor_axes import Reading
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from fxexplore.model_graph.graph import ModelGraph
+    from fxexplore.model_graph import ModelGraph
 
 
 def plot_feature_maps(

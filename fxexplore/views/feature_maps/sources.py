@@ -19,7 +19,7 @@ from .ways_to_look import SCALES, SORTS, VIEWS, Channels
 if TYPE_CHECKING:
     import torch
 
-    from fxexplore.model_graph.graph import ModelGraph
+    from fxexplore.model_graph import ModelGraph
 
 Layout = str | Mapping[str, str] | None
 

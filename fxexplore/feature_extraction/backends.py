@@ -1,0 +1,207 @@
+"""The two ways into a model, and the choice between them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from torch import nn
+from torch.fx.proxy import TraceError
+
+from .common.arguments import Arguments, hint_on, hint_on_list, shapes_of
+from .common.gate import gate, one_trace_at_a_time
+from .common.isolation import switch_mode, untouched
+from .common.source import line_in_model
+from .common.validation import require_no_lazy_parameters
+from .recorded.recorder import record
+from .recorded.recording import Recording
+from .symbolic.trace import default_tracer_kwargs, traced
+from .symbolic.tracer import NodePathTracer
+
+View = TypeVar("View")
+
+MODES = {"both": ("train", "eval"), "train": ("train",), "eval": ("eval",)}
+BACKENDS = ("auto", "symbolic", "recorded")
+
+
+class Opened(NamedTuple):
+    """A model that was opened, in one mode or in both.
+
+    Attributes:
+        tracers: the tracer of each mode, if it was opened symbolically.
+        recordings: the recording of each mode, if it was opened by runs.
+        reason: why the model is recorded although tracing was tried; ``""`` if not.
+        failures: what went wrong in the modes that did not open.
+    """
+
+    tracers: dict[str, NodePathTracer]
+    recordings: dict[str, Recording]
+    reason: str
+    failures: dict[str, Exception]
+
+    @property
+    def backend(self) -> str:
+        """The way in: ``"symbolic"`` or ``"recorded"``."""
+        return "recorded" if self.recordings else "symbolic"
+
+    @property
+    def modes(self) -> list[str]:
+        """The modes that opened."""
+        return [*self.tracers, *self.recordings]
+
+    def warn(self, model: nn.Module, stacklevel: int = 3) -> None:
+        """Say in a line each what the caller may not expect."""
+        if self.reason:
+            warnings.warn(
+                f"{type(model).__name__} is opened by recording one run: {self.reason}",
+                stacklevel=stacklevel,
+            )
+        for mode, failure in self.failures.items():
+            warnings.warn(
+                f"{type(model).__name__} does not open in {mode} mode, only in "
+                f"{' and '.join(self.modes)} mode: {first_line(failure)}",
+                stacklevel=stacklevel,
+            )
+
+
+def opened(
+    model: nn.Module,
+    inputs: Callable[[], Arguments | None],
+    *,
+    mode: str = "both",
+    backend: str = "auto",
+    tracer_kwargs: Mapping[str, Any] | None = None,
+    concrete_args: dict[str, Any] | None = None,
+    count_flops: bool = False,
+) -> Opened:
+    """Open a model: symbolically if that can be, else by recording a run.
+
+    Args:
+        model: the model, which is left as it is.
+        inputs: gives the arguments for a run, or None if there are none; it is called
+            only if a run is needed.
+        mode: ``"train"``, ``"eval"`` or ``"both"``.
+        backend: ``"symbolic"``, ``"recorded"``, or ``"auto"`` for the first that works.
+        tracer_kwargs: as for ``create_feature_extractor``.
+        concrete_args: likewise.
+        count_flops: count floating point operations when recording.
+
+    Raises:
+        ValueError: if ``mode`` or ``backend`` is unknown, or inputs are missing for
+            ``backend="recorded"``.
+        TypeError: if ``tracer_kwargs`` are of the wrong kind.
+        torch.fx.proxy.TraceError: if the model opens in neither way.
+    """
+    if not isinstance(mode, str) or mode not in MODES:
+        raise ValueError(f"mode is {mode!r}; write 'train', 'eval' or 'both'")
+    if backend not in BACKENDS:
+        raise ValueError(f"backend is {backend!r}; write 'auto', 'symbolic' or 'recorded'")
+    NodePathTracer(**default_tracer_kwargs(tracer_kwargs))  # a caller's slip is no failed trace
+    symbolic = Opened({}, {}, "", {})
+    if backend != "recorded":
+        tracers, failures = _in_each(
+            mode, lambda training: traced(model, training, tracer_kwargs, concrete_args)
+        )
+        symbolic = Opened(tracers, {}, "", failures)
+        if not failures:
+            return symbolic
+    recorded, arguments = Opened({}, {}, "", {}), None
+    if backend != "symbolic":
+        options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops}
+        arguments = inputs()
+        recorded = _recorded(model, mode, arguments, symbolic, options)
+        if len(recorded.modes) > len(symbolic.modes):
+            return recorded
+    if symbolic.modes:
+        return symbolic
+    if backend == "symbolic":
+        raise next(iter(symbolic.failures.values()))
+    raise _neither(model, symbolic, recorded, arguments)
+
+
+def _in_each(
+    mode: str, open_one: Callable[[bool], View]
+) -> tuple[dict[str, View], dict[str, Exception]]:
+    """Open a model in each of the asked modes, and keep what goes wrong."""
+    views: dict[str, View] = {}
+    failures: dict[str, Exception] = {}
+    for name in MODES[mode]:
+        try:
+            views[name] = open_one(name == "train")
+        except Exception as failure:  # noqa: BLE001, PERF203  # whatever the model raises
+            failures[name] = failure
+    return views, failures
+
+
+def _recorded(
+    model: nn.Module,
+    mode: str,
+    arguments: Arguments | None,
+    symbolic: Opened,
+    options: Mapping[str, Any],
+) -> Opened:
+    require_no_lazy_parameters(model)
+    if arguments is None:
+        if symbolic.failures:
+            return Opened({}, {}, "", {})
+        raise ValueError(
+            f"recording {type(model).__name__} needs inputs; give "
+            f"example_inputs=torch.randn(...), or a tuple or dict of arguments"
+        )
+
+    def run(training: bool) -> Recording:
+        with gate.alone(), one_trace_at_a_time, untouched(model):
+            switch_mode(model, training)
+            return record(model, *arguments, **options)
+
+    recordings, failures = _in_each(mode, run)
+    return Opened({}, recordings, _reason(symbolic, recordings), failures)
+
+
+def _reason(symbolic: Opened, recorded_modes: Iterable[str] = ()) -> str:
+    """Why tracing failed: in a mode that could be recorded rather than in one that could not."""
+    if not symbolic.failures:
+        return ""
+    told = (symbolic.failures[mode] for mode in recorded_modes if mode in symbolic.failures)
+    return _told(next(told, next(iter(symbolic.failures.values()))))
+
+
+def _neither(
+    model: nn.Module, symbolic: Opened, recorded: Opened, arguments: Arguments | None
+) -> TraceError:
+    parts = [f"{type(model).__name__} cannot be opened."]
+    if symbolic.failures:
+        parts.append(f"Traced symbolically: {next(iter(symbolic.failures.values()))}")
+    if arguments is not None and recorded.failures:
+        modes: dict[str, list[str]] = {}
+        for mode, failure in recorded.failures.items():
+            modes.setdefault(_told(failure), []).append(mode)
+        ran = "; ".join(f"in {' and '.join(which)} mode {told}" for told, which in modes.items())
+        parts.append(
+            f"Run on the example inputs {shapes_of(*arguments)}: {ran}\n"
+            f"If it is the inputs, give others: example_inputs=..."
+            f"{hint_on(arguments[0]) or hint_on_list(model, arguments[0])}"
+        )
+    else:
+        parts.append(
+            "Recorded from one run it opens if you give inputs: example_inputs=torch.randn(...), "
+            "or a tuple or dict of arguments."
+        )
+    error = TraceError("\n".join(parts))
+    error.__cause__ = next(iter((recorded.failures or symbolic.failures).values()))
+    return error
+
+
+def _told(failure: Exception) -> str:
+    """What went wrong in one line, and where: errors of tracing have their place in their words."""
+    if isinstance(failure, TraceError):
+        return first_line(failure)
+    place = line_in_model(failure)
+    return f"{type(failure).__name__}{f' at {place}' if place else ''}: {first_line(failure)}"
+
+
+def first_line(failure: Exception) -> str:
+    """The first line of what an error says, or its type if it says nothing."""
+    text = str(failure).strip()
+    return text.splitlines()[0] if text else type(failure).__name__

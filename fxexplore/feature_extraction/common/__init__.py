@@ -1,0 +1,1 @@
+"""What both backends share: names, return nodes, validation, isolation, facts about torch."""

@@ -1,0 +1,173 @@
+"""What is asked for: specs and output keys, and the words for a spec that names nothing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from torch import nn
+
+from .validation import kind_of
+
+Found = TypeVar("Found")
+ReturnNodes = Iterable[str] | Mapping[str, str]
+
+
+def keys_by_mode(
+    return_nodes: ReturnNodes | None,
+    train_return_nodes: ReturnNodes | None,
+    eval_return_nodes: ReturnNodes | None,
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The wanted names with their output keys, for train and for eval mode."""
+    if (train_return_nodes is None) != (eval_return_nodes is None):
+        raise ValueError(
+            "train_return_nodes and eval_return_nodes go together: give both, or return_nodes alone"
+        )
+    if return_nodes is None and train_return_nodes is None:
+        raise ValueError(
+            "no return nodes: give return_nodes, or train_return_nodes and eval_return_nodes"
+        )
+    if return_nodes is not None and train_return_nodes is not None:
+        raise ValueError(
+            "give either return_nodes, or train_return_nodes and eval_return_nodes, not both"
+        )
+    if return_nodes is not None:
+        keys = _keys("return_nodes", return_nodes)
+        return keys, keys
+    assert train_return_nodes is not None  # for mypy
+    assert eval_return_nodes is not None
+    return (
+        _keys("train_return_nodes", train_return_nodes),
+        _keys("eval_return_nodes", eval_return_nodes),
+    )
+
+
+def _keys(argument: str, nodes: ReturnNodes) -> dict[str, str]:
+    if isinstance(nodes, (str, bytes)):
+        # torchvision raises ValueError for all that is wrong with a request.
+        raise ValueError(f"{argument} is the string {nodes!r}; write [{nodes!r}]")  # noqa: TRY004
+    if not isinstance(nodes, Iterable):
+        raise ValueError(  # noqa: TRY004
+            f"{argument} is {nodes!r}; give a list of names, or a dict from names to keys"
+        )
+    pairs = list(nodes.items()) if isinstance(nodes, Mapping) else [(n, n) for n in nodes]
+    if not pairs:
+        raise ValueError(f"{argument} is empty; name at least one node")
+    keys: dict[str, str] = {}
+    for node, key in pairs:
+        name = _text(node, f"{argument} names")
+        value = _text(key, f"the output key of '{name}' in {argument} is")
+        if keys.setdefault(name, value) != value:
+            raise ValueError(f"{argument} names '{name}' twice, as a string and as a number")
+    first_with: dict[str, str] = {}
+    for node, key in keys.items():
+        if key in first_with:
+            raise ValueError(
+                f"{argument} gives the output key '{key}' to two nodes, '{first_with[key]}' and "
+                f"'{node}'; keys must differ"
+            )
+        first_with[key] = node
+    return keys
+
+
+def _text(value: Any, where: str) -> str:
+    """A name or key; numbers, such as those of ``nn.Sequential``, as torchvision takes them."""
+    if isinstance(value, str):
+        return value
+    if type(value) is int:
+        return str(value)
+    is_module = isinstance(value, nn.Module)
+    instead = "; give its path, as named_modules() gives it" if is_module else ""
+    raise ValueError(f"{where} {kind_of(value)}, which is no text{instead}")
+
+
+class Names(NamedTuple):
+    """What can be asked for in one mode.
+
+    Attributes:
+        known: names of nodes and paths of modules that return.
+        root: the model.
+        is_leaf: whether a module, given with its path, is one node.
+        mode: ``"train"`` or ``"eval"``.
+        elsewhere: what can be asked for in the other mode, as far as it is known.
+    """
+
+    known: Collection[str]
+    root: nn.Module
+    is_leaf: Callable[[nn.Module, str], bool]
+    mode: str
+    elsewhere: Collection[str]
+
+    def resolved(
+        self, keys: Mapping[str, str], find: Callable[[str, str], Found | None]
+    ) -> list[Found]:
+        """Find what each spec names.
+
+        Args:
+            keys: the specs with their output keys.
+            find: finds what a spec with its key names; None if it names nothing.
+
+        Raises:
+            ValueError: if a spec names nothing.
+        """
+        resolved = []
+        for spec, key in keys.items():
+            found = find(spec, key)
+            if found is None:
+                raise self._unknown(spec)
+            resolved.append(found)
+        return resolved
+
+    def _unknown(self, spec: str) -> ValueError:
+        """Say why what ``spec`` names cannot be returned."""
+        if not spec:
+            return ValueError(
+                f"the name '' is the whole model, whose output needs no extractor; name a node or "
+                f"a module, such as {', '.join(repr(name) for name in list(self.known)[-2:])}"
+            )
+        module = dict(self.root.named_modules(remove_duplicate=False)).get(spec)
+        leaf = None if spec in self.elsewhere else self._enclosing_leaf(spec)
+        if leaf is not None:
+            path, hidden_by = leaf
+            return ValueError(
+                f"'{spec}' is inside the leaf module '{path}' ({type(hidden_by).__name__}), which "
+                f"is one node. {_how_to_open(hidden_by)}"
+            )
+        if module is not None:
+            inside = [name for name in self.known if name.startswith(spec + ".")]
+            kind = type(module).__name__
+            problem = f"'{spec}' is a {kind} that forward never calls in {self.mode} mode"
+            near = inside[-1:]
+        else:
+            problem = f"node '{spec}' is not present in the model in {self.mode} mode"
+            # Names that end alike first: most misses are a path that lacks its beginning.
+            near = [name for name in self.known if name.endswith(f".{spec}")][:3]
+            near += difflib.get_close_matches(spec, self.known, n=5, cutoff=0.5)
+        if spec in self.elsewhere:
+            return ValueError(
+                f"{problem}, only in {'train' if self.mode == 'eval' else 'eval'} mode; give "
+                f"train_return_nodes and eval_return_nodes separately"
+            )
+        hint = f" Did you mean: {', '.join(dict.fromkeys(near))}?" if near else ""
+        return ValueError(f"{problem}.{hint} get_graph_node_names(model) lists all names.")
+
+    def _enclosing_leaf(self, spec: str) -> tuple[str, nn.Module] | None:
+        """The leaf module that hides what ``spec`` names, with its path."""
+        path, module = "", self.root
+        for name in spec.split("."):
+            child = module._modules.get(name)
+            if child is None:
+                return None
+            if path and self.is_leaf(module, path):
+                return path, module
+            path, module = f"{path}.{name}" if path else name, child
+        return None
+
+
+def _how_to_open(leaf: nn.Module) -> str:
+    if any(cls.__module__.startswith("torchvision.ops") for cls in type(leaf).__mro__):
+        return "tracer_kwargs={'default_leaf_modules': False} opens it."
+    if type(leaf).__module__.startswith(("torch.nn", "torch.ao.nn")):
+        return "The modules of torch.nn always are; ask for its own output instead."
+    return f"Take {type(leaf).__name__} out of leaf_modules to open it."

@@ -1,0 +1,106 @@
+"""An extractor that runs the model's own code again, and stops after the last wanted value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from fxexplore.feature_extraction.common.wrappers import plain_module
+
+from .capture import Catch, Enough, run_followed, run_with_hooks
+from .follower import stopping_allowed
+from .plan import Plan, planned
+from .recording import Recording
+
+
+class RecordedFeatureExtractor(nn.Module):
+    """Runs a model's own code, and returns chosen values from inside it.
+
+    Nothing after the last wanted value is run. The parameters and submodules are the
+    model's, under the same names; ``train()`` and ``eval()`` switch the model itself.
+    Several threads may run one extractor at the same time.
+
+    Args:
+        model: the model that was recorded.
+        train_keys: names of the values wanted in train mode, with their output keys.
+        eval_keys: the same for eval mode.
+        train_recording: a recording in train mode; ``None`` if the model has none.
+        eval_recording: a recording in eval mode; ``None`` if the model has none.
+
+    Raises:
+        ValueError: if a name is unknown, or there is no recording.
+
+    Example:
+        >>> import torch
+        >>> from fxexplore.feature_extraction.recorded.recorder import record
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU()).eval()
+        >>> recording = record(model, (torch.ones(1, 2),))
+        >>> extractor = RecordedFeatureExtractor(model, {}, {"0": "hidden"}, None, recording)
+        >>> extractor(torch.ones(5, 2))["hidden"].shape
+        torch.Size([5, 3])
+    """
+
+    _recorded_model: nn.Module
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train_keys: Mapping[str, str],
+        eval_keys: Mapping[str, str],
+        train_recording: Recording | None = None,
+        eval_recording: Recording | None = None,
+    ) -> None:
+        super().__init__()
+        if train_recording is None and eval_recording is None:
+            raise ValueError("no recording: give train_recording or eval_recording")
+        model = plain_module(model)
+        self.__dict__["_recorded_model"] = model
+        # The very same dicts, so that what is replaced in one is replaced in the other.
+        for shared in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
+            self.__dict__[shared] = getattr(model, shared)
+        plans: dict[bool, Plan | None] = {True: None, False: None}
+        if train_recording is not None:
+            plans[True] = planned(model, train_recording, train_keys, "train", eval_recording)
+        if eval_recording is not None:
+            plans[False] = planned(model, eval_recording, eval_keys, "eval", train_recording)
+        self._plans = plans
+        self._copied_too: set[str] = set()
+        self.training = model.training
+
+    def train(self, mode: bool = True) -> RecordedFeatureExtractor:
+        """Switch the model, and the extractor with it."""
+        self._recorded_model.train(mode)
+        self.training = mode
+        return self
+
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Run the model on the arguments of its forward.
+
+        Returns:
+            The wanted values by key, in order of execution.
+
+        Raises:
+            RuntimeError: if a wanted value was not reached on these inputs.
+        """
+        plan = self._plans[self.training]
+        if plan is None:
+            mode, other = ("train", "eval") if self.training else ("eval", "train")
+            raise RuntimeError(
+                f"the model was recorded in {other} mode only, and this is {mode} mode; call "
+                f".{other}() first"
+            )
+        catch = Catch(plan, self._copied_too)
+        run = run_followed if plan.follows else run_with_hooks
+        try:
+            catch.arguments(self._recorded_model, args, kwargs)
+            with stopping_allowed():
+                run(self._recorded_model, plan, catch, args, kwargs)
+        except Enough as enough:
+            if enough.catch is not catch:
+                raise
+        finally:
+            # A traceback that somebody keeps must not keep the values.
+            catch.is_over = True
+        return catch.results(args, kwargs)

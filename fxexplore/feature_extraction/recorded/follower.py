@@ -1,0 +1,355 @@
+"""Follow one real run of a model, and name what it does as symbolic tracing would."""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from fxexplore.feature_extraction.common.gate import gate, one_trace_at_a_time
+from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
+from fxexplore.feature_extraction.common.source import model_frame
+from fxexplore.feature_extraction.common.tensors import (
+    NO_TENSORS,
+    SCALARS,
+    changed,
+    state_tensors,
+    tensors_in,
+)
+from fxexplore.feature_extraction.common.torch_ops import FunctionFacts
+from fxexplore.feature_extraction.common.wrappers import uncompiled
+from fxexplore.feature_extraction.symbolic.tracer import all_paths
+
+from .bytecode import is_called_from, is_operator, items_taken
+from .constants import Constants
+from .leaves import Anatomy
+from .whole_functions import announced
+
+# What we look at ourselves is no operation of the model, nor of one around it.
+_Unseen = torch._C.DisableTorchFunction
+
+_FACTS: dict[Any, FunctionFacts] = {}
+
+
+class Call(NamedTuple):
+    """One operation, or one call of a leaf module, as the run just did it.
+
+    Attributes:
+        name: the qualified name.
+        op: the opcode that an ``fx.Node`` would have.
+        target: the path of the module or parameter, the function, or the method's name.
+        module: path of the module whose forward ran it.
+        nth: for a call of a module, how often it was called so far.
+    """
+
+    name: str
+    op: str
+    target: Any
+    module: str
+    nth: int = 0
+
+
+class Follower(TorchFunctionMode):
+    """Sees the operations and module calls of one run, in the thread that made it.
+
+    Subclasses say what to do about them, in the methods at the end.
+
+    Args:
+        model: the model that is to be run.
+        anatomy: its leaf modules and wrapped functions.
+    """
+
+    def __init__(self, model: nn.Module, anatomy: Anatomy) -> None:
+        super().__init__()
+        self.model = model
+        self._wrapped = anatomy.wrapped
+        self.used: set[tuple[str, str]] = set()
+        self._paths = {module: path for path, module in model.named_modules() if path}
+        self._leaves = {m for m, path in self._paths.items() if path in anatomy.leaves}
+        self._namer = NodeNamer(path for path, _ in all_paths(model))
+        self._state = {id(tensor): path for path, tensor, _ in state_tensors(model)}
+        self._constants = Constants(model)
+        self._read_once: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+        self._stack: list[tuple[nn.Module | None, str, Any]] = [(None, "", None)]
+        self._path = ""
+        # What runs now is a leaf module or a wrapped function, whose inside is not seen.
+        self._inside: Any = None
+        self._error_before: BaseException | None = None
+        self._thread = threading.get_ident()
+
+    def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run the model under observation and return what it returns."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(uncompiled(self.model))
+            if self._wrapped:
+                stack.enter_context(one_trace_at_a_time)
+                stack.enter_context(announced(self._wrapped, self._whole))
+            stack.enter_context(self._hooked())
+            _followers().append(self)
+            stack.callback(_followers().remove, self)
+            stack.enter_context(self)
+            return self.model(*args, **kwargs)
+
+    # --- functions ---------------------------------------------------------------
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run one operation of torch."""
+        kwargs = kwargs or {}
+        try:
+            facts = _FACTS[func]
+        except KeyError:
+            facts = _FACTS[func] = FunctionFacts(func)
+        written = facts.written(args, kwargs) if facts.may_write else None
+        if written is not None:
+            with _Unseen():
+                self.before_write(written)
+        if self._inside is not None:
+            return func(*args, **kwargs)
+        with _Unseen():
+            inputs = self.read(args, kwargs)
+            is_constant = self._constants.are_all(args, kwargs)
+        self.starts()
+        result = func(*args, **kwargs)
+        if type(result) in NO_TENSORS and written is None and not facts.is_traced:
+            return result
+        frame = model_frame()
+        if is_constant and self._constants.are_written(frame):
+            with _Unseen():
+                self._constants.add(result)
+                self.computed_constant(inputs, result, written)
+            return result
+        if written is not None:
+            with _Unseen():
+                self._constants.discard(written)
+        base, op, target = facts.base, facts.op, facts.target
+        if facts.operator is not None and frame is not None and is_operator(frame):
+            base, op, target = facts.operator
+        call = Call(self._namer.operation(self._path, base), op, target, self._path)
+        with _Unseen():
+            return self._finish(call, inputs, result, written, frame)
+
+    def _finish(
+        self, call: Call, inputs: Any, result: Any, written: Any, frame: FrameType | None
+    ) -> Any:
+        kind = type(result)
+        if kind is not torch.Size and (kind not in NO_TENSORS or written is not None):
+            result = self.called(call, inputs, result, written, frame)
+        if frame is not None and isinstance(result, (tuple, list)):
+            self._name_items(call, result, frame)
+        return result
+
+    def _name_items(self, call: Call, result: Any, frame: FrameType) -> None:
+        """Unpacking a result, or indexing it, is an operation too where tracing sees it."""
+        for items in items_taken(frame):
+            if len(items) > 1 and len(items) != len(result):
+                return
+            values = []
+            for index in items:
+                name = self._namer.operation(self._path, "getitem")
+                try:
+                    value = result[index]
+                except (IndexError, TypeError):
+                    return  # the model's own code is about to raise it
+                item = Call(name, "call_function", operator.getitem, self._path)
+                if type(value) not in SCALARS:
+                    self.called(item, [call.name], value, None, frame)
+                values.append(value)
+            result = values[0]
+            if not isinstance(result, (tuple, list)):
+                return
+
+    def _whole(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        entry: tuple[str, str],
+    ) -> Any:
+        """Run a function as one node."""
+        elsewhere = threading.get_ident() != self._thread or self._inside is not None
+        if elsewhere or not any(True for _ in tensors_in((args, kwargs))):
+            return function(*args, **kwargs)
+        self.used.add(entry)
+        with _Unseen():
+            inputs = self.read(args, kwargs)
+            versions = self.versions((args, kwargs))
+        self.starts()
+        self._inside = function
+        try:
+            result = function(*args, **kwargs)
+        finally:
+            self._inside = None
+        with _Unseen():
+            base = operation_name("call_function", function)
+            name = self._namer.operation(self._path, base)
+            call = Call(name, "call_function", function, self._path)
+            return self._finish(call, inputs, result, changed(versions), model_frame())
+
+    # --- modules -----------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _hooked(self) -> Iterator[None]:
+        handles = []
+        try:
+            for module in self._paths:
+                # Through nn.Module, as scripted modules refuse hooks of their own.
+                handles.append(
+                    nn.Module.register_forward_pre_hook(
+                        module, self._before_module, prepend=True, with_kwargs=True
+                    )
+                )
+                handles.append(
+                    nn.Module.register_forward_hook(
+                        module, self._after_module, with_kwargs=True, always_call=True
+                    )
+                )
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _before_module(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if self._inside is not None or threading.get_ident() != self._thread:
+            return
+        error = sys.exc_info()[1]
+        with _Unseen():
+            if module in self._leaves:
+                self._inside = module
+                self._error_before = error
+                self._leaf_versions = self.versions((args, kwargs))
+                self.starts()
+                return
+            path = self._paths[module]
+            self._stack.append((module, path, error))
+            self._path = path
+            self.entered(path, args, kwargs)
+
+    def _after_module(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
+        if threading.get_ident() != self._thread or self._inside not in (None, module):
+            return None
+        with _Unseen():
+            return self._after_own_module(module, args, kwargs, result)
+
+    def _after_own_module(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
+        if self._inside is not None:
+            self._inside = None
+            if sys.exc_info()[1] is not self._error_before:
+                return None  # forward raised; the model may catch it
+            return self._after_leaf(module, args, kwargs, result)
+        while len(self._stack) > 1:
+            entered, path, error = self._stack.pop()
+            self._path = self._stack[-1][1]
+            if entered is module:
+                count = self._counts[path] = self._counts.get(path, 0) + 1
+                failed = sys.exc_info()[1] is not error
+                self.left(path, count, result, failed)
+                break
+        return None
+
+    def _after_leaf(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
+        path = self._paths[module]
+        count = self._counts[path] = self._counts.get(path, 0) + 1
+        inputs = self.read(args, kwargs)
+        call = Call(self._namer.module_call(path), "call_module", path, self._path, count)
+        frame = model_frame()
+        seen = self.called(call, inputs, result, changed(self._leaf_versions), frame)
+        if frame is not None and isinstance(seen, (tuple, list)) and is_called_from(frame):
+            self._name_items(call, seen, frame)
+        return None if seen is result else seen
+
+    def _state_read(self, tensor: torch.Tensor) -> str:
+        """Name the first reading of a parameter, of a buffer or of a tensor attribute."""
+        path = self._state[id(tensor)]
+        name = self._read_once.get(path)
+        if name is None:
+            base = operation_name("get_attr", path)
+            name = self._read_once[path] = self._namer.operation(self._path, base)
+            self.called(Call(name, "get_attr", path, self._path), [], tensor, None, None)
+        return name
+
+    def position(self) -> tuple[int, Any]:
+        """Where the run is: how deep in modules, and inside of which leaf."""
+        return len(self._stack), self._inside
+
+    def back_to(self, position: tuple[int, Any]) -> None:
+        """Leave the modules that a run within this run was stopped in."""
+        depth, self._inside = position
+        while len(self._stack) > depth:
+            _, path, _ = self._stack.pop()
+            self._path = self._stack[-1][1]
+            self.left(path, 0, None, failed=True)
+
+    # --- for subclasses ----------------------------------------------------------
+
+    def before_write(self, written: Any) -> None:
+        """Operation is about to overwrite tensors; called inside leaf modules as well."""
+
+    def starts(self) -> None:
+        """An operation or a leaf module is about to run."""
+
+    def versions(self, value: Any) -> list[tuple[torch.Tensor, int]]:  # noqa: ARG002 - a default
+        """Note the versions of the tensors in a value, to find out who writes them."""
+        return []
+
+    def read(self, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """Take note of the arguments of an operation, and return what stands for them."""
+        state = self._state
+        for tensor in tensors_in((args, kwargs)):
+            if id(tensor) in state:
+                self._state_read(tensor)
+
+    def called(
+        self, call: Call, inputs: Any, result: Any, written: Any, frame: FrameType | None
+    ) -> Any:
+        """Take note of the result of an operation or a leaf module; return it."""
+        raise NotImplementedError
+
+    def computed_constant(self, inputs: Any, result: Any, written: Any) -> None:
+        """An operation without a name ran: its result depends on no input."""
+
+    def entered(self, path: str, args: Any, kwargs: Any) -> None:
+        """The forward of a module that is no leaf begins."""
+
+    def left(self, path: str, count: int, result: Any, failed: bool) -> None:
+        """The forward of a module that is no leaf returned, or raised."""
+
+
+class _Active(threading.local):
+    """The followers of the runs that are going on in a thread, the outermost first."""
+
+    def __init__(self) -> None:
+        self.followers: list[Follower] = []
+
+
+_active = _Active()
+
+
+def _followers() -> list[Follower]:
+    return _active.followers
+
+
+@contextlib.contextmanager
+def stopping_allowed() -> Iterator[None]:
+    """Let a run be stopped in the middle, also while another one follows it."""
+    positions = [(follower, follower.position()) for follower in _followers()]
+    try:
+        with gate.beside_others():
+            yield
+    finally:
+        for follower, position in positions:
+            follower.back_to(position)

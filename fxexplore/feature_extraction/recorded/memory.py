@@ -1,0 +1,80 @@
+"""Which memory the values of a run are in, and which operation wrote into it when."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Collection, Iterable
+
+import torch
+
+from fxexplore.feature_extraction.common.tensors import storage_of
+
+
+class Memory:
+    """The memory of one run, in pieces.
+
+    A piece is told by a number that is new for each fresh result, as an address may be used
+    again.
+
+    Args:
+        state: the parameters, buffers and tensor attributes of the model.
+
+    Attributes:
+        writes: when each piece was written, and by which node.
+
+    Example:
+        >>> memory = Memory([])
+        >>> x = torch.ones(4)
+        >>> piece = memory.piece_of(x)
+        >>> memory.write(x[:2], order=5, node="add_")
+        >>> memory.overwritten([piece], since=3), memory.overwritten([piece], since=5)
+        (5, None)
+    """
+
+    def __init__(self, state: Iterable[torch.Tensor]) -> None:
+        self._state = {storage_of(tensor) for tensor in state}
+        self._pieces: dict[int, int] = {}
+        self._count = 0
+        self.writes: dict[int, list[tuple[int, str]]] = {}
+
+    def piece_of(self, tensor: torch.Tensor) -> int:
+        """The piece that a tensor is in."""
+        storage = storage_of(tensor)
+        piece = self._pieces.get(storage)
+        return self._new(storage) if piece is None else piece
+
+    def piece_of_result(self, tensor: torch.Tensor, read: Collection[int]) -> int:
+        """The piece that the result of an operation is in: a new one, if it is no view.
+
+        Args:
+            tensor: the result.
+            read: the storages that the operation read.
+        """
+        storage = storage_of(tensor)
+        if storage in read or storage in self._state:
+            return self.piece_of(tensor)
+        return self._new(storage)
+
+    def _new(self, storage: int) -> int:
+        self._count += 1
+        self._pieces[storage] = self._count
+        return self._count
+
+    def write(self, tensor: torch.Tensor, order: int, node: str) -> None:
+        """Note that a node wrote into a tensor."""
+        self.writes.setdefault(self.piece_of(tensor), []).append((order, node))
+
+    def last_write(self, storage: int) -> tuple[int, str] | None:
+        """When what is in a storage was written last, and by which node."""
+        writes = self.writes.get(self._pieces.get(storage, 0))
+        return writes[-1] if writes else None
+
+    def overwritten(self, pieces: Iterable[int], since: int) -> int | None:
+        """When one of the pieces was written first after a moment."""
+        if not self.writes:
+            return None
+        later = []
+        for piece in pieces:
+            orders = [at for at, _ in self.writes.get(piece, ())]
+            later += orders[bisect.bisect_right(orders, since) :][:1]
+        return min(later, default=None)

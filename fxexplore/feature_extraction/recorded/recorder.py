@@ -1,0 +1,386 @@
+"""The nodes of a model, read off one real run of its own code."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from types import FrameType
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from fxexplore.feature_extraction.common.arguments import bound_arguments
+from fxexplore.feature_extraction.common.descriptions import TensorInfo, described
+from fxexplore.feature_extraction.common.flops import FlopCounter, FlopsByPart
+from fxexplore.feature_extraction.common.gate import gate, one_trace_at_a_time
+from fxexplore.feature_extraction.common.isolation import NumbersKept, untouched
+from fxexplore.feature_extraction.common.naming import operation_name
+from fxexplore.feature_extraction.common.source import model_frame
+from fxexplore.feature_extraction.common.tensors import (
+    state_tensors,
+    storage_of,
+    tensors_in,
+    version,
+)
+from fxexplore.feature_extraction.common.wrappers import plain_module, split_again
+from fxexplore.feature_extraction.symbolic.trace import default_tracer_kwargs
+from fxexplore.feature_extraction.symbolic.tracer import LeafModuleAwareTracer
+
+from .follower import Call, Follower
+from .leaves import Anatomy
+from .memory import Memory
+from .recording import RecordedNode, RecordedReturn, Recording
+
+
+def record(
+    model: nn.Module,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    tracer_kwargs: Mapping[str, Any] | None = None,
+    count_flops: bool = False,
+) -> Recording:
+    """Run ``model`` once and tell which operations its code ran, on what.
+
+    Works for any code that runs, such as branches on data. The run is in the present
+    mode of the model, without gradients; afterwards the model, the inputs and the random
+    state are as before, also after an error. One recording runs at a time.
+
+    Args:
+        model: the model; wrappers of ``torch.compile`` and ``DataParallel`` are left out.
+        args: positional arguments for the model.
+        kwargs: keyword arguments for the model.
+        tracer_kwargs: as for ``create_feature_extractor``.
+        count_flops: count floating point operations too, which takes time.
+
+    Raises:
+        TypeError: if ``tracer_kwargs`` are of the wrong kind.
+        Exception: what the model raises.
+
+    Example:
+        >>> import torch
+        >>> class Branch(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.fc = torch.nn.Linear(2, 2)
+        ...     def forward(self, x):
+        ...         return self.fc(x) if x.sum() > 0 else x * 2
+        >>> recording = record(Branch(), (torch.ones(1, 2),))
+        >>> list(recording.nodes)
+        ['x', 'sum', 'gt', 'fc']
+        >>> recording.nodes["fc"].inputs, recording.nodes["fc"].output.shape
+        (('x',), (1, 2))
+    """
+    model = plain_module(model)
+    kwargs = dict(kwargs or {})
+    tracer = LeafModuleAwareTracer(**default_tracer_kwargs(tracer_kwargs))
+    with gate.alone(), one_trace_at_a_time, untouched(model), torch.no_grad():
+        with torch._C.DisableTorchFunction():
+            numbers = NumbersKept(model, (args, kwargs))
+            flops = FlopsByPart(FlopCounter()) if count_flops else None
+            recorder = _Recorder(model, Anatomy.of(model, tracer), numbers, flops)
+        with numbers:
+            try:
+                return recorder.recording(args, kwargs)
+            finally:
+                split_again(model)
+
+
+class _Raw(NamedTuple):
+    """A :class:`TensorInfo` that costs less to make."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+    device: torch.device
+
+
+class _Inputs:
+    """What an operation read: the nodes behind it and the memory it is in."""
+
+    __slots__ = ("names", "storages", "tensors")
+
+    def __init__(self) -> None:
+        self.names: dict[str, None] = {}
+        self.storages: set[int] = set()
+        self.tensors: list[torch.Tensor] = []
+
+
+class _Recorder(Follower):
+    """Keeps a row for each node; no tensor is kept alive by it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        anatomy: Anatomy,
+        numbers: NumbersKept,
+        flops: FlopsByPart | None = None,
+    ) -> None:
+        super().__init__(model, anatomy)
+        self._anatomy = anatomy
+        self._numbers = numbers
+        self._flops = flops
+        self._order = 0
+        self._rows: list[tuple[Any, ...]] = []
+        self._returns: dict[str, tuple[Any, ...]] = {}
+        # Who made a tensor: an id may be used again, so the tensor itself has to be there.
+        self._makers: dict[int, tuple[Any, str, int]] = {}
+        # What was computed without a name, and the buffers behind it.
+        self._from_buffers: dict[int, tuple[Any, tuple[str, ...]]] = {}
+        self._entered: list[tuple[str, ...]] = []
+        self._sites: dict[str, set[Any]] = {}
+        self._repeated: set[str] = set()
+        self._held = {id(t) for t in _tensors_in_containers(model)}
+        self._memory = Memory(tensor for _, tensor, _ in state_tensors(model))
+
+    def recording(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording:
+        """Run the model and tell what it did."""
+        arguments: dict[str, str] = {}
+        with torch._C.DisableTorchFunction():
+            for key, (value, required) in bound_arguments(self.model, args, kwargs).items():
+                if required or any(True for _ in tensors_in(value)):
+                    name = self._namer.operation("", operation_name("placeholder", key))
+                    arguments[name] = key
+                    self.called(Call(name, "placeholder", key, ""), _Inputs(), value, None, None)
+        self._entered.append(tuple(arguments))
+        with nullcontext() if self._flops is None else self._flops.counter:
+            output = self.run(args, kwargs)
+        with torch._C.DisableTorchFunction():
+            return self._recorded(output, arguments)
+
+    def _recorded(self, output: Any, arguments: dict[str, str]) -> Recording:
+        feeding = tuple(self.read((output,), {}).names)
+        return Recording(
+            nodes={row[0].name: self._node(*row) for row in self._rows},
+            module_returns={path: self._return(*row) for path, row in self._returns.items()},
+            output=feeding,
+            result=described(output),
+            arguments=arguments,
+            repeated=frozenset(self._repeated),
+            parameters=frozenset(path for path, _ in self.model.named_parameters()),
+            anatomy=self._anatomy.narrowed(self.model, self.used),
+            flops=None if self._flops is None else self._flops.total,
+        )
+
+    def _node(
+        self,
+        call: Call,
+        inputs: tuple[str, ...],
+        source: tuple[str, int] | None,
+        output: Any,
+        order: int,
+        memory: tuple[int, ...],
+        flops: int | None,
+    ) -> RecordedNode:
+        if type(output) is _Raw:
+            output = TensorInfo(tuple(output.shape), output.dtype, output.device)
+        return RecordedNode(
+            call.name,
+            call.op,
+            call.target,
+            inputs,
+            call.module,
+            source,
+            output,
+            order,
+            call.nth,
+            self._memory.overwritten(memory, order),
+            flops,
+        )
+
+    def _return(
+        self,
+        output: Any,
+        nodes: tuple[str, ...],
+        order: int,
+        calls: int,
+        memory: tuple[int, ...],
+        flops: int | None,
+    ) -> RecordedReturn:
+        overwritten = self._memory.overwritten(memory, order)
+        return RecordedReturn(output, nodes, order, calls, overwritten, flops)
+
+    # --- what the run shows ------------------------------------------------------
+
+    def before_write(self, written: Any) -> None:
+        """Have the numbers kept that are about to be overwritten."""
+        self._numbers.before_write(written)
+
+    def starts(self) -> None:
+        """Note what was counted before an operation or a leaf module."""
+        if self._flops is not None:
+            self._flops.starts()
+
+    def versions(self, value: Any) -> list[tuple[torch.Tensor, int]]:
+        """Note the versions of the tensors in a value."""
+        return [(tensor, version(tensor)) for tensor in tensors_in(value)]
+
+    def read(self, args: Any, kwargs: Mapping[str, Any]) -> _Inputs:
+        """Find the nodes that the arguments come from."""
+        inputs = _Inputs()
+        for value in args:
+            if type(value) is torch.Tensor:
+                self._read_tensor(value, inputs)
+            else:
+                for tensor in tensors_in(value):
+                    self._read_tensor(tensor, inputs)
+        if kwargs:
+            for tensor in tensors_in(kwargs):
+                self._read_tensor(tensor, inputs)
+        return inputs
+
+    def _read_tensor(self, tensor: torch.Tensor, inputs: _Inputs) -> None:
+        key = id(tensor)
+        storage = storage_of(tensor)
+        inputs.storages.add(storage)
+        inputs.tensors.append(tensor)
+        made = self._makers.get(key)
+        if made is not None and made[0]() is tensor:
+            inputs.names[made[1]] = None
+            if self._memory.writes:
+                self._add_later_write(storage, made[2], made[1], inputs)
+            return
+        constant = self._from_buffers.get(key)
+        if key in self._state:
+            inputs.names[self._state_read(tensor)] = None
+        elif constant is not None and constant[0]() is tensor:
+            inputs.names.update(dict.fromkeys(constant[1]))
+        elif key not in self._held:
+            # Made where torch's functions do not show: by numpy, by a script. It can only
+            # come from what this module was given.
+            inputs.names.update(dict.fromkeys(self._entered[-1] if self._entered else ()))
+
+    def _add_later_write(self, storage: int, since: int, maker: str, inputs: _Inputs) -> None:
+        write = self._memory.last_write(storage)
+        if write is not None and write[0] > since and write[1] != maker:
+            inputs.names[write[1]] = None
+
+    def called(
+        self, call: Call, inputs: Any, result: Any, written: Any, frame: FrameType | None
+    ) -> Any:
+        """Add a row for a node, and remember its result as made by it."""
+        if type(inputs) is list:  # an item of a result
+            names, storages = tuple(inputs), None
+        else:
+            names, storages = tuple(inputs.names), inputs.storages
+        order = self._order = self._order + 1
+        if call.op == "call_module":
+            self._note_site(call, frame)
+        memory: list[int] = []
+        if written is not None:
+            for tensor in tensors_in(written):
+                self._memory.write(tensor, order, call.name)
+                self._makers[id(tensor)] = (weakref.ref(tensor), call.name, order)
+        if type(result) is torch.Tensor:
+            if written is None and type(inputs) is _Inputs:
+                result = _apart(result, inputs.tensors)
+            memory.append(self._made(result, call, order, storages))
+            output: Any = _Raw(result.shape, result.dtype, result.device)
+        else:
+            shown = written if result is None else result  # setitem returns nothing
+            tensors = list(tensors_in(shown))
+            if not tensors and call.op != "placeholder":
+                return result
+            memory += [self._made(tensor, call, order, storages) for tensor in tensors]
+            output = described(shown)
+        source = (frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
+        flops = None
+        if self._flops is not None:
+            flops = 0 if call.op in ("placeholder", "get_attr") else self._flops.taken()
+        self._rows.append((call, names, source, output, order, tuple(memory), flops))
+        return result
+
+    def computed_constant(self, inputs: _Inputs, result: Any, written: Any) -> None:
+        """Let what reads the result depend on the buffers that it comes from."""
+        order = self._order = self._order + 1
+        buffers = tuple(inputs.names)
+        for tensor in tensors_in(result):
+            self._from_buffers[id(tensor)] = (weakref.ref(tensor), buffers)
+            self._memory.piece_of_result(tensor, inputs.storages)
+        for tensor in tensors_in(written):
+            for name in buffers[:1]:
+                self._memory.write(tensor, order, name)
+
+    def _made(self, tensor: torch.Tensor, call: Call, order: int, storages: set[int] | None) -> int:
+        """Note who made a tensor; without the storages read, it is part of what was there."""
+        if call.op != "get_attr":
+            self._makers[id(tensor)] = (weakref.ref(tensor), call.name, order)
+        if storages is None:
+            return self._memory.piece_of(tensor)
+        return self._memory.piece_of_result(tensor, storages)
+
+    def _note_site(self, call: Call, frame: FrameType | None) -> None:
+        """Find the modules that a loop calls: how often may differ from run to run."""
+        path = str(call.target)
+        site = (frame.f_code, frame.f_lasti, len(self._stack)) if frame is not None else None
+        sites = self._sites.setdefault(path, set())
+        if site in sites:
+            self._repeated.add(path)
+        sites.add(site)
+
+    def entered(self, path: str, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - not needed here
+        """Remember what feeds a module, for what is computed out of sight in it."""
+        self._entered.append(tuple(self._without_new_reads(args, kwargs)))
+        if self._flops is not None:
+            self._flops.enters()
+
+    def _without_new_reads(self, *values: Any) -> Iterator[str]:
+        for tensor in tensors_in(values):
+            made = self._makers.get(id(tensor))
+            if made is not None and made[0]() is tensor:
+                yield made[1]
+            elif not self._is_known(tensor):
+                yield from self._entered[-1]
+
+    def left(self, path: str, count: int, result: Any, failed: bool) -> None:
+        """Note what a module returned."""
+        inputs = self._entered.pop()
+        flops = None if self._flops is None else self._flops.leaves(path)
+        if failed:
+            return
+        frame = model_frame()
+        self._note_site(Call(path, "call_module", path, self._path, count), frame)
+        tensors = list(tensors_in(result))
+        hidden = [tensor for tensor in tensors if not self._is_known(tensor)]
+        if hidden:
+            name = self._namer.module_call(path)
+            call = Call(name, "call_module", path, self._path, count)
+            order = self._order = self._order + 1
+            memory = tuple(self._made(tensor, call, order, None) for tensor in hidden)
+            source = (frame.f_code.co_filename, frame.f_lineno) if frame else None
+            names = tuple(dict.fromkeys(inputs))
+            self._rows.append((call, names, source, described(result), order, memory, None))
+        self._order += 1
+        memory = tuple(self._memory.piece_of(tensor) for tensor in tensors)
+        nodes = tuple(dict.fromkeys(self._without_new_reads(result)))
+        self._returns.pop(path, None)
+        self._returns[path] = (described(result), nodes, self._order, count, memory, flops)
+
+    def _is_known(self, tensor: torch.Tensor) -> bool:
+        made = self._makers.get(id(tensor))
+        if made is not None and made[0]() is tensor:
+            return True
+        constant = self._from_buffers.get(id(tensor))
+        if constant is not None and constant[0]() is tensor:
+            return True
+        return id(tensor) in self._state or id(tensor) in self._held
+
+
+def _apart(result: torch.Tensor, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """Tell a result from an input that was returned as it is, by dropout for instance.
+
+    Both would be one object, and what reads the input would seem to read the result.
+    """
+    for tensor in inputs:
+        if tensor is result:
+            plain = result.layout is torch.strided and not result.requires_grad
+            return result.view_as(result) if plain else result
+    return result
+
+
+def _tensors_in_containers(model: nn.Module) -> Iterator[torch.Tensor]:
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if not name.startswith("_") and isinstance(value, (list, tuple, dict)):
+                yield from tensors_in(value)

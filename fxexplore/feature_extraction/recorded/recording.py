@@ -1,0 +1,98 @@
+"""What a recording is: the nodes of one run of a model, and what its modules returned."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from .leaves import Anatomy
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedNode:
+    """One input, parameter read, leaf module call or operation of a recorded run.
+
+    Attributes:
+        name: the qualified name, the same as symbolic tracing gives.
+        op: ``placeholder``, ``get_attr``, ``call_module``, ``call_function`` or
+            ``call_method``.
+        target: the argument's name, the path of the parameter or module, the function,
+            or the name of the method.
+        inputs: names of the nodes whose values the operation read.
+        module: path of the module whose forward ran it; ``""`` is the model.
+        source: file and line in the model's own code.
+        output: the result, with :class:`TensorInfo` in the place of tensors.
+        order: position among all operations and module returns of the run.
+        call: for a call of a module, the how manyeth it was, from 1.
+        overwritten: the ``order`` at which something wrote into the result's memory.
+        flops: floating point operations that it took, if they were counted.
+    """
+
+    name: str
+    op: str
+    target: Any
+    inputs: tuple[str, ...]
+    module: str
+    source: tuple[str, int] | None
+    output: Any
+    order: int
+    call: int = 0
+    overwritten: int | None = None
+    flops: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedReturn:
+    """What a module that is no leaf returned at its last call.
+
+    Attributes:
+        output: the value, with :class:`TensorInfo` in the place of tensors.
+        nodes: names of the nodes that computed it.
+        order: as for :class:`RecordedNode`.
+        calls: how often the module was called.
+        overwritten: as for :class:`RecordedNode`.
+        flops: floating point operations of all calls, if they were counted.
+    """
+
+    output: Any
+    nodes: tuple[str, ...]
+    order: int
+    calls: int
+    overwritten: int | None = None
+    flops: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """What one run of a model did.
+
+    Attributes:
+        nodes: every node that computes tensors, by name, in order of execution.
+        module_returns: what each module that is no leaf returned, by its path.
+        output: names of the nodes that feed the model's output.
+        result: the model's output, with :class:`TensorInfo` in the place of tensors.
+        arguments: which argument of forward each placeholder stands for.
+        repeated: paths of modules that one line called several times, as in a loop.
+        parameters: paths of the parameters.
+        anatomy: leaf modules and wrapped functions, for running it again.
+        flops: floating point operations of the run, if they were counted.
+    """
+
+    nodes: dict[str, RecordedNode]
+    module_returns: dict[str, RecordedReturn]
+    output: tuple[str, ...]
+    result: Any
+    arguments: dict[str, str]
+    repeated: frozenset[str]
+    parameters: frozenset[str]
+    anatomy: Anatomy
+    flops: int | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the nodes that symbolic tracing names too: no reads of buffers."""
+        return [
+            name
+            for name, node in self.nodes.items()
+            if node.op != "get_attr" or node.target in self.parameters
+        ]

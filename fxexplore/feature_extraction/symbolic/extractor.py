@@ -1,0 +1,213 @@
+"""The feature extractor that is an ``fx.GraphModule``."""
+
+from __future__ import annotations
+
+import copy
+import keyword
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.fx.proxy import TraceError
+
+from .serializing import graph_from_data, graph_to_data
+from .tracer import all_paths
+
+
+class GraphFeatureExtractor(fx.GraphModule):
+    """What :func:`create_feature_extractor` returns: two graphs in one module.
+
+    The forwards of both are generated once; setting ``training``, as ``train()`` and
+    ``eval()`` do, chooses between them. Parameters, buffers and leaf modules are those
+    of the model, under the same names and in the same order.
+
+    Args:
+        root: the model that owns what the graphs read and call.
+        train_graph: the graph that runs in train mode.
+        eval_graph: the graph that runs in eval mode.
+        class_name: the name that ``repr`` shows.
+        constants: tensors that the graphs read and ``root`` does not have, by name.
+    """
+
+    def __init__(
+        self,
+        root: nn.Module,
+        train_graph: fx.Graph,
+        eval_graph: fx.Graph,
+        class_name: str = "GraphModule",
+        constants: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(nn.Module(), fx.Graph(), class_name)
+        _share(root, self, (train_graph, eval_graph), constants or {})
+        self._adopt(train_graph, eval_graph)
+        self.training = root.training
+
+    def _adopt(self, train_graph: fx.Graph, eval_graph: fx.Graph) -> None:
+        self.train_graph = train_graph
+        self.eval_graph = eval_graph
+        for graph in {train_graph: None, eval_graph: None}:
+            self.graph = graph  # generates its forward
+        self._choose_graph()
+
+    def recompile(self) -> Any:
+        """Generate the forward of the present graph anew, as is needed after editing it."""
+        with _spelled_for_code(self._graph):
+            python_code = super().recompile()
+        self.__dict__.setdefault("_generated", {})[self._graph] = (self._code, type(self).forward)
+        return python_code
+
+    def _choose_graph(self) -> None:
+        graph = self.train_graph if self.training else self.eval_graph
+        self._graph = graph
+        self._code, type(self).forward = self.__dict__["_generated"][graph]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "training" and "eval_graph" in self.__dict__:
+            self._choose_graph()
+
+    # What GraphModule generates anew for a copy.
+    _DERIVED = ("_graph", "_code", "_generated", "_lineno_map", "_prologue_start")
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {k: v for k, v in self.__dict__.items() if k not in self._DERIVED}
+        for name in ("train_graph", "eval_graph"):
+            kept[name] = graph_to_data(kept[name])
+        return kept
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        train, evaluation = state.pop("train_graph"), state.pop("eval_graph")
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        eval_graph = graph_from_data(evaluation)
+        self._adopt(eval_graph if train == evaluation else graph_from_data(train), eval_graph)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _empty_extractor, (type(self).__name__,), self.__getstate__()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> GraphFeatureExtractor:
+        twin = _empty_extractor(type(self).__name__)
+        memo[id(self)] = twin
+        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return twin
+
+    def __copy__(self) -> GraphFeatureExtractor:
+        twin = _empty_extractor(type(self).__name__)
+        state = self.__getstate__()
+        twin.__setstate__({k: v.copy() if isinstance(v, dict) else v for k, v in state.items()})
+        return twin
+
+
+@contextmanager
+def _spelled_for_code(graph: fx.Graph) -> Iterator[None]:
+    """Spell the paths in a graph so that fx can put any of them into Python source.
+
+    fx writes ``self.name`` where a name is an identifier and ``getattr(self, "name")``
+    elsewhere, without a thought for keywords, quotes or backslashes.
+    """
+    changed = []
+    for node in graph.nodes:
+        if node.op in ("get_attr", "call_module"):
+            spelled = ".".join(map(_spelled, node.target.split(".")))
+            if spelled != node.target:
+                changed.append((node, node.target))
+                node.target = spelled
+    try:
+        yield
+    finally:
+        for node, target in changed:
+            node.target = target
+
+
+def _spelled(name: str) -> str:
+    if name.isascii() and name.isidentifier() and not keyword.iskeyword(name):
+        return name
+    if name.isascii() and name.isalnum() and not name.isidentifier():
+        return name  # the numbers of nn.Sequential
+    # One escape at least, so that it is no identifier; what follows is plain ASCII.
+    return "".join(f"\\U{ord(letter):08x}" for letter in name)
+
+
+def _empty_extractor(class_name: str) -> GraphFeatureExtractor:
+    empty = fx.Graph()
+    return GraphFeatureExtractor(nn.Module(), empty, empty, class_name)
+
+
+def _share(
+    source: nn.Module,
+    target: nn.Module,
+    graphs: Iterable[fx.Graph],
+    constants: Mapping[str, Any],
+) -> None:
+    """Give ``target`` the parts of ``source`` that the graphs name, in source's order."""
+    wanted = {
+        str(node.target)
+        for graph in graphs
+        for node in graph.nodes
+        if node.op in ("get_attr", "call_module")
+    }
+    _refuse_clashes(wanted)
+    shared_whole = ""
+    for path, module in all_paths(source):
+        if shared_whole and path.startswith(shared_whole):
+            continue
+        if path and path in wanted:
+            _container(target, path, source)[0].add_module(path.rpartition(".")[2], module)
+            shared_whole = path + "."
+            continue
+        for name, value in _tensors_and_attributes(module):
+            full = f"{path}.{name}" if path else name
+            if full not in wanted:
+                continue
+            owner, field = _container(target, full, source)
+            if isinstance(value, nn.Parameter):
+                owner.register_parameter(field, value)
+            elif name in module._buffers:
+                persistent = name not in module._non_persistent_buffers_set
+                owner.register_buffer(field, value, persistent=persistent)
+            else:
+                setattr(owner, field, value)
+    _add_constants(target, {k: v for k, v in constants.items() if k in wanted})
+
+
+def _refuse_clashes(wanted: Iterable[str]) -> None:
+    """Raise if a part of the model has the name of something that a GraphModule is made of."""
+    for path in wanted:
+        name = path.partition(".")[0]
+        if hasattr(fx.GraphModule, name) or name in ("train_graph", "eval_graph"):
+            raise TraceError(
+                f"the model calls a part of itself '{name}', which is a name of fx.GraphModule's "
+                f"own. Give example_inputs=... and backend='recorded', or rename it."
+            )
+
+
+def _add_constants(target: nn.Module, constants: Mapping[str, Any]) -> None:
+    for name, value in constants.items():
+        if isinstance(value, torch.Tensor):
+            # A buffer, so that it goes along to another device.
+            target.register_buffer(name, value, persistent=False)
+        else:
+            setattr(target, name, value)
+
+
+def _tensors_and_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    yield from module._parameters.items()
+    yield from module._buffers.items()
+    yield from vars(module).items()
+
+
+def _container(target: nn.Module, path: str, source: nn.Module) -> tuple[nn.Module, str]:
+    """The module of ``target`` that is to hold ``path``, and the last part of the path."""
+    *parents, field = path.split(".")
+    counterpart: nn.Module | None = source
+    for name in parents:
+        counterpart = counterpart and counterpart._modules.get(name)
+        child = target._modules.get(name)
+        if child is None:
+            child = nn.Module()
+            child.training = (counterpart or source).training
+            target.add_module(name, child)
+        target = child
+    return target, field

@@ -1,0 +1,245 @@
+"""Proxies that record in-place writes, and what forward does that no proxy would see."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx, nn
+from torch.fx.proxy import TraceError
+from torch.overrides import TorchFunctionMode
+
+from fxexplore.feature_extraction.common.effects import (
+    AUGMENTED_OPERATORS,
+    draws_random_numbers,
+    written_argument,
+)
+from fxexplore.feature_extraction.common.naming import augmented_assignment
+from fxexplore.feature_extraction.common.source import model_frame
+
+from .runtime import AppliedFunction
+
+if TYPE_CHECKING:
+    from .tracer import LeafModuleAwareTracer
+
+
+class InPlaceProxy(fx.Proxy):
+    """A proxy that records augmented assignments as what they are: writes in place.
+
+    Without them Python falls back on ``x = x + y``, and whoever else holds ``x`` would
+    see the old value.
+    """
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
+
+
+def _augmented(name: str) -> Callable[[fx.Proxy, Any], fx.Proxy]:
+    function = getattr(operator, name)
+
+    def assign(self: fx.Proxy, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    return assign
+
+
+for _name in sorted(AUGMENTED_OPERATORS):
+    setattr(InPlaceProxy, f"__{_name}__", _augmented(_name))
+
+
+class RealTensorsInForward(TorchFunctionMode):
+    """Turns what forward does to real tensors, unseen by proxies, into nodes.
+
+    What forward computes from the model's own tensors has to follow them when they
+    change; random numbers would otherwise be frozen into the graph; and a buffer that
+    forward updates in place would be changed by the trace itself. Other tensors that
+    forward makes are constants, and stay real.
+    """
+
+    def __init__(
+        self, tracer: LeafModuleAwareTracer, state: list[tuple[str, torch.Tensor, nn.Module]]
+    ) -> None:
+        super().__init__()
+        self._tracer = tracer
+        # The graph keeps these up to date, not the trace. Held, so that no id is reused.
+        self._followed = {id(tensor): (name, tensor) for name, tensor, _ in state}
+        self._storages = {key: name for name, t, _ in state if (key := _storage_address(t))}
+
+    def __torch_function__(  # noqa: PLR0911  # one case a line
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        kinds = set(map(type, args))
+        if not kwargs and InPlaceProxy in kinds and kinds <= _SIMPLE:
+            return func(*args)  # the usual case: the proxy records it
+        values = _tensors_and_proxies((args, kwargs))
+        if values and all(type(value) is InPlaceProxy for value in values):
+            return func(*args, **kwargs)  # the proxy records it
+        real = [value for value in values if isinstance(value, torch.Tensor)]
+        if real:
+            written = written_argument(func, args, kwargs)
+            if isinstance(written, torch.Tensor):
+                return self._write(func, args, kwargs, written, with_proxy=len(real) < len(values))
+        if len(real) < len(values):
+            return func(*args, **kwargs)  # the proxy records it
+        if draws_random_numbers(func):
+            return self._record(func, args, kwargs)
+        result = func(*args, **kwargs)
+        if any(id(t) in self._followed for t in real) and _tensors_and_proxies(result):
+            return result if _is_unchanged(result, real) else self._record(func, args, kwargs)
+        return result
+
+    def _write(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        written: torch.Tensor,
+        with_proxy: bool,
+    ) -> Any:
+        if id(written) in self._followed:
+            self._record(func, args, kwargs)
+            return written
+        address = _storage_address(written)
+        name = self._storages.get(address)
+        if name is not None or self._is_captured(address):
+            what = f"a part of '{name}'" if name else "a constant"
+            raise TraceError(f"in-place writes into {what} cannot be followed symbolically.")
+        unregistered = isinstance(written, nn.Parameter)  # a module is made in forward
+        if not with_proxy and (unregistered or not draws_random_numbers(func)):
+            return func(*args, **kwargs)
+        # From here on only the graph knows what is in this tensor.
+        self._followed[id(written)] = ("constant", written)
+        if address:
+            self._storages[address] = "constant"
+        self._record(func, args, kwargs)
+        return written
+
+    def _is_captured(self, address: int) -> bool:
+        """Whether the graph already holds a constant in this memory."""
+        held = self._tracer.tensor_attrs
+        return any(
+            isinstance(value, torch.Tensor) and _storage_address(value) == address
+            for value in held
+            if address
+        )
+
+    def _record(self, func: Callable[..., Any], args: Any, kwargs: Any) -> fx.Proxy:
+        operation = augmented_assignment(model_frame())
+        if operation is not None and _is_in_place_method(func):
+            return self._tracer.create_proxy(
+                "call_function", getattr(operator, operation), args, kwargs
+            )
+        if torch.overrides.is_tensor_method_or_property(func):
+            name = func.__name__
+            if name == "__get__":
+                return self._tracer.create_proxy(
+                    "call_function", getattr, (args[0], _property_name(func)), {}
+                )
+            return self._tracer.create_proxy("call_method", name, args, kwargs)
+        return self._tracer.create_proxy("call_function", func, args, kwargs)
+
+
+def _is_in_place_method(func: Callable[..., Any]) -> bool:
+    name: str = getattr(func, "__name__", "")
+    return name.endswith("_") and torch.overrides.is_tensor_method_or_property(func)
+
+
+def _property_name(getter: Any) -> str:
+    return str(getter.__self__.__name__)
+
+
+def _is_unchanged(result: Any, arguments: list[torch.Tensor]) -> bool:
+    """Whether a function handed its argument back, as ``contiguous()`` may."""
+    return any(result is tensor for tensor in arguments)
+
+
+def _tensors_and_proxies(value: Any) -> list[Any]:
+    found: list[Any] = []
+    to_see = [value]
+    while to_see:  # flat, as this runs for every operation
+        item = to_see.pop()
+        kind = type(item)
+        if kind is InPlaceProxy:
+            found.append(item)
+        elif kind is tuple or kind is list:
+            to_see.extend(item)
+        elif kind is dict:
+            to_see.extend(item.values())
+        elif kind is slice:
+            to_see.extend((item.start, item.stop, item.step))
+        elif kind not in _ORDINARY:
+            if isinstance(item, (torch.Tensor, fx.Proxy)):
+                found.append(item)
+            elif isinstance(item, (tuple, list)):
+                to_see.extend(item)
+    return found
+
+
+_SIMPLE = {InPlaceProxy, bool, int, float, str, type(None)}
+
+
+# Types whose values are no tensors: asking torch is slow.
+_ORDINARY = {
+    bool, int, float, str, type(None), dict, set, list, tuple, type(nn.Module()._forward_hooks),
+}  # fmt: skip
+
+
+def state_tensors(
+    modules: Iterable[tuple[str, nn.Module]],
+) -> Iterator[tuple[str, torch.Tensor, nn.Module]]:
+    """Every tensor that a model holds, with its first path and its module."""
+    seen: set[int] = set()
+    for path, module in modules:
+        attributes = vars(module)
+        for holder in (module._parameters, module._buffers, attributes):
+            for name, value in holder.items():
+                if type(value) in _ORDINARY or id(value) in seen:
+                    continue
+                if isinstance(value, torch.Tensor):
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value, module
+
+
+def _storage_address(tensor: torch.Tensor) -> int:
+    """Address of the memory behind ``tensor``; 0 where there is none, as on the meta device."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (NotImplementedError, RuntimeError, ValueError):  # sparse, wrapped, or lazy ones
+        return 0
+
+
+@contextmanager
+def custom_functions_kept(tracer: LeafModuleAwareTracer) -> Iterator[None]:
+    """Record ``autograd.Function.apply`` as one node, so that its own backward is kept."""
+    own = torch.autograd.Function.__dict__.get("apply")
+    descriptor = inspect.getattr_static(torch.autograd.Function, "apply")
+
+    def recorded(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() == tracer._thread and _holds_proxy((args, kwargs)):
+            return tracer.create_proxy("call_function", AppliedFunction(cls), args, kwargs)
+        return descriptor.__get__(None, cls)(*args, **kwargs)
+
+    torch.autograd.Function.apply = classmethod(recorded)
+    try:
+        yield
+    finally:
+        if own is None:
+            del torch.autograd.Function.apply
+        else:
+            torch.autograd.Function.apply = own
+
+
+def _holds_proxy(value: Any) -> bool:
+    found: list[fx.Proxy] = []
+    fx.node.map_aggregate(value, lambda v: found.append(v) if isinstance(v, fx.Proxy) else None)
+    return bool(found)

@@ -1,0 +1,400 @@
+"""Symbolic tracers: leaf modules to the caller's taste, and a true name for every node."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.fx.proxy import TraceError
+
+from fxexplore.feature_extraction.common.effects import written_argument
+from fxexplore.feature_extraction.common.gate import one_trace_at_a_time
+from fxexplore.feature_extraction.common.isolation import untouched
+from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
+from fxexplore.feature_extraction.common.source import errors_in_words, source_line
+
+from .module_returns import ModuleReturn, with_nodes
+from .proxies import InPlaceProxy, RealTensorsInForward, custom_functions_kept, state_tensors
+from .signature import Argument, arguments_while_tracing
+
+
+class LeafModuleAwareTracer(fx.Tracer):
+    """An ``fx.Tracer`` that does not trace into the classes of modules it is told.
+
+    Tracing leaves the model as it was: attributes, flags, hooks and random state,
+    also when it raises. One trace runs at a time; other threads may go on running
+    models meanwhile.
+
+    Args:
+        autowrap_modules: Python modules whose functions become nodes (any iterable).
+        autowrap_functions: functions that become nodes (any iterable).
+        param_shapes_constant: see ``torch.fx.Tracer``.
+        leaf_modules: classes of modules that become one node each (any iterable).
+
+    Raises:
+        TypeError: if an entry is of the wrong kind.
+
+    Example:
+        >>> from torch import nn
+        >>> class Block(nn.Sequential): pass
+        >>> model = nn.Sequential(Block(nn.ReLU()), nn.ReLU())
+        >>> graph = LeafModuleAwareTracer(leaf_modules={Block}).trace(model)
+        >>> [node.target for node in graph.nodes if node.op == "call_module"]
+        ['0', '1']
+    """
+
+    def __init__(
+        self,
+        autowrap_modules: Iterable[ModuleType] = (math,),
+        autowrap_functions: Iterable[Callable[..., Any]] = (),
+        param_shapes_constant: bool = False,
+        *,
+        leaf_modules: Iterable[type[nn.Module]] = (),
+    ) -> None:
+        self.leaf_modules = _checked(
+            "leaf_modules",
+            leaf_modules,
+            lambda entry: isinstance(entry, type) and issubclass(entry, nn.Module),
+            "subclasses of torch.nn.Module, such as [nn.ReLU]",
+        )
+        super().__init__(
+            _checked(
+                "autowrap_modules",
+                autowrap_modules,
+                lambda entry: isinstance(entry, ModuleType),
+                "Python modules, such as (math,)",
+            ),
+            _checked("autowrap_functions", autowrap_functions, callable, "functions"),
+            param_shapes_constant,
+        )
+        self._thread = threading.get_ident()
+        self._parameter_paths: dict[int, str] = {}
+        self._all_paths: list[tuple[str, nn.Module]] = []
+        self._failed_in = ""  # the path of the innermost module that raised
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether ``m`` becomes one node: one of ``leaf_modules``, or torch.nn's own."""
+        return isinstance(m, self.leaf_modules) or super().is_leaf_module(m, module_qualified_name)
+
+    def trace(
+        self,
+        root: nn.Module | Callable[..., Any],
+        concrete_args: dict[str, Any] | None = None,
+    ) -> fx.Graph:
+        """Trace ``root`` and return its graph.
+
+        Args:
+            root: a module, or a function of tensors.
+            concrete_args: values that stand for arguments of forward while tracing.
+                ``torch.fx.PH`` marks an argument with a default that is to be an input.
+
+        Raises:
+            torch.fx.proxy.TraceError: where the code cannot be traced symbolically.
+        """
+        with one_trace_at_a_time:
+            self._thread = threading.get_ident()
+            if not isinstance(root, nn.Module):
+                return super().trace(root, concrete_args)
+            self._all_paths = list(all_paths(root))
+            with untouched(root):
+                return self._trace_module(root, concrete_args)
+
+    def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
+        self._failed_in = ""
+        state = list(state_tensors(self._all_paths))
+        self._parameter_paths = {id(t): n for n, t, _ in state if isinstance(t, nn.Parameter)}
+        with (
+            # A no_grad block inside forward shows only if gradients are on to begin with.
+            torch.enable_grad(),
+            errors_in_words(self, root),
+            RealTensorsInForward(self, state),
+            custom_functions_kept(self),
+        ):
+            graph = super().trace(root, concrete_args)
+        for name, tensor, owner in state:
+            buffer = owner._buffers.get(name.rpartition(".")[2], tensor)
+            if buffer is not tensor:
+                raise TraceError(
+                    f"forward puts a new tensor in the place of buffer '{name}', which a symbolic "
+                    f"trace would lose. Write into the buffer instead: self.{name}.copy_(...)"
+                )
+        return graph
+
+    def create_arg(self, a: Any) -> Any:
+        """Turn a value into the argument of a node; the usual kinds without a search."""
+        kind = type(a)
+        if kind is InPlaceProxy and a.tracer is self:
+            return a.node
+        if kind is tuple:
+            return tuple(map(self.create_arg, a))
+        if a is None or kind is int or kind is float or kind is bool or kind is str:
+            return a
+        if kind is dict and not a:
+            return {}
+        return super().create_arg(a)
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Stand a proxy in for a value; it knows ``+=`` and ``x[i] = y``."""
+        return InPlaceProxy(node, self)
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether another thread than the tracing one asks: it must see plain torch."""
+        return threading.get_ident() != self._thread
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Record the call of a leaf module, or trace into the forward of another."""
+        if self._is_elsewhere:
+            return forward(*args, **kwargs)
+        if m not in self._paths:
+            return self._call_unregistered(m, forward, args, kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    @property
+    def _paths(self) -> dict[nn.Module, str]:
+        return self.submodule_paths or {}
+
+    def _call_unregistered(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Trace into a module made inside a forward, as long as it holds no state."""
+        state = [name for name, _ in (*m.named_parameters(), *m.named_buffers())]
+        if state:
+            raise TraceError(
+                f"a {type(m).__name__} is called that is not a registered submodule, so its "
+                f"{', '.join(state[:3])} would belong to no model. Assign the module to an "
+                f"attribute in __init__; for a list of modules use torch.nn.ModuleList."
+            )
+        return forward(*args, **kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        """Stand a proxy in for a parameter that forward reads."""
+        if self._is_elsewhere:
+            return attr_val
+        if isinstance(attr_val, nn.Parameter):
+            # fx searches all parameters for each read; a look-up keeps tracing linear.
+            path = self._parameter_paths.get(id(attr_val))
+            if path is None:
+                return attr_val
+            if path in parameter_proxy_cache:
+                return parameter_proxy_cache[path]
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+
+class NodePathTracer(LeafModuleAwareTracer):
+    """A tracer that gives every node the qualified name of where it comes from.
+
+    A name is the dotted path from the top module (not included) to the leaf module
+    or operation; see the README for the rules. The shape of this class is that of
+    ``torchvision.models.feature_extraction.NodePathTracer``.
+
+    Attributes:
+        node_to_qualname: each ``fx.Node`` with its name, in order of execution; what is
+            computed from buffers and constants alone has none.
+        current_module_qualname: path of the module whose forward runs at the moment.
+        module_returns: for each path of a module that was traced into, what it
+            returned at its last call.
+        fixed_arguments: arguments of forward that kept a value while tracing: their
+            default, or the one in ``concrete_args``.
+        constants: tensors made inside forward that the graph reads by attribute name.
+
+    Args:
+        *args: as for :class:`LeafModuleAwareTracer`.
+        **kwargs: as for :class:`LeafModuleAwareTracer`.
+
+    Example:
+        >>> from torch import nn
+        >>> tracer = NodePathTracer()
+        >>> graph = tracer.trace(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+        >>> list(tracer.node_to_qualname.values())
+        ['input', '0', '1']
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._namer = NodeNamer(())
+        self.current_module_qualname = ""
+        self.node_to_qualname: dict[fx.Node, str] = {}
+        self.module_returns: dict[str, ModuleReturn] = {}
+        self.fixed_arguments: dict[str, Any] = {}
+        self.constants: dict[str, Any] = {}
+        self._autocast = _autocast_state()
+        self._fed: set[str] = set()
+
+    def trace(
+        self,
+        root: nn.Module | Callable[..., Any],
+        concrete_args: dict[str, Any] | None = None,
+    ) -> fx.Graph:
+        """Trace ``root``, filling ``node_to_qualname``; see :class:`LeafModuleAwareTracer`."""
+        self._reset()
+        graph = super().trace(root, concrete_args)
+        # What a graph needs to serve as the argument of create_feature_extractor.
+        graph._fxexplore_tracer = self  # type: ignore[attr-defined]
+        return graph
+
+    def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
+        self._namer = NodeNamer(path for path, _ in self._all_paths)
+        before = set(vars(root))
+        graph = super()._trace_module(root, concrete_args)
+        # fx hangs tensors that forward made on the root, which is the caller's.
+        read = {node.target for node in graph.nodes if node.op == "get_attr"}
+        self.constants = {k: v for k, v in vars(root).items() if k not in before and k in read}
+        return graph
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Keep track of whose forward runs, and of what it returns."""
+        path = None if self._is_elsewhere else self._paths.get(m)
+        if path is None:
+            return super().call_module(m, forward, args, kwargs)
+        # What the class between here and fx would check has been checked.
+        call_module = super(LeafModuleAwareTracer, self).call_module
+        caller = self.current_module_qualname
+        self.current_module_qualname = path
+        try:
+            output = call_module(m, forward, args, kwargs)
+        except Exception:
+            self._failed_in = self._failed_in or path
+            raise
+        finally:
+            self.current_module_qualname = caller
+        if not _is_call_of(path, output):
+            value = with_nodes(output)
+            after = next(iter(reversed(self.graph.nodes)))
+            before = self.module_returns.pop(path, None)
+            calls = 1 if before is None else before.calls + 1
+            returned = ModuleReturn(value, after, len(self.module_returns), calls)
+            self.module_returns[path] = returned
+        return output
+
+    def create_proxy(
+        self,
+        kind: str,
+        target: fx.node.Target,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: str | None = None,
+        type_expr: Any | None = None,
+        proxy_factory_fn: Callable[[fx.Node], fx.Proxy] | None = None,
+    ) -> fx.Proxy:
+        """Record an operation together with its qualified name and source line."""
+        proxy = super().create_proxy(kind, target, args, kwargs, name, type_expr, proxy_factory_fn)
+        node = proxy.node
+        node.meta["module"] = self.current_module_qualname
+        if kind.startswith("call_") and not torch.is_grad_enabled():
+            node.meta["no_grad"] = True
+        if kind in ("call_function", "call_method"):
+            if not self._is_feature(node):
+                return proxy
+            node.meta["source"] = source_line()
+        if kind == "call_module":
+            qualname = self._namer.module_call(str(target))
+        else:
+            qualname = self._namer.operation(
+                self.current_module_qualname, operation_name(kind, target)
+            )
+        self.node_to_qualname[node] = node.meta["qualified_name"] = qualname
+        if _autocast_state() != self._autocast:
+            raise TraceError(
+                f"'{qualname}' runs under autocast, which a symbolic trace would lose."
+            )
+        return proxy
+
+    def _is_feature(self, node: fx.Node) -> bool:
+        """Whether a value is more than computed from buffers and constants alone."""
+        inputs = node.all_input_nodes
+        if inputs and not any(n in self.node_to_qualname or n.target in self._fed for n in inputs):
+            return False
+        written = written_argument(node.target, node.args, node.kwargs)
+        if isinstance(written, fx.Node) and written.op == "get_attr":
+            self._fed.add(str(written.target))  # from now on it holds a feature
+        return True
+
+    def create_args_for_root(
+        self,
+        root_fn: Callable[..., Any],
+        is_module: bool,
+        concrete_args: dict[str, Any] | tuple[Any, ...] | None = None,
+    ) -> tuple[Any, list[Any]]:
+        """Make the arguments of forward: inputs as proxies, others at their value.
+
+        An argument that has a default keeps it, so that ``mask=None`` takes the branch
+        that it takes when nobody gives a mask.
+        """
+        arguments = arguments_while_tracing(root_fn, is_module, concrete_args)
+        if arguments is None:
+            # forward(self, *inputs): fx stands one proxy in for the whole tuple.
+            return super().create_args_for_root(root_fn, is_module, None)
+        values = {argument.name: self._argument(argument) for argument in arguments}
+        in_order = sorted(arguments, key=lambda argument: argument.position)
+        positional: list[Any] = [self.root] if is_module else []
+        positional += [values[a.name] for a in in_order if not a.is_keyword]
+        keyword = {a.name: values[a.name] for a in in_order if a.is_keyword}
+
+        def call_root() -> Any:
+            return root_fn(*positional, **keyword)
+
+        return call_root, []
+
+    def _argument(self, argument: Argument) -> Any:
+        name, default, annotation = argument.name, argument.default, argument.annotation
+        if argument.is_input:
+            return self.create_proxy("placeholder", name, default, {}, type_expr=annotation)
+        self.fixed_arguments[name] = argument.value
+        # Kept in the signature, so that handing it over can be answered in words.
+        self.create_node("placeholder", name, default, {}, type_expr=annotation)
+        return argument.value
+
+
+def _is_call_of(path: str, output: Any) -> bool:
+    """Whether the module at ``path`` became the one node that it returned."""
+    if type(output) is not InPlaceProxy:
+        return False
+    node = output.node
+    return node.op == "call_module" and node.target == path
+
+
+def all_paths(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every path that leads to a submodule of ``root``, a shared module's second path too."""
+    yield from root.named_modules(remove_duplicate=False)
+
+
+def _autocast_state() -> tuple[bool, bool]:
+    return torch.is_autocast_enabled("cuda"), torch.is_autocast_enabled("cpu")
+
+
+def _checked(
+    argument: str, entries: Iterable[Any], accepts: Callable[[Any], bool], wanted: str
+) -> tuple[Any, ...]:
+    """Take any iterable, drop repeats, and name an entry of the wrong kind."""
+    if isinstance(entries, (str, bytes)) or not isinstance(entries, Iterable):
+        raise TypeError(f"{argument} is {entries!r}; give an iterable of {wanted}")
+    entries = tuple(dict.fromkeys(entries))
+    for entry in entries:
+        if not accepts(entry):
+            raise TypeError(f"{argument} contains {entry!r}; its entries must be {wanted}")
+    return entries

@@ -1,0 +1,380 @@
+"""Example inputs for models of transformers, from their configuration.
+
+Every argument of forward that is needed has a maker in a table, by its name; a maker reads
+its sizes from the configuration, whose fields have a few names each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from fxexplore.feature_extraction import switch_mode, untouched
+
+from .samples import (
+    FRAMES,
+    RGB,
+    TOKENS,
+    as_model_has_it,
+    noise,
+    pixels_of_size,
+    required_arguments,
+    tensors_of,
+)
+
+
+def arguments_from_config(model: nn.Module) -> tuple[dict[str, Any], str] | None:
+    """Make arguments by the names of forward's parameters, in sizes that the config tells.
+
+    Where the shape of one is not certain, the model is run to find one that it takes; where
+    it takes no picture or sound so, it is given text alone.
+
+    Args:
+        model: any module.
+
+    Returns:
+        The keyword arguments, and in words where they come from; None if this is no model
+        of transformers, or has no argument that is known.
+    """
+    if getattr(model, "main_input_name", None) is None or not hasattr(model, "config"):
+        return None
+    asked = _Asked.of(model)
+    guesses = list(_guesses(asked, list(_TRANSFORMERS)))
+    text_alone = list(_guesses(asked, list(_TEXT)))
+    kwargs = guesses[0] if guesses else {}
+    if len(guesses) > 1 or asked.has_tokens_for_others:
+        kwargs = next((g for g in [*guesses, *text_alone] if _runs(model, g)), kwargs)
+    if not kwargs:
+        return None
+    is_less = bool(guesses) and set(kwargs) < set(guesses[0])
+    return kwargs, "transformers' config" + (", text alone" if is_less else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What a model of transformers asks for, and the arguments that are made so far."""
+
+    model: nn.Module
+    config: Any
+    accepted: frozenset[str]
+    needed: frozenset[str]
+    given: dict[str, Any]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> _Asked:
+        main = model.main_input_name
+        needed = {main} if isinstance(main, str) else set(cast("list[str]", main))
+        accepted = frozenset(inspect.signature(model.forward).parameters)
+        needed |= set(required_arguments(model))
+        if getattr(model.config, "is_encoder_decoder", False):
+            needed.add("decoder_input_ids")
+        return cls(model, model.config, accepted, frozenset(needed), {})
+
+    @property
+    def has_tokens_for_others(self) -> bool:
+        """Whether the text marks where a picture or a sound goes."""
+        return bool({"pixel_values", "input_features"} & self.accepted) and any(
+            _first(self.config, fields) is not None for _, fields, _ in _PLACEHOLDERS
+        )
+
+    def wants(self, name: str) -> bool:
+        """Whether an argument is needed, or goes together with those that are given."""
+        if name not in self.accepted:
+            return False
+        partner = _TOGETHER.get(name)
+        return name in self.needed or (partner is not None and partner in {"", *self.given})
+
+
+def _guesses(asked: _Asked, names: list[str]) -> Iterator[dict[str, Any]]:
+    """The arguments, once for every shape that an uncertain one may have."""
+    if not names:
+        if asked.given:
+            yield dict(asked.given)
+        return
+    name, *rest = names
+    values = _TRANSFORMERS[name](asked) if asked.wants(name) else []
+    for value in values:
+        yield from _guesses(dataclasses.replace(asked, given={**asked.given, name: value}), rest)
+    if not values:
+        yield from _guesses(asked, rest)
+
+
+def _runs(model: nn.Module, kwargs: dict[str, Any]) -> bool:
+    inputs = as_model_has_it(model, kwargs)
+    return _tried(model, lambda: (model(**inputs),)) is not None
+
+
+def _tried(model: nn.Module, run: Callable[[], Any]) -> Any:
+    """What a run in eval mode gives; None if it raises."""
+    numbers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        with warnings.catch_warnings(), untouched(model), torch.no_grad():
+            warnings.simplefilter("ignore")
+            switch_mode(model, training=False)
+            return run()
+    except Exception:  # noqa: BLE001  # whatever the model raises, the guess was wrong
+        return None
+    finally:
+        for buffer, before in numbers:
+            buffer.data.copy_(before)
+
+
+def _part(config: Any, *names: str) -> Any:
+    """The first part of a configuration that has one of these names, else the whole."""
+    parts = (getattr(config, name, None) for name in names)
+    return next((p for p in parts if p is not None and not isinstance(p, (dict, str))), config)
+
+
+def _first(config: Any, fields: Iterable[str]) -> Any:
+    """The first of these fields that a configuration has."""
+    values = (getattr(config, field, None) for field in fields)
+    return next((value for value in values if value is not None), None)
+
+
+def _ids(asked: _Asked) -> list[torch.Tensor]:
+    text = _part(asked.config, "text_config", "llm_config", "decoder")
+    vocabulary = getattr(text, "vocab_size", None) or TOKENS
+    vocabulary = vocabulary if isinstance(vocabulary, int) else TOKENS
+    special = {_first(asked.config, fields) for _, fields, _ in _PLACEHOLDERS}
+    plain = [i for i in range(2, 2 + TOKENS + len(special)) if i not in special][:TOKENS]
+    ids = torch.tensor([plain]).remainder(vocabulary)
+    # CLIP and its kin look for the end of the text by its id.
+    end = getattr(text, "eos_token_id", None)
+    if isinstance(end, int) and 0 <= end < vocabulary:
+        ids[0, -1] = end
+    return [ids]
+
+
+def _ids_with_placeholders(asked: _Asked) -> list[torch.Tensor]:
+    """Text with as many marks as there are features of the picture and of the sound."""
+    marks: list[int] = []
+    for argument, fields, method in _PLACEHOLDERS:
+        token = _first(asked.config, fields)
+        if isinstance(token, int) and argument in asked.given:
+            marks += [token] * _count_of_features(asked, method)
+    return [
+        torch.cat([ids[:, :1], torch.tensor([marks]).long(), ids[:, 1:]], dim=1)
+        for ids in _ids(asked)
+    ]
+
+
+def _count_of_features(asked: _Asked, method: str) -> int:
+    make = getattr(asked.model, method, None)
+    if make is None:
+        return 0
+    accepted = inspect.signature(make).parameters
+    kwargs = {name: value for name, value in asked.given.items() if name in accepted}
+    inputs = as_model_has_it(asked.model, kwargs)
+    features = _tried(asked.model, lambda: make(**inputs))
+    pooled = getattr(features, "pooler_output", None)
+    tensors = tensors_of([features if pooled is None else pooled])
+    return sum(t.numel() // t.shape[-1] for t in tensors if t.dim())
+
+
+def _marked(asked: _Asked) -> list[torch.Tensor]:
+    """One where a mark for a picture is, zero elsewhere."""
+    ids = asked.given["input_ids"]
+    token = _first(asked.config, _PLACEHOLDERS[0][1])
+    return [(ids == token).long() if token is not None else torch.zeros_like(ids)]
+
+
+def _vision(config: Any) -> Any:
+    names = ("vision_config", "vision_encoder_config", "image_config", "backbone_config")
+    return _part(config, *names, "vq_config")
+
+
+def _pixels(asked: _Asked) -> list[torch.Tensor]:
+    vision = _vision(asked.config)
+    if {"image_grid_thw", "grid_thw", "spatial_shapes"} & asked.accepted:
+        return _patches(asked)
+    size = _first(vision, ("image_size", "crop_size", "img_size", "resolution"))
+    size = _first(asked.config, ("image_size",)) if size is None else size
+    if isinstance(size, dict):
+        size = (size.get("height", 224), size.get("width", 224))
+    size = size or 224
+    height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
+    channels = _first(vision, ("num_channels", "in_channels", "in_chans", "n_channels")) or RGB
+    picture = pixels_of_size(channels, (height, width))
+    frames = getattr(vision, "num_frames", None)
+    if frames:
+        return [picture.unsqueeze(1).repeat(1, frames, 1, 1, 1)]
+    if {"input_ids", "pixel_attention_mask"} <= asked.accepted:
+        return [picture.unsqueeze(1), picture]  # one picture of several for a text
+    return [picture]
+
+
+def _clip(asked: _Asked) -> list[torch.Tensor]:
+    config = _vision(asked.config)
+    size = _first(config, ("image_size", "crop_size")) or 224
+    height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
+    frames = _first(config, ("num_frames", "frames_per_clip")) or FRAMES
+    return [pixels_of_size(RGB, (height, width)).unsqueeze(1).repeat(1, frames, 1, 1, 1)]
+
+
+def _merged(asked: _Asked) -> int:
+    """The side of a picture in patches, such that they can be merged."""
+    sides = ("spatial_merge_size", "merge_size", "downsample_factor", "pixel_shuffle_factor")
+    side = _first(_vision(asked.config), sides)
+    side = _first(asked.config, sides) if side is None else side
+    return 2 * (side if isinstance(side, int) else 2)
+
+
+def _patches(asked: _Asked) -> list[torch.Tensor]:
+    """The patches of a picture, one in each row."""
+    vision = _vision(asked.config)
+    count = _merged(asked) ** 2
+    patch = _first(vision, ("patch_size", "spatial_patch_size")) or FRAMES
+    depth = _first(vision, ("temporal_patch_size",)) or 1
+    channels = _first(vision, ("in_channels", "in_chans", "num_channels")) or RGB
+    row = channels * depth * patch**2
+    if "spatial_shapes" in asked.accepted:
+        return [noise(1, count, row)]
+    in_squares = noise(count, channels, patch, patch)
+    return [noise(count, row), in_squares, in_squares.unsqueeze(0)]
+
+
+def _grid(asked: _Asked) -> list[torch.Tensor]:
+    return [torch.tensor([[1, _merged(asked), _merged(asked)]])]
+
+
+def _spatial_shapes(asked: _Asked) -> list[torch.Tensor]:
+    return [torch.tensor([[_merged(asked), _merged(asked)]])]
+
+
+def _picture_sizes(asked: _Asked) -> list[torch.Tensor]:
+    return [torch.tensor([list(asked.given["pixel_values"].shape[-2:])])]
+
+
+def _pixels_all_seen(asked: _Asked) -> list[torch.Tensor]:
+    pixels = asked.given["pixel_values"]
+    if pixels.dim() < 4:  # noqa: PLR2004  # patches
+        return [torch.ones(pixels.shape[:2], dtype=torch.long)]
+    return [torch.ones(*pixels.shape[:-3], *pixels.shape[-2:], dtype=torch.long)]
+
+
+_BINS = ("num_mel_bins", "input_feat_per_channel", "num_mel_filters", "mel_bins", "n_mels")
+_MORE_BINS = ("feature_projection_input_dim", "input_dim", "feature_size", "input_size")
+
+
+def _features_of_sound(asked: _Asked) -> list[torch.Tensor]:
+    sound = _part(asked.config, "audio_config", "encoder_config", "speech_config")
+    bins = int(_first(sound, (*_BINS, *_MORE_BINS)) or 80)
+    steps = 128
+    positions = getattr(sound, "max_source_positions", None)
+    shapes = [(1, steps, bins), (1, bins, steps), (1, 1, steps, bins)]
+    if hasattr(sound, "num_mel_bins") and positions:  # Whisper: its strides halve the steps
+        shapes.insert(0, (1, bins, 2 * int(positions)))
+    if hasattr(sound, "input_feat_per_channel"):
+        shapes = shapes[:1]
+    return [noise(*shape) for shape in shapes]
+
+
+def _sound_all_heard(asked: _Asked) -> list[torch.Tensor]:
+    shape = asked.given["input_features"].shape
+    steps = max(shape[-2:], key=lambda size: size if size != _first_bins(asked) else 0)
+    return [torch.ones(1, steps, dtype=torch.long)]
+
+
+def _first_bins(asked: _Asked) -> Any:
+    sound = _part(asked.config, "audio_config", "encoder_config", "speech_config")
+    return _first(sound, (*_BINS, *_MORE_BINS))
+
+
+def _sound(asked: _Asked) -> list[torch.Tensor]:
+    config = asked.config
+    bins = getattr(config, "num_mel_bins", None)
+    if bins and getattr(config, "max_length", None) and hasattr(config, "frequency_stride"):
+        return [noise(1, config.max_length, bins)]  # spectrogram transformers
+    wave = noise(1, 8000)  # half a second of a waveform
+    is_codec = "padding_mask" in asked.accepted or hasattr(config, "codebook_size")
+    return [wave.unsqueeze(1), wave] if is_codec else [wave]
+
+
+def _boxes(asked: _Asked) -> list[torch.Tensor]:
+    """Where on a page each token stands."""
+    boxes = torch.tensor([0, 0, 1, 1]).repeat(1, asked.given["input_ids"].shape[1], 1)
+    return [boxes, boxes.float()]
+
+
+def _objects(asked: _Asked) -> list[torch.Tensor]:
+    return [noise(1, TOKENS, int(getattr(asked.config, "visual_feat_dim", 2048)))]
+
+
+def _series(asked: _Asked) -> list[torch.Tensor]:
+    steps = _first(asked.config, ("context_length", "seq_length"))
+    channels = _first(asked.config, ("num_input_channels", "input_size")) or 1
+    return [noise(1, int(steps or TOKENS), int(channels))]
+
+
+def _steps_of(field: str) -> Callable[[_Asked], list[torch.Tensor]]:
+    """A vector for each step, as wide as a field of the configuration says."""
+    return lambda asked: [noise(1, TOKENS, int(getattr(asked.config, field, 1)))]
+
+
+# Makers of arguments, in the order in which one needs another; each gives the shapes that it
+# may have, likely ones first.
+_TRANSFORMERS: dict[str, Callable[[_Asked], list[torch.Tensor]]] = {
+    "pixel_values": _pixels,
+    "hidden_states": _patches,
+    "pixel_values_videos": _clip,
+    "image_grid_thw": _grid,
+    "grid_thw": _grid,
+    "spatial_shapes": _spatial_shapes,
+    "image_sizes": _picture_sizes,
+    "pixel_attention_mask": _pixels_all_seen,
+    "input_features": _features_of_sound,
+    "input_features_mask": _sound_all_heard,
+    "feature_attention_mask": _sound_all_heard,
+    "input_values": _sound,
+    "past_values": _series,
+    "input_ids": _ids_with_placeholders,
+    "mm_token_type_ids": _marked,
+    "qformer_input_ids": _ids,
+    "task_inputs": _ids,
+    "decoder_input_ids": _ids,
+    "bbox": _boxes,
+    "visual_feats": _objects,
+    "visual_pos": lambda _: [noise(1, TOKENS, 4)],
+    "query_embeds": _steps_of("hidden_size"),
+    "encoder_hidden_states": _steps_of("encoder_hidden_size"),
+    "states": _steps_of("state_dim"),
+    "actions": _steps_of("act_dim"),
+    "rewards": _steps_of(""),
+    "returns_to_go": _steps_of(""),
+    "timesteps": lambda _: [torch.arange(TOKENS).unsqueeze(0)],
+}
+
+
+# Arguments that are given whenever another is; "" is always.
+_TOGETHER = {
+    "pixel_values": "",
+    "input_features": "",
+    "image_grid_thw": "pixel_values",
+    "spatial_shapes": "pixel_values",
+    "image_sizes": "pixel_values",
+    "pixel_attention_mask": "pixel_values",
+    "input_features_mask": "input_features",
+    "feature_attention_mask": "input_features",
+    "input_ids": "",
+    "mm_token_type_ids": "image_grid_thw",
+    "bbox": "input_ids",
+    "visual_feats": "input_ids",
+    "visual_pos": "input_ids",
+    "encoder_hidden_states": "query_embeds",
+    **dict.fromkeys(("actions", "rewards", "returns_to_go", "timesteps"), "states"),
+}
+
+
+_TEXT = ("input_ids", "decoder_input_ids", "bbox")
+# The tokens in a text that stand for what is not text: argument, fields of the
+# configuration, and the model's method that makes features.
+_PLACEHOLDERS = (
+    ("pixel_values", ("image_token_id", "image_token_index"), "get_image_features"),
+    ("input_features", ("audio_token_id", "audio_token_index"), "get_audio_features"),
+)
