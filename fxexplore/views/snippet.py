@@ -199,7 +199,7 @@ def _imports_of(plot: str, picture: str | None) -> list[str]:
     imports = [f"from fxexplore import create_feature_extractor, open_model, {plot}"]
     called = (picture or "").partition("(")[0]
     if called in ("Preprocessing", "as_seen"):
-        imports.append(f"from fxexplore.model_graph import {called}")
+        imports.append(f"from fxexplore.inputs import {called}")
     return imports
 
 

@@ -223,7 +223,7 @@ def picture_choice(
     source = "read_picture" if code is None else code.partition("(")[0]
     made = f"prepare({code or f'read_picture({picture.name!r})'}.image)"
     lines = (
-        f"from fxexplore.model_graph import Preprocessing, {source}",
+        f"from fxexplore.inputs import Preprocessing, {source}",
         f"prepare = {prepare.code}",
         f"x = {made}" + ("" if len(place.keys) == 1 else "[0]"),
     )
