@@ -16,8 +16,7 @@ from torch import fx, nn
 from torch.overrides import _get_current_function_mode_stack
 
 from fxexplore.feature_extraction import create_feature_extractor
-from fxexplore.feature_extraction.common.descriptions import TensorInfo
-from fxexplore.feature_extraction.common.tensors import tensors_in
+from fxexplore.feature_extraction.common.tensors import TensorInfo, tensors_in
 from fxexplore.feature_extraction.recorded.extractor import RecordedFeatureExtractor
 from fxexplore.feature_extraction.recorded.recorder import record
 from fxexplore.feature_extraction.symbolic.trace import traced
@@ -151,7 +150,7 @@ def check_modules(model, args, kwargs=None, options=None):
         torch.testing.assert_close(
             cloned(value), expected[key], rtol=0, atol=0, equal_nan=True, msg=lambda m, k=key: k + m
         )
-    inside_leaves = tuple(path + "." for path in recording.anatomy.leaves)
+    inside_leaves = tuple(path + "." for path in recording.leaf_spec.leaves)
     missed = [p for p in expected if p not in keys.values() and not p.startswith(inside_leaves)]
     assert missed == []
     assert sum(module._forward_hooks != {} for module in model.modules()) == sum(
@@ -1049,7 +1048,7 @@ def test_recordings_can_be_pickled():
     recording = record(model, (torch.randn(1, 3, 64, 64),))
     twin = pickle.loads(pickle.dumps(recording))
     assert twin.nodes.keys() == recording.nodes.keys()
-    assert ("torchvision.ops.stochastic_depth", "stochastic_depth") in twin.anatomy.wrapped
+    assert ("torchvision.ops.stochastic_depth", "stochastic_depth") in twin.leaf_spec.wrapped
 
 
 def test_a_recording_around_another_sees_none_of_its_book_keeping():
