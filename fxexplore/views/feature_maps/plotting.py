@@ -233,10 +233,10 @@ def plot_comparison(
 
     options = PlotOptions(view, channels, sort, scale, index, query, image, tokens)
     source = _source(first, options, layout, graph, return_nodes)
-    others = parts_of(second)
-    _check_alike(source.parts, others, labels)
-    pairs = zip(source.parts, others, strict=True)
-    return figure_of([_compared(source, pair, options, labels) for pair in pairs], width=10)
+    others = {part.key: part for part in parts_of(second)}
+    _check_alike({part.key: part for part in source.parts}, others, labels)
+    rows = [_compared(source, (part, others[part.key]), options, labels) for part in source.parts]
+    return figure_of(rows, width=10)
 
 
 def channel_at(figure: Figure, x: float, y: float) -> tuple[str, int] | None:
@@ -348,15 +348,17 @@ def _compared(
     return panels
 
 
-def _check_alike(one: Sequence[Part], two: Sequence[Part], labels: tuple[str, str]) -> None:
-    first, second = ({part.key: tuple(part.tensor.shape) for part in parts} for parts in (one, two))
+def _check_alike(
+    first: Mapping[str, Part], second: Mapping[str, Part], labels: tuple[str, str]
+) -> None:
     for mine, other, has, lacks in ((first, second, *labels), (second, first, *labels[::-1])):
         missing = [repr(key) for key in mine if key not in other]
         if missing:
             raise ValueError(f"{has} has {', '.join(missing)}, which {lacks} has not")
-    for key, shape in first.items():
-        if shape != second[key]:
+    for key, part in first.items():
+        shapes = tuple(part.tensor.shape), tuple(second[key].tensor.shape)
+        if shapes[0] != shapes[1]:
             raise ValueError(
-                f"{key!r} is {shape} in {labels[0]} and {second[key]} in {labels[1]}; "
+                f"{key!r} is {shapes[0]} in {labels[0]} and {shapes[1]} in {labels[1]}; "
                 f"only values of the same shape can be compared"
             )
