@@ -153,9 +153,9 @@ def principal_colours(*values: torch.Tensor) -> tuple[list[torch.Tensor], float]
     colours[~is_finite] = math.nan
     share = 0.0
     fitted = samples[is_finite]
-    if fitted.numel():
+    if fitted.numel() and (fitted != fitted[0]).any():
         # Numbers near the largest would overflow when they are squared.
-        fitted = fitted / fitted.abs().max().clamp(min=1e-300)
+        fitted = fitted / fitted.abs().max()
         points, share = _principal_components(fitted - fitted.mean(dim=0))
         # The outermost hundredths are cut off.
         low, high = (torch.quantile(points[: 2**20], q, dim=0) for q in (0.01, 0.99))
@@ -180,7 +180,7 @@ def _principal_components(centred: torch.Tensor) -> tuple[torch.Tensor, float]:
     gram = centred @ centred.T if is_wide else centred.T @ centred
     variances, vectors = torch.linalg.eigh(gram)
     variances, vectors = variances.flip(0)[:_RGB], vectors.flip(1)[:, :_RGB]
-    total = gram.trace().clamp(min=1e-300)
+    total = gram.trace()
     # What is left of the others is rounding, which would be stretched to full colours.
     is_there = variances > 1e-12 * total
     vectors = vectors[:, is_there]

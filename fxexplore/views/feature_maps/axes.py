@@ -121,18 +121,14 @@ def reading_of_shape(
     if 0 in shape:
         return UNPLACED
     match len(shape):
-        case 0 | 1:
-            return Reading("C"[: len(shape)])
-        case 2:
+        case 0 | 1 | 2:
             is_ids = not (tensor.is_floating_point() or tensor.is_complex())
-            return Reading("NL" if is_ids else "NC")
+            return Reading(("", "C", "NL" if is_ids else "NC")[len(shape)])
         case 3:
             return _of_three(tensor, image_size, is_text=is_text)
         case 4:
             return _of_four(tensor, image_size)
-        case 5:
-            return _of_five(shape)
-    return UNPLACED
+    return _of_five(shape) if len(shape) == 5 else UNPLACED  # noqa: PLR2004
 
 
 def _guessed(axes: str) -> Reading:

@@ -62,6 +62,7 @@ class Chart:
 
     def room(self, width: float, style: Style) -> Room:
         """What it takes where ``width`` inches are free."""
+        del style
         return Room(width - _NUMBERS - 0.1, _HEIGHT, _NUMBERS, _BELOW)
 
     def draw(self, axes: Axes, style: Style) -> None:
@@ -88,7 +89,7 @@ class TileGrid(Chart):
     """
 
     tiles: Tiles
-    channels: Sequence[int]
+    channels: Sequence[int] = dataclasses.field()  # has to be given here
     scale: Scale
     ground: torch.Tensor | None = None
     marks: Sequence[tuple[float, float, float, float]] = ()
@@ -221,7 +222,7 @@ class HeatMap(Chart):
     """
 
     matrix: torch.Tensor
-    channels: Sequence[int]
+    channels: Sequence[int] = dataclasses.field()  # has to be given here
     by_rows: bool
     scale: Scale
     labels: Sequence[str] = ()
@@ -344,6 +345,9 @@ class Histogram(Chart):
 
     values: torch.Tensor
     span: Sequence[torch.Tensor]
+
+    def room(self, width: float, style: Style) -> Room:
+        return super().room(width, style)._replace(bottom=0.3)  # no label
 
     def draw(self, axes: Axes, style: Style) -> None:
         import numpy as np

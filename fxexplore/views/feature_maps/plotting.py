@@ -335,10 +335,10 @@ def _compared(
     items = [source.item(part) for part in pair]
     change = dataclasses.replace(items[0], values=items[1].values - items[0].values)
     charts, notes = charts_of(items, options, key)
-    shown = {"scale": "shared", "sort": "index"}
+    options = dataclasses.replace(options, scale="shared")
     if options.view == "channels" and charts[0].channels:
-        shown["channels"] = charts[0].channels
-    (difference,), _ = charts_of([change], dataclasses.replace(options, **shown), key, signed=True)
+        options = dataclasses.replace(options, channels=charts[0].channels, sort="index")
+    (difference,), _ = charts_of([change], options, key, signed=True)
     call = [word for word in [source.call(pair[0])] if word]
     panels = [
         Panel(key, chart, title, [*call, *facts(item.values)])

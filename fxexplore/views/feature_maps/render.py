@@ -87,20 +87,17 @@ class PlotOptions:
 def _checked_channels(channels: Any) -> Channels:
     if isinstance(channels, slice):
         return channels
+    is_several = isinstance(channels, Iterable) and not isinstance(channels, str)
     try:
-        if isinstance(channels, Iterable) and not isinstance(channels, str):
-            chosen: Any = tuple(operator.index(channel) for channel in channels)
-        else:
-            chosen = operator.index(channels)
+        chosen = tuple(map(operator.index, channels if is_several else [channels]))
     except TypeError:
-        chosen = None
-    if not chosen or channels is True or (isinstance(chosen, int) and chosen < 1):
+        chosen = ()
+    if not chosen or channels is True or not (is_several or chosen[0] > 0):
         raise ValueError(
             f"channels is {channels!r}; give how many to show, at least 1, a list of their "
             f"numbers, or a slice"
         )
-    channels = chosen
-    return channels
+    return chosen if is_several else chosen[0]
 
 
 def _checked_query(query: Any) -> Query | None:
@@ -307,9 +304,7 @@ class _Render:
 
     # --- steps on the way ------------------------------------------------------------------
 
-    def _chosen(
-        self, values: torch.Tensor, noun: str, channels: Channels, sort: str
-    ) -> list[int]:
+    def _chosen(self, values: torch.Tensor, noun: str, channels: Channels, sort: str) -> list[int]:
         """The channels to show; says how many, and in which order."""
         chosen = chosen_channels(values, channels, sort, self._key)
         order, count = _ORDERS.get(sort, ""), len(values)
@@ -328,9 +323,7 @@ class _Render:
             self.notes.append(f"mean over {len(values[0])} {noun}s")
         return [v.double().mean(dim=0, keepdim=True) for v in values]
 
-    def _principal(
-        self, values: list[torch.Tensor], labels: Sequence[str] = ()
-    ) -> list[Chart]:
+    def _principal(self, values: list[torch.Tensor], labels: Sequence[str] = ()) -> list[Chart]:
         pictures, share = principal_colours(*values)
         words = f"3 principal components as red, green, blue: {100 * share:.0f} % of the variance"
         self.notes.append(words)
