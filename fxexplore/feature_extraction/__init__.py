@@ -19,7 +19,7 @@ from .backends import Opened, first_line, opened
 from .common.arguments import Arguments, as_arguments, hint_on, shapes_of
 from .common.descriptions import Attributes, TensorInfo, described
 from .common.flops import FlopCounter
-from .common.isolation import random_state_left_alone, switch_mode, untouched
+from .common.isolation import RandomState, beside_others, isolated, switch_mode, twin_of
 from .common.naming import operation_name
 from .common.return_nodes import ReturnNodes, keys_by_mode
 from .common.tensors import tensors_in
@@ -42,6 +42,7 @@ __all__ = [
     "ModuleReturn",
     "NodePathTracer",
     "Opened",
+    "RandomState",
     "RecordedFeatureExtractor",
     "RecordedNode",
     "Recording",
@@ -49,6 +50,7 @@ __all__ = [
     "TensorInfo",
     "all_paths",
     "as_arguments",
+    "beside_others",
     "checked_model",
     "create_feature_extractor",
     "described",
@@ -57,16 +59,16 @@ __all__ = [
     "first_line",
     "get_graph_node_names",
     "hint_on",
+    "isolated",
     "keys_by_mode",
     "nodes_in",
     "opened",
     "operation_name",
-    "random_state_left_alone",
     "record",
     "require_no_lazy_parameters",
     "shapes_of",
     "state_tensors",
     "switch_mode",
     "tensors_in",
-    "untouched",
+    "twin_of",
 ]

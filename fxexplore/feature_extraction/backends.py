@@ -10,8 +10,6 @@ from torch import nn
 from torch.fx.proxy import TraceError
 
 from .common.arguments import Arguments, hint_on, hint_on_list, shapes_of
-from .common.gate import gate, one_trace_at_a_time
-from .common.isolation import switch_mode, untouched
 from .common.source import line_in_model
 from .common.validation import require_no_lazy_parameters
 from .recorded.recorder import record
@@ -150,12 +148,9 @@ def _recorded(
             f"example_inputs=torch.randn(...), or a tuple or dict of arguments"
         )
 
-    def run(training: bool) -> Recording:
-        with gate.alone(), one_trace_at_a_time, untouched(model):
-            switch_mode(model, training)
-            return record(model, *arguments, **options)
-
-    recordings, failures = _in_each(mode, run)
+    recordings, failures = _in_each(
+        mode, lambda training: record(model, *arguments, training=training, **options)
+    )
     return Opened({}, recordings, _reason(symbolic, recordings), failures)
 
 

@@ -11,8 +11,7 @@ from typing import Any
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
-from fxexplore.feature_extraction.common.gate import gate, one_trace_at_a_time
-from fxexplore.feature_extraction.common.isolation import switch_mode, untouched
+from fxexplore.feature_extraction.common.isolation import isolated
 from fxexplore.feature_extraction.common.source import only_defaults
 from fxexplore.feature_extraction.common.wrappers import sharded_parameter
 
@@ -44,9 +43,7 @@ def traced(
             f"'{sharded}' is sharded, and is only whole while the model's own code runs, which a "
             f"symbolic trace would not do"
         )
-    # Recorded extractors hang hooks on models, which untouched() would take off again.
-    with gate.alone(), one_trace_at_a_time, untouched(model):
-        switch_mode(model, training)
+    with isolated(model, training=training):
         tracer.trace(model, concrete_args=concrete_args)
     if tracer.fixed_arguments and not tracer.node_to_qualname:
         raise only_defaults(model, tracer.fixed_arguments, "no operation at all")

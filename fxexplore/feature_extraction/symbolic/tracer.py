@@ -13,8 +13,7 @@ from torch import fx, nn
 from torch.fx.proxy import TraceError
 
 from fxexplore.feature_extraction.common.effects import written_argument
-from fxexplore.feature_extraction.common.gate import one_trace_at_a_time
-from fxexplore.feature_extraction.common.isolation import untouched
+from fxexplore.feature_extraction.common.isolation import isolated, lock, undoing
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import errors_in_words, source_line
 
@@ -96,13 +95,14 @@ class LeafModuleAwareTracer(fx.Tracer):
         Raises:
             torch.fx.proxy.TraceError: where the code cannot be traced symbolically.
         """
-        with one_trace_at_a_time:
-            self._thread = threading.get_ident()
-            if not isinstance(root, nn.Module):
+        self._thread = threading.get_ident()
+        if not isinstance(root, nn.Module):
+            with undoing() as undo:
+                lock.patch(undo)
                 return super().trace(root, concrete_args)
-            self._all_paths = list(all_paths(root))
-            with untouched(root):
-                return self._trace_module(root, concrete_args)
+        self._all_paths = list(all_paths(root))
+        with isolated(root):
+            return self._trace_module(root, concrete_args)
 
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
         self._failed_in = ""
