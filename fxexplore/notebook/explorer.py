@@ -14,6 +14,7 @@ from torch import nn
 
 from fxexplore.feature_extraction import checked_model
 from fxexplore.inputs import ExampleInputs, example_inputs_for
+from fxexplore.layout import warm_up
 from fxexplore.model_graph import ModelGraph
 from fxexplore.views import StaticPage, to_document, to_fragment, to_text
 
@@ -131,6 +132,7 @@ class Explorer(SharedState, widgets.VBox):
             "tracer_kwargs": tracer_kwargs,
             "concrete_args": concrete_args,
         }
+        warm_up()  # while the model is opened
         self._modes = Modes(self.model, example_inputs, {"backend": backend, **self._options})
         self._shown_early: list[DisplayHandle] = []
         self.notice = Notice()
