@@ -89,7 +89,9 @@ class _Run(NamedTuple):
 def _run(model: nn.Module, extractor: nn.Module, arguments: Arguments) -> _Run:
     args, kwargs = tree_map(lambda v: v.clone() if isinstance(v, torch.Tensor) else v, arguments)
     # Both runs begin with the same numbers in buffers, and draw the same ones.
-    with isolated(model, arguments), torch.enable_grad():
+    isolation = isolated(model, arguments)
+    with isolation, torch.enable_grad():
+        isolation.before_write(list(model.parameters()))
         values = {
             name: [v for v in tree_leaves(value) if isinstance(v, torch.Tensor)]
             for name, value in extractor(*args, **kwargs).items()

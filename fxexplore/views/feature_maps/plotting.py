@@ -59,7 +59,8 @@ def plot_feature_maps(
     shown once and needs no closing.
 
     Args:
-        features: what an extractor returned, a tensor, or any nesting of tensors.
+        features: what ``extract_features`` or an extractor returned, a tensor, or any nesting
+            of tensors.
         view: ``"channels"``; their ``"mean"``; ``"pca"``, the three main directions of the
             channels as red, green and blue; ``"overlay"``, the mean over the input
             picture; or ``"histogram"``.
@@ -72,8 +73,10 @@ def plot_feature_maps(
         index: which item of the batch to show.
         image: the input picture: 3×H×W from 0 to 1, H×W×3, or PIL. ``"overlay"`` and
             ``query`` draw on it, and it tells the grid of tokens.
-        graph: what ``open_model`` gave, to know which module made what.
-        return_nodes: names of nodes with their keys, if the extractor renamed them.
+        graph: what ``open_model`` gave, to know which module made what; by default that of
+            ``features`` where ``extract_features`` returned them.
+        return_nodes: names of nodes with their keys, if the extractor renamed them; by default
+            those of ``features``, likewise.
         tokens: names of text tokens, for the axis.
         query: of attention, the token whose view is drawn: its number, where 0 is the
             class token if there is one, or its (row, column) in the grid.

@@ -10,8 +10,7 @@ import torchvision
 from torch import fx, nn
 
 from fxexplore.feature_extraction import create_feature_extractor
-from fxexplore.feature_extraction.common.descriptions import TensorInfo
-from fxexplore.feature_extraction.common.tensors import tensors_in
+from fxexplore.feature_extraction.common.tensors import TensorInfo, tensors_in
 from fxexplore.feature_extraction.recorded.recorder import record
 from fxexplore.feature_extraction.symbolic.trace import traced
 from tests.feature_extraction.recorded.plain_runs import SMALL_TORCHVISION, torchvision_model
