@@ -12,7 +12,7 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fxexplore.inputs.inferred import example_inputs_for
+from fxexplore.inputs import example_inputs_for
 from fxexplore.model_graph import ModelGraph, Module, open_model
 from tests.models import WAYS_IN
 from tests.peers.test_any_model import copied_inputs, timm_model, torchvision_model, transformer

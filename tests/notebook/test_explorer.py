@@ -12,7 +12,7 @@ from torch import nn
 from torch.fx.proxy import TraceError
 
 from fxexplore import Explorer, create_feature_extractor, explore
-from fxexplore.inputs.samples import photograph
+from fxexplore.inputs import photograph
 from fxexplore.model_graph.opening import Opening
 from fxexplore.notebook import errand as errand_file
 from fxexplore.notebook import explorer as explorer_file

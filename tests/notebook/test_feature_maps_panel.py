@@ -23,7 +23,7 @@ from PIL import Image
 from torch import nn
 
 from fxexplore import create_feature_extractor, explore, open_model
-from fxexplore.inputs.preprocessing import Preprocessing
+from fxexplore.inputs import Preprocessing
 from fxexplore.notebook.feature_maps import FeatureMapsPanel
 from fxexplore.notebook.feature_maps.held_values import HeldValues
 from fxexplore.notebook.feature_maps.pictures import Look
