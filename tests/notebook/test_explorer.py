@@ -755,11 +755,11 @@ class TestCode:
         given = explorer.code.text
         assert "extractor(x)" in given or recorded
         explorer.maps.inputs.use_sample("impulse")
-        assert "torch.zeros((1, 3, 32, 32))" in explorer.code.text
+        assert "impulse(1, 3, 32, 32)" in explorer.code.text
         features = self.check(explorer, model=net)
         assert torch.equal(features["0"], explorer.features["0"])
         explorer.mode = "train"
-        assert "torch.zeros((1, 3, 32, 32))" in explorer.code.text
+        assert "impulse(1, 3, 32, 32)" in explorer.code.text
         explorer.maps.inputs.use_sample("example inputs")
         explorer.mode = "eval"
         assert explorer.code.text == given
