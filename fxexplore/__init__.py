@@ -12,7 +12,7 @@ if TYPE_CHECKING:
         get_graph_node_names,
     )
     from .inputs import example_inputs_for
-    from .model_graph import ModelGraph, open_model
+    from .model_graph import Features, ModelGraph, extract_features, open_model
     from .notebook.explorer import Explorer, explore
     from .views.feature_maps import (
         channel_at,
@@ -32,7 +32,9 @@ _HOMES = {
     "get_graph_node_names": "feature_extraction",
     "_is_subseq": "feature_extraction",
     "_warn_graph_differences": "feature_extraction",
+    "Features": "model_graph",
     "ModelGraph": "model_graph",
+    "extract_features": "model_graph",
     "open_model": "model_graph",
     "example_inputs_for": "inputs",
     "channel_at": "views.feature_maps",
@@ -45,6 +47,7 @@ _HOMES = {
 
 __all__ = [
     "Explorer",
+    "Features",
     "LeafModuleAwareTracer",
     "ModelGraph",
     "NodePathTracer",
@@ -52,6 +55,7 @@ __all__ = [
     "create_feature_extractor",
     "example_inputs_for",
     "explore",
+    "extract_features",
     "get_graph_node_names",
     "open_model",
     "plot_channel",

@@ -16,21 +16,25 @@ from .api import (
     get_graph_node_names,
 )
 from .backends import Opened, first_line, opened
-from .common.arguments import Arguments, as_arguments, hint_on, shapes_of
-from .common.descriptions import Attributes, TensorInfo, described
 from .common.flops import FlopCounter
 from .common.isolation import random_state_left_alone, switch_mode, untouched
 from .common.naming import operation_name
 from .common.return_nodes import ReturnNodes, keys_by_mode
-from .common.tensors import tensors_in
-from .common.validation import checked_model, require_no_lazy_parameters
+from .common.tensors import Attributes, TensorInfo, described, state_tensors, tensors_in
+from .common.validation import (
+    Arguments,
+    as_arguments,
+    checked_model,
+    hint_on,
+    require_no_lazy_parameters,
+    shapes_of,
+)
 from .recorded.extractor import RecordedFeatureExtractor
 from .recorded.recorder import record
 from .recorded.recording import RecordedNode, Recording
 from .symbolic.extractor import GraphFeatureExtractor
 from .symbolic.module_returns import Built, ModuleReturn, nodes_in
-from .symbolic.proxies import state_tensors
-from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer, all_paths
+from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer
 
 __all__ = [
     "Arguments",
@@ -47,7 +51,6 @@ __all__ = [
     "Recording",
     "ReturnNodes",
     "TensorInfo",
-    "all_paths",
     "as_arguments",
     "checked_model",
     "create_feature_extractor",

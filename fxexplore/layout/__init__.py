@@ -1,10 +1,9 @@
 """Graphviz in a process of its own, with a time limit."""
 
-from .process import LayoutTimeoutError
 from .service import (
     TIME_LIMIT,
     Layout,
-    cancel,
+    LayoutTimeoutError,
     submit,
     svg_element,
     to_svg,
@@ -15,7 +14,6 @@ __all__ = [
     "TIME_LIMIT",
     "Layout",
     "LayoutTimeoutError",
-    "cancel",
     "submit",
     "svg_element",
     "to_svg",

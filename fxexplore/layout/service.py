@@ -1,7 +1,8 @@
-"""DOT laid out as SVG, by Graphviz in a process that is kept alive and can be killed.
+"""DOT laid out as SVG by Graphviz, in one process for each picture.
 
-``pygraphviz`` brings Graphviz along. Where it is not installed, a ``dot`` on the PATH serves;
-the environment variable ``FXEXPLORE_DOT`` names one that is to be used in any case.
+``pygraphviz`` brings Graphviz along, as a library. It runs in a worker process, which is started
+ahead, so that no picture waits for its imports. Where it is not installed, a ``dot`` on the PATH
+serves; the environment variable ``FXEXPLORE_DOT`` names one that is to be used in any case.
 """
 
 from __future__ import annotations
@@ -10,16 +11,26 @@ import atexit
 import contextlib
 import importlib.util
 import os
+import pathlib
 import shutil
+import subprocess
+import sys
 import threading
-from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import CancelledError, Future
 from typing import NamedTuple
 
-from .process import DotProgram, LayoutProcess, LayoutTimeoutError, WorkerProcess
-
 TIME_LIMIT = 5.0
+_WORKER = pathlib.Path(__file__).with_name("worker.py")
+_NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # on Windows only
+
+_turn = threading.Lock()  # one layout at a time: the time limit is for a processor of its own
+_spares: list[subprocess.Popen[bytes]] = []  # workers that wait for a graph
+_processes: set[subprocess.Popen[bytes]] = set()  # all that have not ended, spares too
+
+
+class LayoutTimeoutError(Exception):
+    """Graphviz did not finish in time; the message says what to do."""
 
 
 class Layout(NamedTuple):
@@ -37,12 +48,12 @@ class Layout(NamedTuple):
 def to_svg(dot_source: str, *, time_limit: float = TIME_LIMIT) -> str:
     """Lay out a DOT graph and draw it as SVG.
 
-    Graphviz runs in a worker process: in this one it would hold the GIL, could not be
+    Graphviz runs in a process of its own: in this one it would hold the GIL, could not be
     stopped, and would write to the notebook's stderr.
 
     Args:
         dot_source: a graph in the DOT language.
-        time_limit: seconds after which the worker is killed.
+        time_limit: seconds after which that process is killed.
 
     Returns:
         An ``<svg>`` element.
@@ -77,158 +88,160 @@ def submit(
         file_format: what Graphviz writes, such as ``"svg"`` or ``"png"``.
 
     Returns:
-        A future with a :class:`Layout`, or with what :func:`to_svg` would raise. Give it to
-        :func:`cancel` when it is no longer wanted.
+        A future with a :class:`Layout`, or with what :func:`to_svg` would raise. Its
+        ``cancel`` also stops a layout that is running.
     """
-    return _service().submit(sources, time_limit, file_format)
-
-
-def cancel(future: Future[Layout]) -> None:
-    """Stop a layout, also one that is running; its future raises ``CancelledError``."""
-    _service().cancel(future)
+    request = _Request(sources, time_limit, file_format)
+    threading.Thread(target=request.run, name="fxexplore layout", daemon=True).start()
+    return request
 
 
 def warm_up() -> None:
-    """Start the worker, so that the first picture need not wait for it."""
-    _service().warm_up()
+    """Start a worker, so that the next picture need not wait for it."""
+    submit(())
 
 
-class _Request(NamedTuple):
-    future: Future[Layout]
-    sources: Iterable[str]
-    time_limit: float
-    file_format: str
+class _Request(Future[Layout]):
+    """A layout that somebody asked for, and the process that makes it."""
 
+    def __init__(self, sources: Iterable[str], time_limit: float, file_format: str) -> None:
+        super().__init__()
+        self._sources = sources
+        self._time_limit = time_limit
+        self._file_format = file_format
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_wanted = True
 
-class _Service:
-    """One layout after the other, in a thread that owns the process."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[_Request] = deque()
-        self._changed = threading.Condition()
-        self._process: LayoutProcess | None = None
-        self._running: Future[Layout] | None = None
-        self._cancelled = False
-        self._is_warm = False
-        threading.Thread(target=self._serve, name="fxexplore layout", daemon=True).start()
-
-    def submit(self, sources: Iterable[str], time_limit: float, file_format: str) -> Future[Layout]:
-        future: Future[Layout] = Future()
-        with self._changed:
-            self._waiting.append(_Request(future, sources, time_limit, file_format))
-            self._changed.notify()
-        return future
-
-    def warm_up(self) -> None:
-        with self._changed:
-            self._is_warm = True
-            self._changed.notify()
-
-    def cancel(self, future: Future[Layout]) -> None:
-        future.cancel()  # enough for one that has not begun
-        with self._changed:
-            if self._running is future:
-                self._cancelled = True
-                if self._process:
-                    self._process.kill()
-
-    def close(self) -> None:
-        if self._process:
+    def cancel(self) -> bool:
+        """Stop it, also if it is running: then its result is a ``CancelledError``."""
+        if super().cancel():
+            return True
+        self._is_wanted = False
+        if self._process is not None:
             self._process.kill()
+        return not self.done()
 
-    def forget(self) -> None:
-        """Let go of a process that belongs to the parent of this one."""
-        if self._process:
-            self._process.let_go()
-
-    def _serve(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting and not self._is_warm:
-                    self._changed.wait()
-                self._is_warm = False
-                request = self._waiting.popleft() if self._waiting else None
-                if request and request.future.set_running_or_notify_cancel():
-                    self._running, self._cancelled = request.future, False
-            if self._running and request:
-                self._answer(request)
-            with contextlib.suppress(RuntimeError):  # said to whoever asks for a picture
-                self._started()
-
-    def _answer(self, request: _Request) -> None:
-        try:
-            layout = self._first_in_time(request)
-        except Exception as problem:  # noqa: BLE001  # it is raised where the result is asked for
-            self._finish()
-            request.future.set_exception(problem)
-        else:
-            self._finish()
-            request.future.set_result(layout)
-
-    def _finish(self) -> None:
-        with self._changed:
-            self._running = None
-
-    def _first_in_time(self, request: _Request) -> Layout:
-        failure: Exception = ValueError("there is nothing to lay out")
-        for attempt, source in enumerate(request.sources):
+    def run(self) -> None:
+        """Wait for its turn, and lay it out."""
+        with _turn:
+            if not self.set_running_or_notify_cancel():
+                return
             try:
-                process = self._started()
-                if self._cancelled:
-                    break
-                picture = process.lay_out(source, request.file_format, request.time_limit)
-                return Layout(picture, attempt)
-            except (LayoutTimeoutError, ValueError) as problem:
+                layout = self._first_in_time()
+            except Exception as problem:  # noqa: BLE001  # it is raised where the result is asked for
+                self.set_exception(problem)
+            else:
+                self.set_result(layout)
+            _start_spare()
+
+    def _first_in_time(self) -> Layout:
+        failure: Exception = ValueError("there is nothing to lay out")
+        for attempt, source in enumerate(self._sources):
+            try:
+                return Layout(self._lay_out(source.encode(errors="replace")), attempt)
+            except (LayoutTimeoutError, ValueError) as problem:  # noqa: PERF203  # seconds each
                 failure = problem
-            if self._cancelled:
-                break
-        raise CancelledError if self._cancelled else failure
+        raise failure
 
-    def _started(self) -> LayoutProcess:
-        if self._process is None or not self._process.is_alive:
-            self._process = _new_process()
-        return self._process
+    def _lay_out(self, source: bytes) -> bytes:
+        dot = _dot_program()
+        self._process = _worker() if dot is None else _started([dot, f"-T{self._file_format}"])
+        with self._process as process:
+            try:
+                if not self._is_wanted:
+                    process.kill()
+                if dot is None:
+                    assert process.stdout is not None
+                    process.stdout.read(1)  # it is ready; until then, its time does not count
+                    head = f"{self._file_format} {self._time_limit} {len(source)}\n"
+                    source = head.encode() + source
+                picture, said = process.communicate(source, self._time_limit)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise LayoutTimeoutError(
+                    f"the picture is too dense to lay out in {self._time_limit:g} seconds; "
+                    "fold a module"
+                ) from None
+            finally:
+                _processes.discard(process)
+        if not self._is_wanted:
+            raise CancelledError
+        if process.returncode:
+            words = said.decode(errors="replace").strip()[-500:]
+            raise ValueError(
+                f"Graphviz cannot lay out this graph: {words}"
+                if words
+                else "Graphviz stopped in the middle of this graph; fold a module"
+            )
+        return picture
 
 
-def _new_process() -> LayoutProcess:
+def _dot_program() -> str | None:
+    """The ``dot`` to use; None for a worker."""
     chosen = os.environ.get("FXEXPLORE_DOT")
-    if chosen:
-        return DotProgram(chosen)
-    if importlib.util.find_spec("pygraphviz"):
-        return WorkerProcess()
+    if chosen or importlib.util.find_spec("pygraphviz"):
+        return chosen
     on_path = shutil.which("dot")
     if on_path:
-        return DotProgram(on_path)
+        return on_path
     raise RuntimeError(
         "there is no Graphviz to lay out the diagram: `pip install pygraphviz`, or install "
         "Graphviz so that `dot` is on the PATH"
     )
 
 
-_lock = threading.Lock()
-_current: _Service | None = None
+def _start_spare() -> None:
+    with contextlib.suppress(RuntimeError, ValueError):  # told to whoever asks for a picture
+        if not _spares and _dot_program() is None:
+            _spares.append(_new_worker())
 
 
-def _service() -> _Service:
-    global _current  # noqa: PLW0603  # one process for the whole kernel
-    with _lock:
-        if _current is None:
-            _current = _Service()
-        return _current
+def _worker() -> subprocess.Popen[bytes]:
+    while _spares:
+        spare = _spares.pop()
+        if spare.poll() is None:
+            return spare
+        with spare:  # somebody killed it
+            _processes.discard(spare)
+    return _new_worker()
+
+
+def _new_worker() -> subprocess.Popen[bytes]:
+    return _started([sys.executable, str(_WORKER), *sys.path])
+
+
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    try:
+        process = subprocess.Popen(  # noqa: S603  # this Python, or the user's own choice
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,  # pipes without locks, which a fork could leave locked
+            creationflags=_NO_WINDOW,
+        )
+    except OSError as problem:
+        raise ValueError(f"{command[0]} does not start: {problem.strerror}") from None
+    _processes.add(process)
+    return process
 
 
 def _in_a_forked_child() -> None:
-    """A child has neither the thread nor a right to the process; it makes its own."""
-    global _current, _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-    if _current:
-        _current.forget()
-    _current = None
+    """A child has neither the threads nor a right to the processes; it makes its own."""
+    global _turn  # noqa: PLW0603
+    _turn = threading.Lock()
+    for process in _processes:
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            assert pipe is not None
+            pipe.close()
+        process.returncode = 0  # as far as the child is concerned
+    _processes.clear()
+    _spares.clear()
 
 
 def _at_exit() -> None:
-    if _current:
-        _current.close()
+    for process in list(_processes):
+        process.kill()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks

@@ -1,7 +1,8 @@
-"""Runs in the worker process: reads DOT graphs from stdin, writes pictures to stdout.
+"""The worker process: lays out one DOT graph from stdin as a picture on stdout, and ends.
 
-A request is a line ``<format> <seconds> <bytes>`` and the graph; an answer is a line ``ready``,
-``picture`` or ``error`` with the number of bytes that follow.
+It is run as a script, with the folders to import from as arguments, and imports nothing of this
+package. It writes a line when it is ready, and then reads a line ``<format> <seconds> <bytes>``
+and the graph. If it cannot lay that out, stderr says why.
 """
 
 from __future__ import annotations
@@ -10,48 +11,38 @@ import faulthandler
 import os
 import signal
 import sys
-import tempfile
-from typing import IO
+
+_START_LIMIT = 30.0
+_MARGIN = 2.0  # seconds that the parent has to end this process itself
 
 
 def main() -> None:
-    """Lay out graphs until stdin is closed."""
+    """Lay out one graph."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # interrupting the kernel is not meant for us
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
-    with tempfile.TemporaryFile() as said, open(os.devnull, "w", encoding="utf-8") as nowhere:
-        os.dup2(said.fileno(), 2)
-        try:
-            import pygraphviz  # noqa: F401
-        except ImportError as problem:
-            _send(answers, "error", str(problem).encode())
-            return
-        _send(answers, "ready", b"")
-        while request := sys.stdin.buffer.readline():
-            file_format, seconds, size = request.split()
-            source = sys.stdin.buffer.read(int(size)).decode()
-            # A watchdog in C, as Graphviz holds the GIL: nobody else may be left to kill us.
-            faulthandler.dump_traceback_later(float(seconds), exit=True, file=nowhere)
-            kind, body = _lay_out(source, file_format.decode(), said)
-            faulthandler.cancel_dump_traceback_later()
-            _send(answers, kind, body)
-
-
-def _send(answers: IO[bytes], kind: str, body: bytes) -> None:
-    answers.write(f"{kind} {len(body)}\n".encode() + body)
-    answers.flush()
-
-
-def _lay_out(source: str, file_format: str, said: IO[bytes]) -> tuple[str, bytes]:
+    sys.path[:] = sys.argv[1:]
+    # A watchdog in C, as Graphviz holds the GIL: the parent may be gone before it could kill us.
+    faulthandler.dump_traceback_later(_START_LIMIT, exit=True)
     import pygraphviz
 
-    said.seek(0)
-    said.truncate()
+    faulthandler.cancel_dump_traceback_later()
+    sys.stdout.buffer.write(b"\n")
+    sys.stdout.buffer.flush()
+    request = sys.stdin.buffer.readline().split()
+    if not request:
+        return  # the parent has ended
+    file_format, seconds, size = request
+    # Not to the end of the file: a process that was forked from the parent may keep that open.
+    source = sys.stdin.buffer.read(int(size)).decode()
+    faulthandler.dump_traceback_later(float(seconds) + _MARGIN, exit=True)
     try:
         graph = pygraphviz.AGraph(string=source)
-        picture: bytes = graph.draw(format=file_format, prog="dot")
-        graph.close()
+        picture: bytes = graph.draw(format=file_format.decode(), prog="dot")
     except Exception as problem:  # noqa: BLE001  # any refusal is an answer
-        said.seek(0)
-        return "error", said.read() or str(problem).encode()
-    return "picture", picture
+        sys.exit(str(problem))
+    sys.stdout.buffer.write(picture)
+    sys.stdout.buffer.flush()
+    os._exit(0)  # at once: the picture is waited for
+
+
+if __name__ == "__main__":
+    main()

@@ -1,16 +1,19 @@
 """One graph of a model, which every view reads."""
 
+from .features import Features, extract_features
 from .graph import ModelGraph, Module, Node, Part, Row
 from .opening import Opening, open_model
 from .reading import graph_before_run
 
 __all__ = [
+    "Features",
     "ModelGraph",
     "Module",
     "Node",
     "Opening",
     "Part",
     "Row",
+    "extract_features",
     "graph_before_run",
     "open_model",
 ]

@@ -82,11 +82,11 @@ def value_of(described: Any) -> Value:
     """Read the facts off a value.
 
     Args:
-        described: the value, as :func:`~fxexplore.feature_extraction.recorded.recorder.described`
+        described: the value, as :func:`~fxexplore.feature_extraction.described`
             copies it.
 
     Example:
-        >>> from fxexplore.feature_extraction.common.descriptions import described
+        >>> from fxexplore.feature_extraction import described
         >>> value_of(described({"boxes": torch.ones(3, 4)})).parts
         (Part(path="['boxes']", shape=(3, 4), dtype='float32'),)
     """

@@ -46,6 +46,7 @@ class Opening:
         concrete_args: likewise.
 
     Attributes:
+        arguments: what the model runs on; None if there are no inputs.
         graph: the graph. A traced one has names, modules, edges, parameters and source
             lines, and no shapes, FLOPs or bytes; a recorded one has everything.
 
@@ -87,7 +88,7 @@ class Opening:
             count_flops=True,
         )
         self._model, self._mode = model, mode
-        self._arguments, self._tracer_kwargs = arguments, tracer_kwargs
+        self.arguments, self._tracer_kwargs = arguments, tracer_kwargs
         self._run: ShapeRun | None = None
         if self._way.tracers and arguments is not None:
             try:
@@ -183,11 +184,11 @@ class Opening:
         """
         if not self._way.tracers:
             return
-        if self._arguments is None:
+        if self.arguments is None:
             raise ValueError("verify=True compares with a run, which needs example_inputs=...")
         training = self._mode == "train"
         tracer = self._way.tracers[self._mode]
-        verify_values(self._model, tracer, training, self._arguments, self._tracer_kwargs)
+        verify_values(self._model, tracer, training, self.arguments, self._tracer_kwargs)
 
 
 def open_model(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx, nn
 
-from fxexplore.feature_extraction import NodePathTracer, Recording, all_paths, operation_name
+from fxexplore.feature_extraction import NodePathTracer, Recording, operation_name
 
 from .annotations import class_and_detail, parameter_count, size_of, value_of
 from .findings import Findings, prefixes, with_findings
@@ -89,7 +89,7 @@ def graph_before_run(model: nn.Module, mode: str) -> ModelGraph:
         (['0', '1'], None)
     """
     modules = dict(model.named_modules())
-    paths_of = _paths_of_shared(dict(all_paths(model)))
+    paths_of = _paths_of_shared(dict(model.named_modules(remove_duplicate=False)))
     count = parameter_count(model)
     return ModelGraph(
         model=type(model).__name__,
@@ -151,7 +151,7 @@ def _graph(
     read: set[str],
     **facts: Any,
 ) -> ModelGraph:
-    modules = dict(all_paths(root))
+    modules = dict(root.named_modules(remove_duplicate=False))
     paths_of = _paths_of_shared(modules)
     nodes = tuple(_nodes(seen, modules, paths_of))
     inner = _paths_of_modules(nodes, modules)

@@ -167,7 +167,7 @@ def _copies(tracer: NodePathTracer, training: bool) -> dict[Any, Any]:
     """What a graph reads, on the meta device; what cannot be copied is left out."""
     modules = dict(tracer.root.named_modules())
     memo: dict[int, Any] = {
-        id(tensor): _on_meta(tensor) for _, tensor, _ in state_tensors(modules.items())
+        id(tensor): _on_meta(tensor) for _, tensor, _ in state_tensors(tracer.root)
     }
     for module in modules.values():
         memo.update({id(hooks): OrderedDict() for hooks in _hooks(module) if hooks})

@@ -14,7 +14,8 @@ from torch import nn
 
 from fxexplore.feature_extraction import checked_model
 from fxexplore.inputs import ExampleInputs, known_inputs
-from fxexplore.model_graph import ModelGraph
+from fxexplore.layout import warm_up
+from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.views import StaticPage, to_document, to_fragment, to_text
 
 from .code_tab import CodeTab
@@ -56,8 +57,7 @@ def explore(model: nn.Module, example_inputs: Any = None, **options: Any) -> Exp
         >>> from torch import nn
         >>> explorer = explore(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
         >>> explorer.selected = ["1"]
-        >>> explorer.run()
-        >>> {name: tuple(value.shape) for name, value in explorer.features.items()}
+        >>> {name: tuple(value.shape) for name, value in explorer.run().items()}
         {'1': (1, 4, 222, 222)}
     """
     return Explorer(model, example_inputs, **options)
@@ -131,6 +131,7 @@ class Explorer(SharedState, widgets.VBox):
             "tracer_kwargs": tracer_kwargs,
             "concrete_args": concrete_args,
         }
+        warm_up()  # while the model is opened
         inputs = known_inputs(self.model, example_inputs, name, inputs_name)
         self._modes = Modes(self.model, inputs, {"backend": backend, **self._options})
         self._shown_early: list[DisplayHandle] = []
@@ -170,13 +171,16 @@ class Explorer(SharedState, widgets.VBox):
         self.complete()
         return self._modes.extractor(self.mode, self.return_nodes)
 
-    def run(self) -> None:
+    def run(self) -> Features:
         """Run the model as far as the ticked nodes need, and show their values.
+
+        Returns:
+            The values by key, with the graph that they are of.
 
         Raises:
             ValueError: if nothing is ticked, or there are no example inputs.
         """
-        self.maps.run()
+        return self.maps.run()
 
     def wait(self, seconds: float = 60.0) -> bool:
         """Block until facts and picture are there, but not longer than ``seconds``.

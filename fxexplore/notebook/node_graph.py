@@ -197,7 +197,7 @@ class NodeGraph(anywidget.AnyWidget):
 
     def _draw(self) -> None:
         if self._asked is not None:
-            layout.cancel(self._asked)
+            self._asked.cancel()
             self._asked = None
         drawing = Drawing.of(self._graph, self.expanded)
         self._is_newest = False

@@ -1,5 +1,4 @@
 import concurrent.futures
-import contextlib
 import os
 import shutil
 import signal
@@ -34,8 +33,10 @@ def python(code, **kwargs):
 
 
 def worker_id():
-    to_svg(SMALL)
-    return layout._service()._process._process.pid
+    """The worker that waits for the next graph."""
+    layout.warm_up()
+    wait_until(lambda: layout._spares)
+    return layout._spares[0].pid
 
 
 def wait_until(condition):
@@ -54,8 +55,11 @@ def is_gone(pid):
         return True
 
 
-def test_a_worker_is_kept_for_the_next_graph():
-    assert worker_id() == worker_id()
+def test_the_worker_of_the_next_picture_is_started_ahead():
+    before = worker_id()
+    assert to_svg(SMALL)
+    assert is_gone(before)
+    assert worker_id() != before
 
 
 def test_a_layout_that_takes_too_long_is_stopped_and_the_next_one_works():
@@ -95,8 +99,8 @@ def test_a_cancelled_layout_stops_at_once_and_those_after_it_are_served():
     wait_until(running.running)
     waiting = layout.submit([DENSE], time_limit=PATIENCE)
     last = layout.submit([SMALL])
-    layout.cancel(waiting)
-    layout.cancel(running)
+    assert waiting.cancel()
+    assert running.cancel()
     for future in (running, waiting):
         with pytest.raises(concurrent.futures.CancelledError):
             future.result(PATIENCE)
@@ -105,18 +109,18 @@ def test_a_cancelled_layout_stops_at_once_and_those_after_it_are_served():
 
 
 def test_cancelling_what_is_done_disturbs_nobody():
-    before = worker_id()
     done = layout.submit([SMALL])
     done.result(PATIENCE)
-    layout.cancel(done)
+    before = worker_id()
+    assert not done.cancel()
+    assert done.result()
     assert worker_id() == before
+    assert not is_gone(before)
 
 
 def test_a_worker_that_was_killed_is_replaced():
-    os.kill(worker_id(), signal.SIGKILL)
-    # It may have been alive when the graph was on its way: then words, else a picture.
-    with contextlib.suppress(ValueError):
-        layout.submit([SMALL]).result(PATIENCE)
+    os.kill(before := worker_id(), signal.SIGKILL)
+    wait_until(lambda: is_gone(before))
     assert to_svg(SMALL)
 
 
@@ -130,8 +134,10 @@ def test_many_threads_get_each_its_own_picture():
 
 def test_interrupting_the_kernel_does_not_stop_the_worker():
     pid = worker_id()
+    layout._spares[0].stdout.read(1)  # it has started
     os.kill(pid, signal.SIGINT)
-    assert worker_id() == pid
+    layout._spares[0].stdin.write(b"svg 60 %d\n%s" % (len(SMALL), SMALL.encode()))
+    assert layout._spares.pop().communicate()[0].endswith(b"</svg>\n")
 
 
 def test_layout_keeps_stderr_quiet(capfd):
@@ -155,7 +161,7 @@ def test_a_forked_child_has_a_worker_of_its_own_and_leaves_ours_alone():
     child = os.fork()
     if not child:  # whatever happens, no test goes on in here
         try:
-            os.write(writing, b"%d" % worker_id())
+            os.write(writing, b"%d" % (worker_id() if to_svg(SMALL) else 0))
         finally:
             layout._at_exit()
             os._exit(0)
@@ -163,15 +169,18 @@ def test_a_forked_child_has_a_worker_of_its_own_and_leaves_ours_alone():
     with os.fdopen(reading) as said:
         theirs = said.read()
     os.waitpid(child, 0)
-    assert int(theirs) != pid
+    assert int(theirs) not in (0, pid)
     assert worker_id() == pid
+    assert not is_gone(pid)
+    assert to_svg(SMALL)
 
 
 STARTS = """
 import time
 from fxexplore.layout import service as layout
-layout.to_svg("digraph { a -> b }")
-print(layout._service()._process._process.pid, flush=True)
+layout.warm_up()
+while not layout._spares: pass
+print(layout._spares[0].pid, flush=True)
 """
 
 
@@ -202,8 +211,10 @@ def test_the_worker_of_a_kernel_that_was_killed_ends_too(busy):
 
 
 def test_no_thread_of_ours_keeps_an_interpreter_alive():
-    to_svg(SMALL)
+    future = layout.submit([DENSE], time_limit=PATIENCE)
+    wait_until(future.running)
     ours = [t for t in threading.enumerate() if t.name == "fxexplore layout"]
+    future.cancel()
     assert ours
     assert all(thread.daemon for thread in ours)
 
@@ -222,12 +233,10 @@ print(f"<?xml?><svg>{{sys.argv[1]}} {{source}}</svg>")
 
 
 @pytest.fixture
-def fake_dot(tmp_path, monkeypatch):
+def fake_dot(tmp_path):
     path = tmp_path / "dot"
     path.write_text(FAKE_DOT.format(python=sys.executable))
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    service = layout._Service()
-    monkeypatch.setattr(layout, "_current", service)
     return path
 
 
@@ -251,7 +260,6 @@ def test_a_dot_on_the_path_serves():
 
 
 def test_without_any_graphviz_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(layout, "_current", layout._Service())
     monkeypatch.setattr(layout.importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(RuntimeError, match="pip install pygraphviz"):
@@ -259,7 +267,6 @@ def test_without_any_graphviz_the_error_says_what_to_install(monkeypatch):
 
 
 def test_a_dot_that_is_not_there_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(layout, "_current", layout._Service())
     monkeypatch.setenv("FXEXPLORE_DOT", str(tmp_path / "nothing"))
     with pytest.raises(ValueError, match="nothing does not start"):
         to_svg(SMALL)

@@ -283,14 +283,28 @@ def test_principal_components_are_the_same_colours_every_time():
     first, second = (image_of(plot_feature_maps(maps, view="pca")) for _ in range(2))
     assert first.shape == (6, 8, 4)
     assert np.array_equal(first, second)
-    # They are what a singular value decomposition of the channels gives, but for the sign.
-    centred = maps[0].flatten(1).T.double()
-    centred = centred - centred.mean(0)
-    truth = torch.linalg.svd(centred, full_matrices=False)[0][:, :3]
-    for i in range(3):
-        ours = first[..., i].ravel()
-        inner = (ours > 0.02) & (ours < 0.98)  # the outermost hundredths are cut off
-        assert abs(np.corrcoef(ours[inner], truth[:, i][inner])[0, 1]) > 0.999
+
+
+@pytest.mark.parametrize("shape", [(12, 6, 8), (60, 5, 7)])  # fewer and more channels than places
+def test_principal_components_are_those_of_scikit_learn(shape):
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    maps = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+    figure = plot_feature_maps(maps, view="pca")
+    samples = maps[0].flatten(1).T.double().numpy()
+    pca = decomposition.PCA(3, svd_solver="full").fit(samples)
+    signs = [np.sign(row[np.abs(row).argmax()]) for row in pca.components_]
+    truth = pca.transform(samples) * signs  # the largest loading is positive
+    low, high = np.quantile(truth, 0.01, axis=0), np.quantile(truth, 0.99, axis=0)
+    expected = ((truth - low) / (high - low)).clip(0, 1).reshape(*shape[1:], 3)
+    assert np.allclose(image_of(figure)[..., :3], expected, atol=1e-5)
+    assert f"{pca.explained_variance_ratio_.sum():.0%}"[:-1] + " % of the variance" in said(figure)
+
+
+def test_directions_in_which_nothing_varies_have_no_colour():
+    maps = torch.rand(1, 1, 6, 8).expand(1, 5, 6, 8)
+    pixels = image_of(plot_feature_maps(maps, view="pca"))
+    assert np.allclose(pixels[..., 1:3], 0.5)
+    assert pixels[..., 0].std() > 0.1
 
 
 def test_the_overlay_has_the_inputs_size_and_place():
@@ -502,7 +516,7 @@ def test_figures_are_neither_registered_nor_kept():
 def test_a_tensor_is_drawn_into_axes_of_ones_own():
     figure, (left, right) = plt.subplots(1, 2, layout="constrained")
     try:
-        assert plot_feature_maps({"a": torch.rand(1, 4, 6, 6)}, axes=right) is figure
+        assert plot_feature_maps({"a": torch.rand(1, 4, 6, 6)}, ax=right) is figure
         assert right.get_title(loc="left") == "a"
         assert not left.images
         draw(figure)
@@ -620,7 +634,7 @@ MAPS = torch.rand(2, 4, 6, 6)
         (torch.eye(9)[None, None], {"query": 9}, "query=9 is not there: 'tensor' has tokens"),
         (torch.eye(9)[None, None], {"query": (0, 1)}, "no grid that is known; give a token's"),
         (torch.eye(9)[None, None], {"query": "x"}, "query is 'x'"),
-        ({"a": MAPS, "b": MAPS}, {"axes": object()}, "axes= takes a single tensor"),
+        ({"a": MAPS, "b": MAPS}, {"ax": object()}, "ax= takes a single tensor"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn_is_said(features, options, message):

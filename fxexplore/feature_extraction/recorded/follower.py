@@ -26,12 +26,10 @@ from fxexplore.feature_extraction.common.tensors import (
 )
 from fxexplore.feature_extraction.common.torch_ops import FunctionFacts
 from fxexplore.feature_extraction.common.wrappers import uncompiled
-from fxexplore.feature_extraction.symbolic.tracer import all_paths
 
 from .bytecode import is_called_from, is_operator, items_taken
 from .constants import Constants
-from .leaves import Anatomy
-from .whole_functions import announced
+from .leaves import LeafSpec, announced
 
 # What we look at ourselves is no operation of the model, nor of one around it.
 _Unseen = torch._C.DisableTorchFunction
@@ -64,17 +62,17 @@ class Follower(TorchFunctionMode):
 
     Args:
         model: the model that is to be run.
-        anatomy: its leaf modules and wrapped functions.
+        leaf_spec: its leaf modules and wrapped functions.
     """
 
-    def __init__(self, model: nn.Module, anatomy: Anatomy) -> None:
+    def __init__(self, model: nn.Module, leaf_spec: LeafSpec) -> None:
         super().__init__()
         self.model = model
-        self._wrapped = anatomy.wrapped
+        self._wrapped = leaf_spec.wrapped
         self.used: set[tuple[str, str]] = set()
         self._paths = {module: path for path, module in model.named_modules() if path}
-        self._leaves = {m for m, path in self._paths.items() if path in anatomy.leaves}
-        self._namer = NodeNamer(path for path, _ in all_paths(model))
+        self._leaves = {m for m, path in self._paths.items() if path in leaf_spec.leaves}
+        self._namer = NodeNamer(path for path, _ in model.named_modules(remove_duplicate=False))
         self._state = {id(tensor): path for path, tensor, _ in state_tensors(model)}
         self._constants = Constants(model)
         self._read_once: dict[str, str] = {}
@@ -114,7 +112,7 @@ class Follower(TorchFunctionMode):
             facts = _FACTS[func]
         except KeyError:
             facts = _FACTS[func] = FunctionFacts(func)
-        written = facts.written(args, kwargs) if facts.may_write else None
+        written = facts.writes.argument(args, kwargs) if facts.may_write else None
         if written is not None:
             with _Unseen():
                 self.before_write(written)

@@ -11,25 +11,25 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.common.arguments import bound_arguments
-from fxexplore.feature_extraction.common.descriptions import TensorInfo, described
 from fxexplore.feature_extraction.common.flops import FlopCounter, FlopsByPart
 from fxexplore.feature_extraction.common.gate import gate, one_trace_at_a_time
 from fxexplore.feature_extraction.common.isolation import NumbersKept, untouched
+from fxexplore.feature_extraction.common.leaves import LeafTracer, default_tracer_kwargs
 from fxexplore.feature_extraction.common.naming import operation_name
 from fxexplore.feature_extraction.common.source import model_frame
 from fxexplore.feature_extraction.common.tensors import (
+    TensorInfo,
+    described,
     state_tensors,
     storage_of,
     tensors_in,
     version,
 )
+from fxexplore.feature_extraction.common.validation import bound_arguments
 from fxexplore.feature_extraction.common.wrappers import plain_module, split_again
-from fxexplore.feature_extraction.symbolic.trace import default_tracer_kwargs
-from fxexplore.feature_extraction.symbolic.tracer import LeafModuleAwareTracer
 
 from .follower import Call, Follower
-from .leaves import Anatomy
+from .leaves import LeafSpec
 from .memory import Memory
 from .recording import RecordedNode, RecordedReturn, Recording
 
@@ -75,12 +75,12 @@ def record(
     """
     model = plain_module(model)
     kwargs = dict(kwargs or {})
-    tracer = LeafModuleAwareTracer(**default_tracer_kwargs(tracer_kwargs))
+    tracer = LeafTracer(**default_tracer_kwargs(tracer_kwargs))
     with gate.alone(), one_trace_at_a_time, untouched(model), torch.no_grad():
         with torch._C.DisableTorchFunction():
             numbers = NumbersKept(model, (args, kwargs))
             flops = FlopsByPart(FlopCounter()) if count_flops else None
-            recorder = _Recorder(model, Anatomy.of(model, tracer), numbers, flops)
+            recorder = _Recorder(model, LeafSpec.of(model, tracer), numbers, flops)
         with numbers:
             try:
                 return recorder.recording(args, kwargs)
@@ -113,12 +113,12 @@ class _Recorder(Follower):
     def __init__(
         self,
         model: nn.Module,
-        anatomy: Anatomy,
+        leaf_spec: LeafSpec,
         numbers: NumbersKept,
         flops: FlopsByPart | None = None,
     ) -> None:
-        super().__init__(model, anatomy)
-        self._anatomy = anatomy
+        super().__init__(model, leaf_spec)
+        self._leaf_spec = leaf_spec
         self._numbers = numbers
         self._flops = flops
         self._order = 0
@@ -159,7 +159,7 @@ class _Recorder(Follower):
             arguments=arguments,
             repeated=frozenset(self._repeated),
             parameters=frozenset(path for path, _ in self.model.named_parameters()),
-            anatomy=self._anatomy.narrowed(self.model, self.used),
+            leaf_spec=self._leaf_spec.narrowed(self.model, self.used),
             flops=None if self._flops is None else self._flops.total,
         )
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from fxexplore.feature_extraction import create_feature_extractor
 from fxexplore.inputs import ExampleInputs, example_inputs_for, known_inputs
-from fxexplore.model_graph import ModelGraph
+from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.notebook.background import running_loop
 from fxexplore.notebook.closing import close_whole
 from fxexplore.notebook.problems import problem_html
@@ -143,11 +143,11 @@ class FeatureMapsPanel(widgets.VBox):
         chosen: ExampleInputs | None = self.inputs.chosen
         return chosen
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Features:
         """Run the model as far as the ticked nodes need, and show their values.
 
         Returns:
-            The values by key.
+            The values by key, with the graph that they are of.
 
         Raises:
             ValueError: if nothing is ticked, or there are no inputs.
@@ -159,7 +159,7 @@ class FeatureMapsPanel(widgets.VBox):
             self._make_extractor(), job.inputs.args, job.inputs.kwargs, training=job.training
         )
         self._finished(job, values)
-        return values
+        return Features(values, self._graph, job.return_nodes)
 
     def keep(self) -> None:
         """Keep the last run, to compare others with it.
@@ -342,7 +342,11 @@ class FeatureMapsPanel(widgets.VBox):
     def _show(self) -> None:
         """Bring features, pictures and words up to date; nothing is run."""
         values = self._runs.values(sorted(self.return_nodes, key=self._when_computed))
-        features = {self.return_nodes[name]: value for name, value in values.items()}
+        features = Features(
+            {self.return_nodes[name]: value for name, value in values.items()},
+            self._graph,
+            {name: self.return_nodes[name] for name in values},
+        )
         first = self._runs.first
         self.set_trait("features", features)
         self.controls.show_values(features, self.look)

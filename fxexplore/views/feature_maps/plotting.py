@@ -45,7 +45,7 @@ def plot_feature_maps(
     return_nodes: Mapping[str, str] | None = None,
     tokens: Sequence[str] | None = None,
     query: Query | None = None,
-    axes: Axes | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw what nodes computed.
 
@@ -59,7 +59,8 @@ def plot_feature_maps(
     shown once and needs no closing.
 
     Args:
-        features: what an extractor returned, a tensor, or any nesting of tensors.
+        features: what ``extract_features`` or an extractor returned, a tensor, or any nesting
+            of tensors.
         view: ``"channels"``; their ``"mean"``; ``"pca"``, the three main directions of the
             channels as red, green and blue; ``"overlay"``, the mean over the input
             picture; or ``"histogram"``.
@@ -72,15 +73,17 @@ def plot_feature_maps(
         index: which item of the batch to show.
         image: the input picture: 3×H×W from 0 to 1, H×W×3, or PIL. ``"overlay"`` and
             ``query`` draw on it, and it tells the grid of tokens.
-        graph: what ``open_model`` gave, to know which module made what.
-        return_nodes: names of nodes with their keys, if the extractor renamed them.
+        graph: what ``open_model`` gave, to know which module made what; by default that of
+            ``features`` where ``extract_features`` returned them.
+        return_nodes: names of nodes with their keys, if the extractor renamed them; by default
+            those of ``features``, likewise.
         tokens: names of text tokens, for the axis.
         query: of attention, the token whose view is drawn: its number, where 0 is the
             class token if there is one, or its (row, column) in the grid.
-        axes: Axes of your own, for a single tensor.
+        ax: Axes of your own, for a single tensor.
 
     Returns:
-        A ``matplotlib.figure.Figure`` with one Axes per tensor; the one of ``axes`` if given.
+        A ``matplotlib.figure.Figure`` with one Axes per tensor; the one of ``ax`` if given.
 
     Raises:
         ValueError: if there is no tensor in ``features``, or an argument does not fit.
@@ -94,11 +97,11 @@ def plot_feature_maps(
     source = Source(features, layout, index, look, graph, return_nodes)
     style = Style.of_the_user()
     panels = [_panel(source, part, look) for part in source.parts]
-    if axes is None:
+    if ax is None:
         return figure_of([[panel] for panel in panels], style)
     if len(panels) > 1:
-        raise ValueError(f"axes= takes a single tensor, and features holds {len(panels)}")
-    return draw_into(axes, panels[0], style)
+        raise ValueError(f"ax= takes a single tensor, and features holds {len(panels)}")
+    return draw_into(ax, panels[0], style)
 
 
 def plot_channel(

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.views.calls import which_call
 
 from .axes_in_graph import GraphAxes
@@ -18,8 +19,6 @@ from .ways_to_look import SCALES, SORTS, VIEWS, Channels
 
 if TYPE_CHECKING:
     import torch
-
-    from fxexplore.model_graph import ModelGraph
 
 Layout = str | Mapping[str, str] | None
 
@@ -107,6 +106,9 @@ class Source:
         self.parts = parts_of(features)
         if not self.parts:
             raise ValueError("there is no tensor to draw in features")
+        if isinstance(features, Features):
+            graph = features.graph if graph is None else graph
+            return_nodes = features.return_nodes if return_nodes is None else return_nodes
         self._layout = layout
         self._picture = None if look.picture is None else (*look.picture.shape[:2],)
         self._is_text = bool(look.tokens)

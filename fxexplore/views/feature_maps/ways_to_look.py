@@ -281,10 +281,9 @@ def frames_shown(length: int, most: int) -> list[int]:
 
 
 def principal_colours(*values: torch.Tensor) -> tuple[list[torch.Tensor], float]:
-    """The three main directions of the channels as red, green and blue.
+    """The first three principal components of the channels as red, green and blue.
 
-    The same values give the same colours: the solver has a seed, and the largest loading
-    of each direction is positive.
+    The same values give the same colours: the largest loading of each component is positive.
 
     Args:
         values: C × any, fitted together if there are several.
@@ -292,34 +291,45 @@ def principal_colours(*values: torch.Tensor) -> tuple[list[torch.Tensor], float]
     Returns:
         3 × any in the range 0 to 1 for each, NaN where a value is not finite; and the
         share of the variance that the colours hold.
-
-    Raises:
-        ImportError: if scikit-learn is not installed.
     """
-    from sklearn.decomposition import PCA
-
     samples = torch.cat([value.flatten(1).T for value in values]).double()
     is_finite = samples.isfinite().all(dim=1)
-    fitted = samples[is_finite]
-    # Numbers near the largest would overflow when they are squared.
-    fitted = fitted / fitted.abs().max().clamp(min=1e-300) if fitted.numel() else fitted
     colours = samples.new_full((len(samples), _RGB), 0.5)
-    share = 0.0
-    components = min(_RGB, *fitted.shape)
-    if len(fitted) > 1 and components and (fitted.max(dim=0)[0] > fitted.min(dim=0)[0]).any():
-        pca = PCA(components, random_state=0).fit(fitted.numpy())
-        loadings = torch.from_numpy(pca.components_)
-        largest = loadings.gather(1, loadings.abs().argmax(dim=1, keepdim=True))
-        points = (fitted - fitted.mean(dim=0)) @ (loadings * largest.sign()).T
-        colours[is_finite, :components] = _stretched(points)
-        share = float(pca.explained_variance_ratio_.sum())
     colours[~is_finite] = math.nan
+    share = 0.0
+    fitted = samples[is_finite]
+    if fitted.numel():
+        # Numbers near the largest would overflow when they are squared.
+        fitted = fitted / fitted.abs().max().clamp(min=1e-300)
+        points, share = _principal_components(fitted - fitted.mean(dim=0))
+        colours[is_finite, : points.shape[1]] = _stretched(points)
     sizes = [value[0].numel() for value in values]
     pictures = [
         part.T.reshape(_RGB, *value.shape[1:])
         for part, value in zip(torch.split(colours, sizes), values, strict=True)
     ]
     return pictures, share
+
+
+def _principal_components(centred: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """The scores of at most three components, and their share of the variance.
+
+    Args:
+        centred: samples × channels, of which the mean over the samples is zero.
+    """
+    is_wide = centred.shape[1] > centred.shape[0]
+    # The smaller of the two products has the same eigenvalues, and is solved sooner.
+    gram = centred @ centred.T if is_wide else centred.T @ centred
+    variances, vectors = torch.linalg.eigh(gram)
+    variances, vectors = variances.flip(0)[:_RGB], vectors.flip(1)[:, :_RGB]
+    total = gram.trace().clamp(min=1e-300)
+    # What is left of the others is rounding, which would be stretched to full colours.
+    is_there = variances > 1e-12 * total
+    vectors = vectors[:, is_there]
+    loadings = centred.T @ vectors if is_wide else vectors
+    loadings = loadings / loadings.norm(dim=0)
+    largest = loadings.gather(0, loadings.abs().argmax(dim=0, keepdim=True))
+    return centred @ (loadings * largest.sign()), float(variances[is_there].sum() / total)
 
 
 def _stretched(points: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import fx, nn
 
 from fxexplore.feature_extraction import NodePathTracer, create_feature_extractor
-from fxexplore.feature_extraction.common.effects import draws_random_numbers, effects
+from fxexplore.feature_extraction.common.torch_ops import draws_random_numbers, effects
 from tests.feature_extraction.truth import copied, returned_by_modules, same
 
 # --- random programs of computing, viewing and writing -------------------------------
