@@ -12,12 +12,11 @@ from .api import (
 from .api import (
     create_feature_extractor,
     extractor_of,
-    extractor_of_tracer,
     get_graph_node_names,
 )
-from .backends import Opened, first_line, opened
+from .backends import Backend, Mode, OpenedModel, first_line, open_with_backend
 from .common.flops import FlopCounter
-from .common.isolation import random_state_left_alone, switch_mode, untouched
+from .common.isolation import RandomState, beside_others, isolated, switch_mode, twin_of
 from .common.naming import operation_name
 from .common.return_nodes import ReturnNodes, keys_by_mode
 from .common.tensors import Attributes, TensorInfo, described, state_tensors, tensors_in
@@ -39,37 +38,40 @@ from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer
 __all__ = [
     "Arguments",
     "Attributes",
+    "Backend",
     "Built",
     "FlopCounter",
     "GraphFeatureExtractor",
     "LeafModuleAwareTracer",
+    "Mode",
     "ModuleReturn",
     "NodePathTracer",
-    "Opened",
+    "OpenedModel",
+    "RandomState",
     "RecordedFeatureExtractor",
     "RecordedNode",
     "Recording",
     "ReturnNodes",
     "TensorInfo",
     "as_arguments",
+    "beside_others",
     "checked_model",
     "create_feature_extractor",
     "described",
     "extractor_of",
-    "extractor_of_tracer",
     "first_line",
     "get_graph_node_names",
     "hint_on",
+    "isolated",
     "keys_by_mode",
     "nodes_in",
-    "opened",
+    "open_with_backend",
     "operation_name",
-    "random_state_left_alone",
     "record",
     "require_no_lazy_parameters",
     "shapes_of",
     "state_tensors",
     "switch_mode",
     "tensors_in",
-    "untouched",
+    "twin_of",
 ]

@@ -23,11 +23,11 @@ from PIL import Image
 from torch import nn
 
 from fxexplore import create_feature_extractor, explore, open_model
-from fxexplore.inputs.preprocessing import Preprocessing
+from fxexplore.feature_extraction import twin_of
+from fxexplore.inputs import Preprocessing
 from fxexplore.notebook.feature_maps import FeatureMapsPanel
 from fxexplore.notebook.feature_maps.held_values import HeldValues
 from fxexplore.notebook.feature_maps.pictures import Look
-from fxexplore.notebook.feature_maps.running import twin_of
 from tests.marks import mostly_thorough
 
 
