@@ -17,7 +17,7 @@ from .api import (
 )
 from .backends import Opened, first_line, opened
 from .common.flops import FlopCounter
-from .common.isolation import random_state_left_alone, switch_mode, untouched
+from .common.isolation import RandomState, beside_others, isolated, switch_mode, twin_of
 from .common.naming import operation_name
 from .common.return_nodes import ReturnNodes, keys_by_mode
 from .common.tensors import Attributes, TensorInfo, described, state_tensors, tensors_in
@@ -46,12 +46,14 @@ __all__ = [
     "ModuleReturn",
     "NodePathTracer",
     "Opened",
+    "RandomState",
     "RecordedFeatureExtractor",
     "RecordedNode",
     "Recording",
     "ReturnNodes",
     "TensorInfo",
     "as_arguments",
+    "beside_others",
     "checked_model",
     "create_feature_extractor",
     "described",
@@ -60,16 +62,16 @@ __all__ = [
     "first_line",
     "get_graph_node_names",
     "hint_on",
+    "isolated",
     "keys_by_mode",
     "nodes_in",
     "opened",
     "operation_name",
-    "random_state_left_alone",
     "record",
     "require_no_lazy_parameters",
     "shapes_of",
     "state_tensors",
     "switch_mode",
     "tensors_in",
-    "untouched",
+    "twin_of",
 ]

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple, TypeVar
 from torch import nn
 from torch.fx.proxy import TraceError
 
-from .common.gate import gate, one_trace_at_a_time
-from .common.isolation import switch_mode, untouched
 from .common.leaves import default_tracer_kwargs
 from .common.source import line_in_model
 from .common.validation import (
@@ -156,12 +154,9 @@ def _recorded(
             f"example_inputs=torch.randn(...), or a tuple or dict of arguments"
         )
 
-    def run(training: bool) -> Recording:
-        with gate.alone(), one_trace_at_a_time, untouched(model):
-            switch_mode(model, training)
-            return record(model, *arguments, **options)
-
-    recordings, failures = _in_each(mode, run)
+    recordings, failures = _in_each(
+        mode, lambda training: record(model, *arguments, training=training, **options)
+    )
     return Opened({}, recordings, _reason(symbolic, recordings), failures)
 
 

@@ -25,7 +25,7 @@ from fxexplore.feature_extraction import (
     require_no_lazy_parameters,
     shapes_of,
 )
-from fxexplore.inputs import ExampleInputs, example_inputs_for
+from fxexplore.inputs import known_inputs
 
 from .findings import findings_of_run, with_findings
 from .graph import ModelGraph
@@ -76,8 +76,8 @@ class Opening:
             raise ValueError(f"mode is {mode!r}; write 'eval' or 'train'")
         model = checked_model(model)
         require_no_lazy_parameters(model)
-        inputs, missing = _inputs(model, example_inputs)
-        arguments = None if inputs is None else (inputs.args, inputs.kwargs)
+        inputs = known_inputs(model, example_inputs)
+        arguments = None if inputs.missing else (inputs.args, inputs.kwargs)
         self._way = opened(
             model,
             lambda: arguments,
@@ -95,13 +95,15 @@ class Opening:
                 self._run = ShapeRun(self._way.tracers[mode], mode == "train", *arguments)
             except TypeError as problem:
                 # Inputs that nobody gave need not fit a forward that can be traced without.
-                if example_inputs is not None:
+                if inputs.is_given:
                     raise _unfit(model, arguments, problem) from problem
         self.graph = dataclasses.replace(
             _graph(model, self._way, mode),
             reason=self._way.reason,
-            missing=missing,
-            inputs="" if inputs is None else f"{inputs.source} {inputs.shapes}".strip(),
+            # A traced graph does without inputs.
+            missing=inputs.missing
+            and f"shapes and FLOPs are unknown without inputs ({inputs.missing})",
+            inputs="" if inputs.missing else f"{inputs.source} {inputs.shapes}".strip(),
         )
 
     def annotated(self) -> ModelGraph:
@@ -205,7 +207,7 @@ def open_model(
         model: the model to open.
         example_inputs: what the model runs on, or what shapes are found for: a tensor, a
             tuple of positional arguments, a dict of keyword arguments, or a pair of both;
-            by default those of :func:`~fxexplore.inputs.inferred.example_inputs_for`.
+            by default those of :func:`fxexplore.example_inputs_for`.
         mode: ``"eval"`` or ``"train"``: the mode to open it in.
         backend: ``"symbolic"`` to trace, ``"recorded"`` to record one run, ``"auto"`` to
             record only what cannot be traced.
@@ -247,14 +249,6 @@ def _unfit(model: nn.Module, arguments: Arguments, problem: TypeError) -> TypeEr
         f"example_inputs {shapes_of(*arguments)} do not fit {type(model).__name__}.forward"
         f"{inspect.signature(model.forward)}: {problem}{hint_on(arguments[0])}"
     )
-
-
-def _inputs(model: nn.Module, example_inputs: Any) -> tuple[ExampleInputs | None, str]:
-    """The inputs, or why there are none: a traced graph does without them."""
-    try:
-        return example_inputs_for(model, example_inputs), ""
-    except ValueError as problem:
-        return None, f"shapes and FLOPs are unknown without inputs ({first_line(problem)})"
 
 
 def _graph(model: nn.Module, way: Opened, mode: str) -> ModelGraph:

@@ -13,7 +13,7 @@ from IPython.display import DisplayHandle, display
 from torch import nn
 
 from fxexplore.feature_extraction import checked_model
-from fxexplore.inputs import ExampleInputs, example_inputs_for
+from fxexplore.inputs import ExampleInputs, known_inputs
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.views import StaticPage, to_document, to_fragment, to_text
@@ -131,25 +131,23 @@ class Explorer(SharedState, widgets.VBox):
             "concrete_args": concrete_args,
         }
         warm_up()  # while the model is opened
+        inputs = known_inputs(self.model, example_inputs, name, inputs_name)
         self._shown_early: list[DisplayHandle] = []
         self.notice = Notice()
         options = {"backend": backend, **self._options}
-        self._modes = Modes(self.model, example_inputs, options, self.notice, self._take)
+        self._modes = Modes(self.model, inputs, options, self.notice, self._take)
         graph = self._modes.first(mode)
         self.maps = FeatureMapsPanel(
             self.model,
             graph,
             make_extractor=self.extractor,
-            example_inputs=example_inputs,
+            example_inputs=inputs,
             name=name,
-            inputs_name=inputs_name,
             tokenizer=tokenizer,
             tokenizer_name=tokenizer_name,
             shell=shell,
         )
-        given = None if example_inputs is None else inputs_name
-        inputs = _known_inputs(self.model, example_inputs)
-        self.code = CodeTab(inputs, name, given, self._options)
+        self.code = CodeTab(name, self._options)
         self._make_parts(graph, inputs)
         super().__init__(graph, self._laid_out(), mode=mode, layout=traits.pop("layout", {}))
         self.add_class("fxx-explorer")
@@ -399,18 +397,11 @@ class Explorer(SharedState, widgets.VBox):
             )
 
     def _show_code(self) -> None:
-        self.code.show(self.graph, self.return_nodes, self.maps.inputs.another)
+        self.code.show(self.graph, self.return_nodes, self.maps.current_inputs)
 
 
 def _patience() -> float:
     return _PATIENCE if is_watched() else _UNWATCHED
-
-
-def _known_inputs(model: nn.Module, example_inputs: Any) -> ExampleInputs | None:
-    try:
-        return example_inputs_for(model, example_inputs)
-    except ValueError:
-        return None  # the code then says that x is what the model takes
 
 
 def _check_keywords(traits: dict[str, Any]) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 import traitlets
 from torch import nn
 
-from fxexplore.feature_extraction import random_state_left_alone
+from fxexplore.feature_extraction import beside_others, twin_of
 from fxexplore.model_graph import ModelGraph, Opening, graph_before_run
 
-from .feature_maps.running import twin_of
 from .notice import Notice
 from .shell import present_shell
 from .task import Task, running_loop, watched
@@ -167,7 +166,7 @@ class Modes:
             return ended(None)
 
         def work(task: Task[Opening]) -> Opening:
-            with random_state_left_alone(), watched(twin, task):
+            with beside_others(), watched(twin, task):
                 return self._opening(twin, mode)
 
         def opened(task: Task[Opening]) -> None:

@@ -6,8 +6,6 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
-import random
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,8 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
+
+from fxexplore.feature_extraction import RandomState
 
 Result = TypeVar("Result")
 
@@ -71,7 +71,9 @@ class Task(Generic[Result]):
         self._ticked = ticked
         self._outcome: concurrent.futures.Future[Result] = concurrent.futures.Future()
         self._loop = running_loop() if in_background else None
-        self._random = _RandomState(shell) if shell is not None and self._loop else None
+        self._shell = shell
+        self._cells = getattr(shell, "execution_count", None)
+        self._random = RandomState() if shell is not None and self._loop is not None else None
         self.is_pending = True
         """Whether the result is still to be handed over."""
 
@@ -138,9 +140,9 @@ class Task(Generic[Result]):
             self._hand_over()
 
     def _hand_over(self) -> None:
-        if self._random is not None:
+        if self._random is not None and self._shell.execution_count == self._cells:
             self._random.put_back()
-            self._random = None
+        self._random = None
         if self.is_pending:
             self.is_pending = False
             self._ended(self)
@@ -179,31 +181,6 @@ def watched(model: nn.Module, task: Task[Any] | None) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-class _RandomState:
-    """The random state before a task, put back after it if the task changed it.
-
-    What the user's cells have drawn meanwhile must not be undone: so it is put back only
-    if none has ended since, told by the shell's count of them.
-    """
-
-    def __init__(self, shell: Any) -> None:
-        self._shell = shell
-        self._cells = shell.execution_count
-        self._torch = torch.get_rng_state()
-        self._python = random.getstate()
-        numpy = sys.modules.get("numpy")
-        self._numpy = numpy.random.get_state() if numpy else None
-
-    def put_back(self) -> None:
-        """Put it back, in the thread that runs the cells and while none runs."""
-        if self._shell.execution_count != self._cells:
-            return
-        torch.set_rng_state(self._torch)
-        random.setstate(self._python)
-        if self._numpy is not None:
-            sys.modules["numpy"].random.set_state(self._numpy)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -118,7 +118,7 @@ def test_an_interrupt_of_the_kernel_ends_the_layout_that_its_thread_waits_for():
     threading.Timer(0.5, lambda: signal.pthread_kill(me, signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         to_svg(DENSE, time_limit=PATIENCE)
-    assert is_gone(before)
+    wait_until(lambda: is_gone(before))
     assert to_svg(SMALL)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from fxexplore.feature_extraction.common.gate import gate, one_trace_at_a_time
+from fxexplore.feature_extraction.common.isolation import lock, undoing
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import model_frame
 from fxexplore.feature_extraction.common.tensors import (
@@ -89,7 +89,7 @@ class Follower(TorchFunctionMode):
         with contextlib.ExitStack() as stack:
             stack.enter_context(uncompiled(self.model))
             if self._wrapped:
-                stack.enter_context(one_trace_at_a_time)
+                lock.patch(stack.enter_context(undoing()))
                 stack.enter_context(announced(self._wrapped, self._whole))
             stack.enter_context(self._hooked())
             _followers().append(self)
@@ -221,7 +221,9 @@ class Follower(TorchFunctionMode):
             for handle in handles:
                 handle.remove()
 
-    def _before_module(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+    # Another thread may meet a hook that does not get keyword arguments yet, or no more.
+
+    def _before_module(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
         if self._inside is not None or threading.get_ident() != self._thread:
             return
         error = sys.exc_info()[1]
@@ -237,11 +239,11 @@ class Follower(TorchFunctionMode):
             self._path = path
             self.entered(path, args, kwargs)
 
-    def _after_module(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
+    def _after_module(self, module: nn.Module, args: Any, *others: Any) -> Any:
         if threading.get_ident() != self._thread or self._inside not in (None, module):
             return None
         with _Unseen():
-            return self._after_own_module(module, args, kwargs, result)
+            return self._after_own_module(module, args, *others)
 
     def _after_own_module(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
         if self._inside is not None:
@@ -346,7 +348,8 @@ def stopping_allowed() -> Iterator[None]:
     """Let a run be stopped in the middle, also while another one follows it."""
     positions = [(follower, follower.position()) for follower in _followers()]
     try:
-        with gate.beside_others():
+        with undoing() as undo:
+            lock.read(undo)
             yield
     finally:
         for follower, position in positions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from types import FrameType
 from typing import Any, NamedTuple
@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from fxexplore.feature_extraction.common.flops import FlopCounter, FlopsByPart
-from fxexplore.feature_extraction.common.gate import gate, one_trace_at_a_time
-from fxexplore.feature_extraction.common.isolation import NumbersKept, untouched
+from fxexplore.feature_extraction.common.isolation import isolated
 from fxexplore.feature_extraction.common.leaves import LeafTracer, default_tracer_kwargs
 from fxexplore.feature_extraction.common.naming import operation_name
 from fxexplore.feature_extraction.common.source import model_frame
@@ -39,19 +38,21 @@ def record(
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
+    training: bool | None = None,
     tracer_kwargs: Mapping[str, Any] | None = None,
     count_flops: bool = False,
 ) -> Recording:
     """Run ``model`` once and tell which operations its code ran, on what.
 
-    Works for any code that runs, such as branches on data. The run is in the present
-    mode of the model, without gradients; afterwards the model, the inputs and the random
+    Works for any code that runs, such as branches on data. The run is without gradients;
+    afterwards the model, the inputs and the random
     state are as before, also after an error. One recording runs at a time.
 
     Args:
         model: the model; wrappers of ``torch.compile`` and ``DataParallel`` are left out.
         args: positional arguments for the model.
         kwargs: keyword arguments for the model.
+        training: True for train mode, False for eval mode; by default the present one.
         tracer_kwargs: as for ``create_feature_extractor``.
         count_flops: count floating point operations too, which takes time.
 
@@ -76,16 +77,15 @@ def record(
     model = plain_module(model)
     kwargs = dict(kwargs or {})
     tracer = LeafTracer(**default_tracer_kwargs(tracer_kwargs))
-    with gate.alone(), one_trace_at_a_time, untouched(model), torch.no_grad():
+    isolation = isolated(model, (args, kwargs), training=training)
+    with isolation, torch.no_grad():
         with torch._C.DisableTorchFunction():
-            numbers = NumbersKept(model, (args, kwargs))
             flops = FlopsByPart(FlopCounter()) if count_flops else None
-            recorder = _Recorder(model, LeafSpec.of(model, tracer), numbers, flops)
-        with numbers:
-            try:
-                return recorder.recording(args, kwargs)
-            finally:
-                split_again(model)
+            recorder = _Recorder(model, LeafSpec.of(model, tracer), isolation.before_write, flops)
+        try:
+            return recorder.recording(args, kwargs)
+        finally:
+            split_again(model)
 
 
 class _Raw(NamedTuple):
@@ -114,12 +114,12 @@ class _Recorder(Follower):
         self,
         model: nn.Module,
         leaf_spec: LeafSpec,
-        numbers: NumbersKept,
+        before_write: Callable[[Any], None],
         flops: FlopsByPart | None = None,
     ) -> None:
         super().__init__(model, leaf_spec)
         self._leaf_spec = leaf_spec
-        self._numbers = numbers
+        self._before_write = before_write
         self._flops = flops
         self._order = 0
         self._rows: list[tuple[Any, ...]] = []
@@ -205,7 +205,7 @@ class _Recorder(Follower):
 
     def before_write(self, written: Any) -> None:
         """Have the numbers kept that are about to be overwritten."""
-        self._numbers.before_write(written)
+        self._before_write(written)
 
     def starts(self) -> None:
         """Note what was counted before an operation or a leaf module."""

@@ -8,8 +8,7 @@ from typing import Any
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
-from fxexplore.feature_extraction.common.gate import gate, one_trace_at_a_time
-from fxexplore.feature_extraction.common.isolation import switch_mode, untouched
+from fxexplore.feature_extraction.common.isolation import isolated
 from fxexplore.feature_extraction.common.leaves import default_tracer_kwargs
 from fxexplore.feature_extraction.common.wrappers import sharded_parameter
 
@@ -42,9 +41,7 @@ def traced(
             f"'{sharded}' is sharded, and is only whole while the model's own code runs, which a "
             f"symbolic trace would not do"
         )
-    # Recorded extractors hang hooks on models, which untouched() would take off again.
-    with gate.alone(), one_trace_at_a_time, untouched(model):
-        switch_mode(model, training)
+    with isolated(model, training=training):
         tracer.trace(model, concrete_args=concrete_args)
     if tracer.fixed_arguments and not tracer.node_to_qualname:
         raise only_defaults(model, tracer.fixed_arguments, "no operation at all")

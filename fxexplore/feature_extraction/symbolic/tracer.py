@@ -10,8 +10,7 @@ import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
-from fxexplore.feature_extraction.common.gate import one_trace_at_a_time
-from fxexplore.feature_extraction.common.isolation import untouched
+from fxexplore.feature_extraction.common.isolation import isolated, lock, undoing
 from fxexplore.feature_extraction.common.leaves import LeafTracer
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import source_line
@@ -68,13 +67,14 @@ class LeafModuleAwareTracer(LeafTracer):
         Raises:
             torch.fx.proxy.TraceError: where the code cannot be traced symbolically.
         """
-        with one_trace_at_a_time:
+        with undoing() as undo:
+            lock.write(undo)
             self._thread = threading.get_ident()
             self._parameter_paths: dict[int, str] = {}
             self.failed_in = ""  # the path of the innermost module that raised
             if not isinstance(root, nn.Module):
                 return super().trace(root, concrete_args)
-            with untouched(root):
+            with isolated(root):
                 return self._trace_module(root, concrete_args)
 
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:

@@ -11,7 +11,8 @@ import ipywidgets as widgets
 import traitlets
 from torch import nn
 
-from fxexplore.feature_extraction import create_feature_extractor
+from fxexplore.feature_extraction import create_feature_extractor, twin_of
+from fxexplore.inputs import ExampleInputs, example_inputs_for, known_inputs
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.notebook.closing import close_whole
 from fxexplore.notebook.problems import problem_html
@@ -19,12 +20,11 @@ from fxexplore.notebook.shell import present_shell
 from fxexplore.notebook.task import Stop, Task, running_loop
 
 from .cards import MapCards
-from .chosen_inputs import ChosenInputs, example_choice
 from .controls import MapControls
 from .finished_runs import FinishedRuns
 from .input_chooser import InputChooser
 from .pictures import Look, file_of
-from .running import computed, computed_harmlessly, twin_of
+from .running import computed, computed_harmlessly
 from .shown_runs import Job, ShownRuns, numbers_of
 
 if TYPE_CHECKING:
@@ -40,9 +40,8 @@ class FeatureMapsPanel(widgets.VBox):
         model: the model, which is left as it is.
         graph: its graph, in the mode in which it is to run.
         make_extractor: makes the extractor of ``return_nodes``.
-        example_inputs: as for :func:`~fxexplore.inputs.inferred.example_inputs_for`.
+        example_inputs: as for :func:`fxexplore.inputs.known_inputs`.
         name: the expression that the model goes by in code.
-        inputs_name: the expression that ``example_inputs`` goes by there.
         tokenizer: turns a sentence into arguments, as those of transformers do.
         tokenizer_name: the expression that it goes by in code.
         shell: the IPython shell whose variables can be named; by default the present one.
@@ -80,7 +79,6 @@ class FeatureMapsPanel(widgets.VBox):
         make_extractor: Callable[[], nn.Module],
         example_inputs: Any = None,
         name: str = "model",
-        inputs_name: str = "x",
         tokenizer: Any = None,
         tokenizer_name: str = "tokenizer",
         shell: Any = None,
@@ -99,7 +97,6 @@ class FeatureMapsPanel(widgets.VBox):
             model,
             example_inputs,
             name=name,
-            inputs_name=inputs_name,
             tokenizer=tokenizer,
             tokenizer_name=tokenizer_name,
             shell=shell,
@@ -134,9 +131,9 @@ class FeatureMapsPanel(widgets.VBox):
         self._guarded(self._show)
 
     @property
-    def current_inputs(self) -> ChosenInputs | None:
+    def current_inputs(self) -> ExampleInputs | None:
         """What the next run is on; None if nothing was given and nothing could be inferred."""
-        chosen: ChosenInputs | None = self.inputs.chosen
+        chosen: ExampleInputs | None = self.inputs.chosen
         return chosen
 
     def run(self) -> Features:
@@ -189,8 +186,7 @@ class FeatureMapsPanel(widgets.VBox):
         if other_model is not None:
             self._run_other(other_model)
         else:
-            chosen = example_choice(self._model, other_inputs, self._name, "other_inputs")
-            self.inputs.chosen = dataclasses.replace(chosen, name="other inputs")
+            self.inputs.chosen = known_inputs(self._model, other_inputs, self._name, "other_inputs")
             self.run()
         self.comparing = True
         return self.figure()
@@ -229,7 +225,7 @@ class FeatureMapsPanel(widgets.VBox):
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
         chosen = self.current_inputs
         if chosen is None:
-            chosen = example_choice(self._model, None)  # raises, and says what to give
+            chosen = example_inputs_for(self._model)  # raises, and says what to give
         return Job(
             dict(self.return_nodes),
             chosen,

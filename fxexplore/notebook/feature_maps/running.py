@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction import switch_mode, untouched
+from fxexplore.feature_extraction import isolated, switch_mode
 from fxexplore.notebook.task import Stop, Task, watched
-
-
-def twin_of(extractor: nn.Module) -> nn.Module | None:
-    """A copy that shares the parameters, and has flags, buffers and attributes of its own.
-
-    Args:
-        extractor: the module to copy.
-
-    Returns:
-        The copy, or None if something in the module cannot be copied.
-
-    Example:
-        >>> twin = twin_of(norm := nn.BatchNorm1d(2))
-        >>> twin.weight is norm.weight, twin.running_mean is norm.running_mean
-        (True, False)
-    """
-    memo: dict[int, Any] = {id(parameter): parameter for parameter in extractor.parameters()}
-    try:
-        return copy.deepcopy(extractor, memo)
-    except Exception:  # noqa: BLE001  # locks, handles of files, tensors with a history, ...
-        return None
 
 
 def computed(
@@ -54,10 +32,7 @@ def computed(
         Stop: if ``task.stop`` was set.
     """
     args, kwargs = _cloned(args), _cloned(kwargs)
-    if training:
-        switch_mode(extractor, training=True)
-    else:
-        extractor.eval()
+    switch_mode(extractor, training)
     with torch.no_grad(), watched(extractor, task):
         features: dict[str, Any] = extractor(*args, **kwargs)
     if task is not None and task.stop.is_set():
@@ -76,18 +51,8 @@ def computed_harmlessly(
         kwargs: likewise.
         training: likewise.
     """
-    twin = twin_of(extractor)
-    if twin is not None:
-        with untouched(twin):
-            return computed(twin, args, kwargs, training=training)
-    model = getattr(extractor, "_recorded_model", extractor)
-    numbers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    try:
-        with untouched(model), untouched(extractor):
-            return computed(extractor, args, kwargs, training=training)
-    finally:
-        for buffer, before in numbers:
-            buffer.data.copy_(before)
+    with isolated(extractor, (args, kwargs), training=training, as_twin=True) as runs:
+        return computed(runs, args, kwargs, training=training)
 
 
 def _cloned(value: Any) -> Any:
