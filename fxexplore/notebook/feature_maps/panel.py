@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import html
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ipywidgets as widgets
 import traitlets
 from torch import nn
 
-from fxexplore.feature_extraction import create_feature_extractor, twin_of
+from fxexplore.feature_extraction import Backend, Mode, create_feature_extractor, twin_of
 from fxexplore.inputs import ExampleInputs, example_inputs_for, known_inputs
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.notebook.closing import close_whole
@@ -290,8 +290,8 @@ class FeatureMapsPanel(widgets.VBox):
             model,
             return_nodes=job.return_nodes,
             example_inputs=(job.inputs.args, job.inputs.kwargs) if recorded else None,
-            backend=self._graph.backend,
-            mode=self._graph.mode,
+            backend=cast("Backend", self._graph.backend),
+            mode=cast("Mode", self._graph.mode),
         )
         values = computed_harmlessly(
             extractor, job.inputs.args, job.inputs.kwargs, training=job.training
