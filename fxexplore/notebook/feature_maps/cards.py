@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from fxexplore.notebook.background import running_loop
 from fxexplore.notebook.closing import close_whole
 from fxexplore.notebook.problems import problem_html
+from fxexplore.notebook.task import running_loop
 from fxexplore.views.feature_maps import channel_at, channels_in
 
 from .feature_map_view import DPI, FeatureMapView, PageFacts
@@ -63,6 +64,11 @@ class Card(widgets.VBox):
         else:
             self.view.alt, self.view.width = alt, round(self.figure.get_figwidth() * DPI)
         self.problem.value, self.view.png = words, png
+
+    def close(self) -> None:
+        """Close the widgets, and drop the figure and what it was drawn from."""
+        self.figure, self._drawn_from = None, ()
+        super().close()
 
 
 class MapCards:
@@ -132,7 +138,7 @@ class MapCards:
         self._forget_later()
         for key in self._keys:
             if key not in self.cards:
-                self.cards[key] = Card(lambda message, key=key: self._on_view(key, message))
+                self.cards[key] = Card(functools.partial(self._on_view, key))
             self._draw_card(self.cards[key], key)
         cards = [self.cards[key] for key in self._keys]
         if list(self.pictures.children) != cards:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import ipywidgets as widgets
 import traitlets
 
 from fxexplore.notebook.problems import problem_html
-from fxexplore.views.feature_maps import Extent, PlotOptions
+from fxexplore.notebook.task import Task
+from fxexplore.views.feature_maps import Extent, PlotOptions, Sort, View
 
-from .running import Progress
-
-_VIEWS = [(name.replace("pca", "PCA"), name) for name in ("channels", "mean", "pca", "overlay", "histogram")]
-_SORTS = ["index", "energy", "variance", "sparsity"]
+_VIEWS = [(view.replace("pca", "PCA"), view) for view in get_args(View)]
 _SCALES = [("each channel", "channel"), ("shared", "shared")]
 _ABOUT_LIMIT = (
     "Memory for the values of the last run, which are drawn anew without another run. "
@@ -70,7 +68,9 @@ class MapControls(traitlets.HasTraits):
             options=_VIEWS, style={"button_width": "auto"}, layout=widgets.Layout(width="auto")
         )
         self.view.add_class("fxx-segments")
-        self.sort = named(widgets.Dropdown(options=_SORTS, layout=_width("82px")), "sort by")
+        self.sort = named(
+            widgets.Dropdown(options=get_args(Sort), layout=_width("82px")), "sort by"
+        )
         scales = widgets.Dropdown(options=_SCALES, layout=_width("104px"))
         self.scale = named(scales, "scale of colours")
         self.count = named(_number("54px", 24, 1, _MOST_CHANNELS), "channels shown")
@@ -127,14 +127,14 @@ class MapControls(traitlets.HasTraits):
         """Say whether the code is on the clipboard."""
         self.message = "copied" if done else "this page may not copy; the code is below"
 
-    def show_progress(self, progress: Progress) -> None:
+    def show_progress(self, task: Task[Any]) -> None:
         """Show how far a run is."""
-        calls, total = progress.calls, progress.total
+        calls, total = task.calls, task.total
         self._bar.layout.display = "flex"
         self._bar.max = max(total, calls, 1)
         self._bar.value = calls
-        words = f"{progress.at} · {calls} of {total} leaf modules" if calls else "running…"
-        self.message = "stopping at the next module…" if progress.stop.is_set() else words
+        words = f"{task.at} · {calls} of {total} leaf modules" if calls else "running…"
+        self.message = "stopping at the next module…" if task.stop.is_set() else words
 
     def show_extent(self, extent: Extent) -> None:
         """Fit the controls to what there is to draw.

@@ -9,11 +9,13 @@ from .plotting import (
     plot_comparison,
     plot_feature_maps,
 )
-from .render import PlotOptions
+from .render import PlotOptions, Sort, View
 
 __all__ = [
     "Extent",
     "PlotOptions",
+    "Sort",
+    "View",
     "channel_at",
     "channels_in",
     "extent_of",
