@@ -17,9 +17,11 @@ from fxexplore.feature_extraction import (
     extractor_of_tracer,
     isolated,
     record,
+    restores,
 )
 
 
+@restores
 def verify_values(
     model: nn.Module,
     tracer: NodePathTracer,

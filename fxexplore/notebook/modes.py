@@ -9,7 +9,7 @@ from typing import Any
 import traitlets
 from torch import nn
 
-from fxexplore.feature_extraction import beside_others, twin_of
+from fxexplore.feature_extraction import beside_others, restores, twin_of
 from fxexplore.model_graph import ModelGraph, Opening, graph_before_run
 
 from .feature_maps.running import Progress, watched
@@ -117,8 +117,10 @@ class Modes:
         if twin is None:
             return None
 
+        @restores
         def work(progress: Progress) -> Opening:
-            with beside_others(), watched(twin, progress):
+            beside_others()
+            with watched(twin, progress):
                 return self._opening(twin, mode)
 
         return work

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from fxexplore import feature_extraction
-from fxexplore.feature_extraction import isolated, switch_mode
+from fxexplore.feature_extraction import isolated, restores, switch_mode
 
 _TICK = 0.1  # seconds between two looks at how far a run is
 
@@ -67,6 +67,7 @@ def computed(
     return features
 
 
+@restores
 def computed_harmlessly(
     extractor: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool = False
 ) -> dict[str, Any]:
