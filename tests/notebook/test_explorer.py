@@ -17,6 +17,7 @@ from fxexplore.model_graph.opening import Opening
 from fxexplore.notebook import errand as errand_file
 from fxexplore.notebook import explorer as explorer_file
 from fxexplore.notebook import loader as loader_file
+from tests.notebook.buttons import button
 from tests.notebook.switching import Switching
 
 
@@ -261,6 +262,7 @@ class TestOpening:
             explorer.close()
             return page
 
+        monkeypatch.setattr(explorer_file, "_PATIENCE", 60)  # for machines that are busy
         assert "1×64×56×56" in asyncio.run(quick())
 
         monkeypatch.setattr(explorer_file, "_PATIENCE", 0.05)
@@ -287,7 +289,7 @@ class TestOpening:
             explorer = explore(model)
             await until(lambda: explorer.notice.is_progress)
             assert "shapes" in explorer.notice.words
-            explorer.notice._stop.click()
+            button(explorer.notice, "Stop").click()
             hold.set()
             await asyncio.sleep(0.1)
             assert explorer.notice.words == ""
@@ -441,7 +443,7 @@ class TestOpeningBesideTheKernel:
             explorer.header.switch.value = "train"
             await until(lambda: net.started.is_set() and explorer.notice.is_progress)
             if how == "button":
-                explorer.notice._stop.click()
+                button(explorer.notice, "Stop").click()
             elif how == "other mind":
                 explorer.header.switch.value = "eval"
             else:
@@ -467,7 +469,7 @@ class TestOpeningBesideTheKernel:
             try:
                 explorer.header.switch.value = "train"
                 await until(lambda: net.started.is_set() and explorer.notice.is_progress)
-                explorer.notice._stop.click()
+                button(explorer.notice, "Stop").click()
                 net.hold.set()
                 await until(lambda: not working_threads())
             finally:
@@ -527,7 +529,7 @@ class TestOpeningBesideTheKernel:
         async def main():
             explorer = explore(net := Waits(["eval"]).eval())
             await until(lambda: explorer.notice.is_progress)
-            explorer.notice._stop.click()
+            button(explorer.notice, "Stop").click()
             assert "registered modules" in explorer.notice.words
             net.hold.set()
             explorer.selected = ["sigmoid"]  # opens it here
