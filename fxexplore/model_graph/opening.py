@@ -13,7 +13,7 @@ from torch import nn
 from fxexplore.feature_extraction import (
     Arguments,
     GraphFeatureExtractor,
-    Opened,
+    OpenedModel,
     RecordedFeatureExtractor,
     ReturnNodes,
     checked_model,
@@ -21,7 +21,7 @@ from fxexplore.feature_extraction import (
     first_line,
     hint_on,
     keys_by_mode,
-    opened,
+    open_with_backend,
     require_no_lazy_parameters,
     shapes_of,
 )
@@ -78,7 +78,7 @@ class Opening:
         require_no_lazy_parameters(model)
         inputs = known_inputs(model, example_inputs)
         arguments = None if inputs.missing else (inputs.args, inputs.kwargs)
-        self._way = opened(
+        self._opened = open_with_backend(
             model,
             lambda: arguments,
             mode=mode,
@@ -90,16 +90,16 @@ class Opening:
         self._model, self._mode = model, mode
         self.arguments, self._tracer_kwargs = arguments, tracer_kwargs
         self._run: ShapeRun | None = None
-        if self._way.tracers and arguments is not None:
+        if self._opened.tracers and arguments is not None:
             try:
-                self._run = ShapeRun(self._way.tracers[mode], mode == "train", *arguments)
+                self._run = ShapeRun(self._opened.tracers[mode], mode == "train", *arguments)
             except TypeError as problem:
                 # Inputs that nobody gave need not fit a forward that can be traced without.
                 if inputs.is_given:
                     raise _unfit(model, arguments, problem) from problem
         self.graph = dataclasses.replace(
-            _graph(model, self._way, mode),
-            reason=self._way.reason,
+            _graph(model, self._opened, mode),
+            reason=self._opened.reason,
             # A traced graph does without inputs.
             missing=inputs.missing
             and f"shapes and FLOPs are unknown without inputs ({inputs.missing})",
@@ -117,7 +117,7 @@ class Opening:
         """
         if self._run is None:
             return self.graph
-        tracer = self._way.tracers[self._mode]
+        tracer = self._opened.tracers[self._mode]
         graph = with_findings(self.graph, findings_of_run(tracer, self._run))
         if self._run.failure is None:
             return graph
@@ -159,7 +159,7 @@ class Opening:
             torch.Size([3, 2])
         """
         keys, _ = keys_by_mode(return_nodes, None, None)
-        return extractor_of(self._model, self._way, keys, keys)
+        return extractor_of(self._model, self._opened, keys, keys)
 
     def of_original(self, model: nn.Module) -> Opening:
         """The same opening for the model that this one's is a copy of.
@@ -170,7 +170,7 @@ class Opening:
         Raises:
             ValueError: if the copy was traced: a traced graph holds the copy's own modules.
         """
-        if self._way.tracers:
+        if self._opened.tracers:
             raise ValueError("a traced model cannot be exchanged; open the original")
         original = copy.copy(self)
         original._model = checked_model(model)
@@ -182,12 +182,12 @@ class Opening:
         Raises:
             ValueError: if one differs, or there are no inputs to run on.
         """
-        if not self._way.tracers:
+        if not self._opened.tracers:
             return
         if self.arguments is None:
             raise ValueError("verify=True compares with a run, which needs example_inputs=...")
         training = self._mode == "train"
-        tracer = self._way.tracers[self._mode]
+        tracer = self._opened.tracers[self._mode]
         verify_values(self._model, tracer, training, self.arguments, self._tracer_kwargs)
 
 
@@ -251,7 +251,7 @@ def _unfit(model: nn.Module, arguments: Arguments, problem: TypeError) -> TypeEr
     )
 
 
-def _graph(model: nn.Module, way: Opened, mode: str) -> ModelGraph:
-    if way.recordings:
-        return graph_of_recording(model, way.recordings[mode], mode)
-    return graph_of_tracer(way.tracers[mode], mode)
+def _graph(model: nn.Module, opened: OpenedModel, mode: str) -> ModelGraph:
+    if opened.recordings:
+        return graph_of_recording(model, opened.recordings[mode], mode)
+    return graph_of_tracer(opened.tracers[mode], mode)
