@@ -16,7 +16,7 @@ from fxexplore.feature_extraction import checked_model
 from fxexplore.inputs import ExampleInputs, example_inputs_for
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.views import StaticPage, to_document, to_fragment, to_text
+from fxexplore.views import StaticPage, to_document, to_html, to_text
 
 from .code_tab import CodeTab
 from .copy_button import SaveButton
@@ -257,7 +257,7 @@ class Explorer(SharedState, widgets.VBox):
         return to_text(self.graph, self.expanded)
 
     def _fragment(self) -> str:
-        return to_fragment(
+        return to_html(
             self.graph,
             svg=self.diagram.svg,
             expanded=self.expanded,

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.views.calls import which_call
 
 from .axes_in_graph import GraphAxes
 from .input_picture import picture_of
@@ -172,7 +171,7 @@ class Source:
         """Which call of a module the tensor is of, in words, where that is a question."""
         if self._graph is None:
             return ""
-        return which_call(self._graph, self._nodes.get(part.top, part.top))
+        return self._graph.which_call(self._nodes.get(part.top, part.top))
 
     def place(self, part: Part, reading: Reading) -> int:
         """Which item of its batch is drawn of a tensor."""

@@ -1,0 +1,88 @@
+"""What ``fxexplore.<TAB>`` shows, what it costs, and what is written once."""
+
+import importlib.metadata
+import inspect
+import re
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import fxexplore
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return fxexplore.open_model(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.ones(1, 3, 8, 8)
+    )
+
+
+def test_tab_shows_what_a_user_wants_and_all_of_it_is_there():
+    assert dir(fxexplore) == sorted(fxexplore.__all__)
+    assert not [name for name in dir(fxexplore) if name.startswith("_")]
+    for name in dir(fxexplore):
+        assert getattr(fxexplore, name).__doc__, name
+
+
+def test_names_for_compatibility_import_and_are_in_no_all():
+    from fxexplore import _is_subseq, _warn_graph_differences
+
+    assert callable(_is_subseq)
+    assert callable(_warn_graph_differences)
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import sys, fxexplore; print({'torch', 'graphviz', 'matplotlib', 'IPython'} & {*sys.modules})"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "set()"
+
+
+def test_the_version_is_written_once():
+    assert fxexplore.__version__ == importlib.metadata.version("fxexplore")
+    written = [
+        path
+        for path in (ROOT / "pyproject.toml", *(ROOT / "fxexplore").rglob("*.py"))
+        if re.search(rf'version\w* = "{re.escape(fxexplore.__version__)}"', path.read_text())
+    ]
+    assert written == [ROOT / "fxexplore" / "__init__.py"]
+
+
+@pytest.mark.parametrize("name", ["explore", "extract_features", "open_model"])
+def test_arguments_are_spelled_out_in_one_order(name):
+    function = getattr(fxexplore, name)
+    parameters = inspect.signature(function).parameters
+    order = [n for n in parameters if n in ("model", "return_nodes", "example_inputs")]
+    positional = [n for n, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert positional == [n for n in ("model", "return_nodes", "example_inputs") if n in positional]
+    assert order[0] == "model"
+    assert not [p for p in parameters.values() if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    types = typing.get_type_hints(function)
+    assert typing.get_args(types["mode"]) == ("eval", "train")
+    assert typing.get_args(types["backend"]) == ("auto", "symbolic", "recorded")
+    documented = re.findall(r"^        (\w+): ", inspect.getdoc(function), re.MULTILINE)
+    documented += re.findall(r"^    (\w+): ", inspect.getdoc(function), re.MULTILINE)
+    assert set(parameters) <= set(documented)
+    assert "likewise" not in function.__doc__
+
+
+def test_a_graph_is_drawn_by_functions(graph):
+    assert "row1 -> row2" in fxexplore.to_dot(graph).source
+    svg = fxexplore.to_svg(graph, selected=["0"])
+    assert svg.startswith("<svg")
+    assert "✓" in svg
+    page = fxexplore.to_html(graph, svg=svg, return_nodes={"0": "low"})
+    assert "Conv2d" in page
+    assert "data:image/svg+xml;base64," in page
+    assert "0 → low" in page
+
+
+def test_a_graph_shows_itself(graph):
+    assert graph._repr_html_() == fxexplore.to_html(graph)
+    assert repr(graph).splitlines()[1].split() == ["node", "output", "params", "FLOPs", "class"]
