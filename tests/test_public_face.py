@@ -39,9 +39,9 @@ def test_names_for_compatibility_import_and_are_in_no_all():
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    code = "import sys, fxexplore; print({'torch', 'graphviz', 'matplotlib', 'IPython'} & {*sys.modules})"
+    code = "import sys, fxexplore; print(*sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "set()"
+    assert not {"torch", "graphviz", "matplotlib", "IPython"} & {*shown.stdout.split()}
 
 
 def test_the_version_is_written_once():

@@ -16,21 +16,25 @@ from .api import (
     get_graph_node_names,
 )
 from .backends import Opened, first_line, opened
-from .common.arguments import Arguments, as_arguments, hint_on, shapes_of
-from .common.descriptions import Attributes, TensorInfo, described
 from .common.flops import FlopCounter
-from .common.isolation import random_state_left_alone, switch_mode, untouched
+from .common.isolation import RandomState, beside_others, isolated, switch_mode, twin_of
 from .common.naming import operation_name
 from .common.return_nodes import ReturnNodes, keys_by_mode
-from .common.tensors import tensors_in
-from .common.validation import checked_model, require_no_lazy_parameters
+from .common.tensors import Attributes, TensorInfo, described, state_tensors, tensors_in
+from .common.validation import (
+    Arguments,
+    as_arguments,
+    checked_model,
+    hint_on,
+    require_no_lazy_parameters,
+    shapes_of,
+)
 from .recorded.extractor import RecordedFeatureExtractor
 from .recorded.recorder import record
 from .recorded.recording import RecordedNode, Recording
 from .symbolic.extractor import GraphFeatureExtractor
 from .symbolic.module_returns import Built, ModuleReturn, nodes_in
-from .symbolic.proxies import state_tensors
-from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer, all_paths
+from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer
 
 __all__ = [
     "Arguments",
@@ -42,13 +46,14 @@ __all__ = [
     "ModuleReturn",
     "NodePathTracer",
     "Opened",
+    "RandomState",
     "RecordedFeatureExtractor",
     "RecordedNode",
     "Recording",
     "ReturnNodes",
     "TensorInfo",
-    "all_paths",
     "as_arguments",
+    "beside_others",
     "checked_model",
     "create_feature_extractor",
     "described",
@@ -57,16 +62,16 @@ __all__ = [
     "first_line",
     "get_graph_node_names",
     "hint_on",
+    "isolated",
     "keys_by_mode",
     "nodes_in",
     "opened",
     "operation_name",
-    "random_state_left_alone",
     "record",
     "require_no_lazy_parameters",
     "shapes_of",
     "state_tensors",
     "switch_mode",
     "tensors_in",
-    "untouched",
+    "twin_of",
 ]

@@ -13,15 +13,14 @@ from typing import Any
 from torch import fx, nn
 
 from .backends import Opened, opened
-from .common.arguments import as_arguments
 from .common.return_nodes import Names, ReturnNodes, keys_by_mode
-from .common.validation import checked_model
+from .common.validation import as_arguments, checked_model
 from .recorded.extractor import RecordedFeatureExtractor
 from .symbolic.extractor import GraphFeatureExtractor
 from .symbolic.runtime import refuse
 from .symbolic.slicing import Observation, sliced
 from .symbolic.trace import tracer_of_graph
-from .symbolic.tracer import NodePathTracer, all_paths
+from .symbolic.tracer import NodePathTracer
 
 
 def create_feature_extractor(
@@ -230,7 +229,7 @@ def _known(tracer: NodePathTracer) -> list[str]:
 def _wanted_graph(
     tracer: NodePathTracer, keys: dict[str, str], mode: str, elsewhere: set[str]
 ) -> fx.Graph:
-    modules = dict(all_paths(tracer.root))
+    modules = dict(tracer.root.named_modules(remove_duplicate=False))
     nodes = {name: node for node, name in tracer.node_to_qualname.items()}
     names = Names(_known(tracer), tracer.root, tracer.is_leaf_module, mode, elsewhere)
     observations = names.resolved(

@@ -9,14 +9,18 @@ from typing import Any, NamedTuple, TypeVar
 from torch import nn
 from torch.fx.proxy import TraceError
 
-from .common.arguments import Arguments, hint_on, hint_on_list, shapes_of
-from .common.gate import gate, one_trace_at_a_time
-from .common.isolation import switch_mode, untouched
+from .common.leaves import default_tracer_kwargs
 from .common.source import line_in_model
-from .common.validation import require_no_lazy_parameters
+from .common.validation import (
+    Arguments,
+    hint_on,
+    hint_on_list,
+    require_no_lazy_parameters,
+    shapes_of,
+)
 from .recorded.recorder import record
 from .recorded.recording import Recording
-from .symbolic.trace import default_tracer_kwargs, traced
+from .symbolic.trace import traced
 from .symbolic.tracer import NodePathTracer
 
 View = TypeVar("View")
@@ -150,12 +154,9 @@ def _recorded(
             f"example_inputs=torch.randn(...), or a tuple or dict of arguments"
         )
 
-    def run(training: bool) -> Recording:
-        with gate.alone(), one_trace_at_a_time, untouched(model):
-            switch_mode(model, training)
-            return record(model, *arguments, **options)
-
-    recordings, failures = _in_each(mode, run)
+    recordings, failures = _in_each(
+        mode, lambda training: record(model, *arguments, training=training, **options)
+    )
     return Opened({}, recordings, _reason(symbolic, recordings), failures)
 
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction import switch_mode, untouched
+from fxexplore.feature_extraction import isolated
 
 from .samples import (
     FRAMES,
@@ -112,17 +112,12 @@ def _runs(model: nn.Module, kwargs: dict[str, Any]) -> bool:
 
 def _tried(model: nn.Module, run: Callable[[], Any]) -> Any:
     """What a run in eval mode gives; None if it raises."""
-    numbers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
-        with warnings.catch_warnings(), untouched(model), torch.no_grad():
+        with warnings.catch_warnings(), isolated(model, (), training=False), torch.no_grad():
             warnings.simplefilter("ignore")
-            switch_mode(model, training=False)
             return run()
     except Exception:  # noqa: BLE001  # whatever the model raises, the guess was wrong
         return None
-    finally:
-        for buffer, before in numbers:
-            buffer.data.copy_(before)
 
 
 def _part(config: Any, *names: str) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from fxexplore.feature_extraction import ReturnNodes, keys_by_mode, switch_mode, untouched
+from fxexplore.feature_extraction import ReturnNodes, isolated, keys_by_mode
 
 from .graph import ModelGraph
 from .opening import Opening
@@ -95,15 +95,8 @@ def extract_features(
         raise ValueError(f"there is nothing to run the model on: {opening.graph.missing}")
     extractor = opening.extractor(return_nodes)
     args, kwargs = tree_map(_copied, opening.arguments)
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    with untouched(model), untouched(extractor), torch.no_grad():
-        if mode == "train":
-            switch_mode(extractor, training=True)  # what its owner froze stays frozen
-        else:
-            extractor.eval()
+    with isolated(extractor, (args, kwargs), training=mode == "train"), torch.no_grad():
         values = extractor(*args, **kwargs)
-    for buffer, before in buffers:
-        buffer.data.copy_(before)
     keys, _ = keys_by_mode(return_nodes, None, None)
     return Features(values, opening.annotated(), keys)
 

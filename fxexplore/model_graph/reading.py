@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx, nn
 
-from fxexplore.feature_extraction import NodePathTracer, Recording, all_paths, operation_name
+from fxexplore.feature_extraction import NodePathTracer, Recording, operation_name
 
 from .annotations import Findings, annotated, prefixes
 from .graph import ModelGraph
@@ -194,7 +194,7 @@ class _Registered:
     """The registered modules and parameters of a model, and what is known without a run."""
 
     def __init__(self, root: nn.Module) -> None:
-        self._modules = dict(all_paths(root))
+        self._modules = dict(root.named_modules(remove_duplicate=False))
         self._paths: dict[int, list[str]] = {}
         """The paths of each module and parameter, by its ``id``."""
         for path, module in self._modules.items():

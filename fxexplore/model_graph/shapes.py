@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import inspect
 import types
 from collections import OrderedDict
@@ -24,6 +22,8 @@ from fxexplore.feature_extraction import (
     described,
     nodes_in,
     state_tensors,
+    switch_mode,
+    twin_of,
 )
 
 
@@ -167,7 +167,7 @@ def _copies(tracer: NodePathTracer, training: bool) -> dict[Any, Any]:
     """What a graph reads, on the meta device; what cannot be copied is left out."""
     modules = dict(tracer.root.named_modules())
     memo: dict[int, Any] = {
-        id(tensor): _on_meta(tensor) for _, tensor, _ in state_tensors(modules.items())
+        id(tensor): _on_meta(tensor) for _, tensor, _ in state_tensors(tracer.root)
     }
     for module in modules.values():
         memo.update({id(hooks): OrderedDict() for hooks in _hooks(module) if hooks})
@@ -176,15 +176,16 @@ def _copies(tracer: NodePathTracer, training: bool) -> dict[Any, Any]:
         for node in tracer.graph.nodes:
             target = node.target
             if node.op in ("call_module", "get_attr") and target not in copies:
-                with contextlib.suppress(Exception):  # of a stranger's __deepcopy__
-                    copies[target] = copy.deepcopy(_held(tracer, modules, str(target)), memo)
+                twin = twin_of(_held(tracer, modules, str(target)), memo)
+                if twin is not None:
+                    copies[target] = twin
     for module in modules.values():
         if id(module) in memo:
             _hook_like(memo[id(module)], module)
     if tracer.root.training != training:
         for copied in copies.values():
             if isinstance(copied, nn.Module):
-                copied.train(training)
+                switch_mode(copied, training)
     return copies
 
 

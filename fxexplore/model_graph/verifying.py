@@ -15,9 +15,8 @@ from fxexplore.feature_extraction import (
     RecordedFeatureExtractor,
     RecordedNode,
     extractor_of_tracer,
+    isolated,
     record,
-    switch_mode,
-    untouched,
 )
 
 
@@ -41,8 +40,7 @@ def verify_values(
         ValueError: if a value or a gradient differs, naming the first node.
     """
     mode = "train" if training else "eval"
-    with untouched(model):
-        switch_mode(model, training)
+    with isolated(model, training=training):
         recording = record(model, *arguments, tracer_kwargs=tracer_kwargs)
         keys = {
             name: name
@@ -90,15 +88,14 @@ class _Run(NamedTuple):
 
 def _run(model: nn.Module, extractor: nn.Module, arguments: Arguments) -> _Run:
     args, kwargs = tree_map(lambda v: v.clone() if isinstance(v, torch.Tensor) else v, arguments)
-    state = [(t, t.detach().clone()) for t in (*model.parameters(), *model.buffers())]
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(0)  # both runs draw the same numbers
+    # Both runs begin with the same numbers in buffers, and draw the same ones.
+    isolation = isolated(model, arguments)
+    with isolation, torch.enable_grad():
+        isolation.before_write(list(model.parameters()))
         values = {
             name: [v for v in tree_leaves(value) if isinstance(v, torch.Tensor)]
             for name, value in extractor(*args, **kwargs).items()
         }
-    for tensor, before in state:
-        tensor.data.copy_(before)
     differentiable = [v for vs in values.values() for v in vs if v.requires_grad]
     parameters = {path: p for path, p in model.named_parameters() if p.requires_grad}
     if not differentiable or not parameters:

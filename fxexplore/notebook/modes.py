@@ -9,10 +9,10 @@ from typing import Any
 import traitlets
 from torch import nn
 
-from fxexplore.feature_extraction import random_state_left_alone
+from fxexplore.feature_extraction import beside_others, twin_of
 from fxexplore.model_graph import ModelGraph, Opening, graph_before_run
 
-from .feature_maps.running import Progress, twin_of, watched
+from .feature_maps.running import Progress, watched
 
 MODES = ("eval", "train")
 _SLOW = 0.5  # seconds after which a person wonders
@@ -118,7 +118,7 @@ class Modes:
             return None
 
         def work(progress: Progress) -> Opening:
-            with random_state_left_alone(), watched(twin, progress):
+            with beside_others(), watched(twin, progress):
                 return self._opening(twin, mode)
 
         return work

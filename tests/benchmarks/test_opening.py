@@ -7,7 +7,7 @@ import pytest
 import torchvision
 
 from fxexplore.feature_extraction import LeafModuleAwareTracer
-from fxexplore.feature_extraction.symbolic.trace import default_tracer_kwargs
+from fxexplore.feature_extraction.common.leaves import default_tracer_kwargs
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Opening
 from fxexplore.notebook.node_graph import NodeGraph

@@ -44,6 +44,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in Path(item.fspath).parents:
             item.add_marker(pytest.mark.browser)
+            if item.get_closest_marker("always") is None:
+                item.add_marker(pytest.mark.thorough)
     # Last: Playwright's event loop runs until the session ends, and under a loop widgets wait.
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 

@@ -98,6 +98,7 @@ def shown(widget_page, graph):
     return Shown(widget_page, NodeGraph(graph, expanded=["body"]))
 
 
+@pytest.mark.always
 def test_a_click_chooses_and_a_double_click_folds_and_unfolds(shown):
     shown.box("stem").click()
     shown.wait_for(lambda: shown.diagram.focused == "stem")
@@ -127,6 +128,7 @@ def test_the_box_that_folds_stays_where_it_is(shown, calm):
         assert shown.place("body.1") == pytest.approx((x, y), abs=1.5)
 
 
+@pytest.mark.always
 def test_the_keyboard_reaches_every_box_and_keeps_its_keys(shown):
     shown.page.keyboard.press("Tab")
     while shown.page.evaluate("!document.activeElement.dataset?.id"):
@@ -317,6 +319,7 @@ def test_the_legend_names_the_kinds_in_the_picture_and_folds(shown):
 HOSTILE = "<img src=x onerror=window.hurt=1>&amp;\"'"
 
 
+@pytest.mark.always
 def test_names_of_strangers_are_text(widget_page):
     model = nn.Sequential()
     model._modules[HOSTILE.replace(".", "")] = nn.ReLU()

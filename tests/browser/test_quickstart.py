@@ -41,6 +41,7 @@ def boxes(explorer):
     return explorer.locator(".fxx-diagram svg .node").count()
 
 
+@pytest.mark.always
 def test_unfold_tick_run_and_read_the_code(lab, explorer, screenshots):
     page = lab.page
     page.screenshot(path=screenshots / "quickstart-1-opened.png")
@@ -84,6 +85,7 @@ def test_unfold_tick_run_and_read_the_code(lab, explorer, screenshots):
     )
 
 
+@pytest.mark.always
 def test_the_code_that_is_shown_runs_as_pasted(lab, explorer):
     lab.python("setattr(_2, 'selected', ['layer1', 'layer4.1.add'])")
     explorer.get_by_role("tab", name="Code").click()
@@ -103,6 +105,7 @@ def test_the_selection_made_in_python_shows_in_tree_and_diagram(lab, explorer):
     assert explorer.locator(".fxx-diagram .fxx-ticked").get_attribute("data-name") == "layer3"
 
 
+@pytest.mark.always
 def test_the_tree_works_by_keyboard_alone(lab, explorer):
     tree = explorer.get_by_role("tree")
     tree.focus()

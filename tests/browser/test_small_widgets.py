@@ -26,6 +26,7 @@ class TestChips:
     def key(self, host, name):
         return host.locator(f".fxx-chip[data-name='{name}'] .fxx-key")
 
+    @pytest.mark.always
     def test_a_key_is_renamed_in_place(self, widget_page, chips, host):
         self.key(host, "layer1").click()
         host.get_by_role("textbox", name="Key of layer1").fill("stage")

@@ -92,6 +92,7 @@ def press(widget_page, *keys):
 
 
 class TestMouse:
+    @pytest.mark.always
     def test_ticks_and_folds_reach_python(self, widget_page, tree, host):
         row(host, "stem").locator(".fxx-box").click()
         widget_page.wait_for(lambda: tree.selected == ["stem"])
@@ -122,6 +123,7 @@ class TestMouse:
         widget_page.page.mouse.up()
         widget_page.wait_for(lambda: tree.selected == ["stem"])
 
+    @pytest.mark.always
     def test_what_python_sets_is_shown(self, widget_page, tree, host):
         tree.selected = ["layers.12.add"]
         tree.expanded = ["layers", "layers.12"]
@@ -210,6 +212,7 @@ class TestRuns:
 
 
 class TestKeyboard:
+    @pytest.mark.always
     def test_every_key_of_the_tree_pattern(self, widget_page, tree, host):
         host.get_by_role("tree").focus()
 
@@ -307,6 +310,7 @@ class TestSearch:
         )
         assert widget_page.host.locator(".fxx-search").get_attribute("aria-invalid") == "true"
 
+    @pytest.mark.always
     def test_hits_are_shown_with_what_they_are_in(self, widget_page, tree, host):
         host.locator(".fxx-search").fill("11.fc")
         widget_page.wait_for(lambda: tree.query == "11.fc")

@@ -154,6 +154,7 @@ def test_what_cannot_be_taken_is_refused_at_once(widget_page, upload, host, cont
     assert upload.refused == ""
 
 
+@pytest.mark.always
 @pytest.mark.parametrize("event", ["drop", "paste"])
 def test_a_file_is_dropped_or_pasted(widget_page, upload, host, event):
     assert give(widget_page, event, "cat.png", "abc" * 1000)

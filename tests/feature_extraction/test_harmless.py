@@ -21,8 +21,9 @@ from fxexplore.feature_extraction import (
     NodePathTracer,
     create_feature_extractor,
     get_graph_node_names,
+    isolated,
+    switch_mode,
 )
-from fxexplore.feature_extraction.common.isolation import switch_mode, untouched
 from tests.models import ODD, UNTRACEABLE, VECTOR, Raises
 
 _CONTAINERS = (dict, list, set)
@@ -168,10 +169,10 @@ def test_torch_is_left_unpatched():
     assert not torch.fx.proxy.Proxy.__dict__.get("__iadd__")
 
 
-def test_untouched_puts_back_the_order_of_attributes_and_children():
+def test_isolated_puts_back_the_order_of_attributes_and_children():
     model = nn.Sequential(nn.Linear(1, 1), nn.ReLU())
     before = photograph(model)
-    with untouched(model):
+    with isolated(model):
         first = model._modules.pop("0")
         model._modules["0"] = first
         del model.training
@@ -179,9 +180,9 @@ def test_untouched_puts_back_the_order_of_attributes_and_children():
     assert photograph(model) == before
 
 
-def test_untouched_puts_back_what_was_put_into_empty_containers():
+def test_isolated_puts_back_what_was_put_into_empty_containers():
     model = nn.ReLU()
-    with untouched(model):
+    with isolated(model):
         model.register_forward_hook(lambda *_: None)
         model.register_buffer("new", torch.zeros(1))
     assert not model._forward_hooks

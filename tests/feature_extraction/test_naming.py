@@ -14,7 +14,8 @@ from fxexplore.feature_extraction import (
     create_feature_extractor,
     get_graph_node_names,
 )
-from fxexplore.feature_extraction.common.naming import NodeNamer, augmented_assignment
+from fxexplore.feature_extraction.common.naming import NodeNamer
+from fxexplore.feature_extraction.common.source import augmented_assignment
 from tests import models
 from tests.feature_extraction.truth import returned_by_modules, same
 from tests.models import ODD

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fxexplore.inputs.inferred import example_inputs_for
 from fxexplore.model_graph import ModelGraph, Module, open_model
+from tests.marks import mostly_thorough
 from tests.models import WAYS_IN
 from tests.peers.test_any_model import copied_inputs, timm_model, torchvision_model, transformer
 
@@ -149,12 +150,12 @@ DETECTORS = ["ssdlite320_mobilenet_v3_large"]
 LARGE = 100_000_000
 
 
-@pytest.mark.parametrize("name", FEW + DETECTORS)
+@pytest.mark.parametrize("name", mostly_thorough(FEW + DETECTORS, "resnet18"))
 def test_facts_of_torchvisions_models_are_those_of_a_run(name):
     assert check(torchvision_model(name).eval())
 
 
-@pytest.mark.parametrize("name", ["bert", "t5", "clip"])
+@pytest.mark.parametrize("name", mostly_thorough(["bert", "t5", "clip"], "bert"))
 def test_facts_of_transformers_are_those_of_a_run(name):
     assert check(transformer(name).eval())
 
@@ -238,7 +239,9 @@ def test_a_call_counts_for_the_module_that_it_belongs_to_whoever_calls(backend):
     assert [graph[path].activation_bytes for path in ("block", "lent")] == sizes
 
 
-@pytest.mark.parametrize("name", ["resnet18", "googlenet", "efficientnet_b0", "mnasnet0_5"])
+@pytest.mark.parametrize(
+    "name", mostly_thorough(["resnet18", "googlenet", "efficientnet_b0", "mnasnet0_5"], "resnet18")
+)
 def test_totals_are_those_of_torchinfo(name):
     torchinfo = pytest.importorskip("torchinfo")
     model, x = torchvision_model(name).eval(), torch.randn(2, 3, 96, 96)

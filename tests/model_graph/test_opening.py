@@ -11,6 +11,7 @@ from fxexplore import create_feature_extractor
 from fxexplore.inputs.inferred import example_inputs_for
 from fxexplore.inputs.samples import photograph
 from fxexplore.model_graph import Module, open_model
+from tests.marks import mostly_thorough
 from tests.models import ODD
 
 MODELS = ["resnet18", "mobilenet_v3_small", "googlenet", "swin_t", "vit_b_16"]
@@ -22,7 +23,7 @@ def built(name):
     return torchvision.models.get_model(name, weights=None, **extra).eval()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", mostly_thorough(MODELS, "resnet18", "vit_b_16"))
 def test_shapes_are_those_of_a_real_run(name):
     model = built(name)
     x = torch.randn(1, 3, 224, 224)
@@ -39,7 +40,9 @@ def test_shapes_are_those_of_a_real_run(name):
             assert f"torch.{graph[key].dtype}" == str(value.dtype)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "googlenet"])
+@pytest.mark.parametrize(
+    "name", mostly_thorough(["resnet18", "mobilenet_v3_small", "googlenet"], "resnet18")
+)
 def test_flops_are_those_of_torchs_own_counter(name):
     model = built(name)
     x = torch.randn(1, 3, 224, 224)
@@ -48,7 +51,7 @@ def test_flops_are_those_of_torchs_own_counter(name):
     assert open_model(model, x).flops == counter.get_total_flops()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", mostly_thorough(MODELS, "resnet18"))
 def test_parameters_of_the_parts_add_up(name):
     model = built(name)
     graph = open_model(model)
@@ -88,6 +91,7 @@ def test_operations_on_sizes_are_told_from_tensors():
     assert kinds["encoder.layers.encoder_layer_0.getitem"] == "operation"
 
 
+@pytest.mark.thorough
 def test_a_big_model_on_the_meta_device_opens_without_memory():
     with torch.device("meta"):
         model = torchvision.models.vit_h_14(weights=None)
@@ -209,6 +213,7 @@ class TestExampleInputs:
             example_inputs_for(nn.ReLU(), 3)
 
 
+@pytest.mark.thorough
 def test_a_language_model_of_70_billion_parameters_opens_without_memory():
     transformers = pytest.importorskip("transformers")
     config = transformers.LlamaConfig(

@@ -23,11 +23,12 @@ from PIL import Image
 from torch import nn
 
 from fxexplore import create_feature_extractor, explore, open_model
+from fxexplore.feature_extraction import twin_of
 from fxexplore.inputs.preprocessing import Preprocessing
 from fxexplore.notebook.feature_maps import FeatureMapsPanel
 from fxexplore.notebook.feature_maps.held_values import HeldValues
 from fxexplore.notebook.feature_maps.pictures import Look
-from fxexplore.notebook.feature_maps.running import twin_of
+from tests.marks import mostly_thorough
 
 
 class Counting(nn.Module):
@@ -443,7 +444,9 @@ def test_a_twin_shares_parameters_and_nothing_else(model):
     assert not model.training
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "swin_t", "resnet18"])
+@pytest.mark.parametrize(
+    "name", mostly_thorough(["mobilenet_v3_small", "swin_t", "resnet18"], "resnet18")
+)
 def test_a_thread_computes_what_the_main_thread_does(name):
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None)
@@ -880,11 +883,12 @@ def test_saving_sends_a_png_and_an_svg(panel):
     assert b"<svg" in sent[1][1][0]
 
 
+THOROUGH = pytest.mark.thorough
 LOOKS = [
-    ("given", Look()),
     ("picture", Look(view="overlay")),
     ("noise", Look(view="pca")),
     ("variable", Look(view="histogram", index=1)),
+    pytest.param("given", Look(), marks=THOROUGH),
     ("given", Look(channels=5, sort="energy", scale="shared", index=1)),
     ("example inputs", Look(view="overlay")),
     ("photograph", Look(view="mean")),

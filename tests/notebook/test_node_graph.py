@@ -212,6 +212,7 @@ def test_a_picture_that_took_too_long_is_drawn_plainer(monkeypatch):
     assert len(diagram.left_out) == 42
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["densenet201"])
 def test_bytes_on_the_wire_are_bounded(name):
     graph = open_model(torchvision.models.get_model(name, weights=None))

@@ -1,6 +1,7 @@
 """What the explorer takes from the shell whose cells show it."""
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 from fxexplore.notebook.shell import is_watched
@@ -23,6 +24,7 @@ explore(Slow().eval())
 """
 
 
+@pytest.mark.thorough
 def test_a_notebook_that_is_run_to_be_read_waits_for_the_whole_page():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
     NotebookClient(notebook, timeout=300).execute()

@@ -28,6 +28,7 @@ from fxexplore import create_feature_extractor
 from fxexplore.inputs.inferred import example_inputs_for
 from fxexplore.model_graph import open_model
 from tests.feature_extraction.truth import copied, same
+from tests.marks import mostly_thorough
 
 COMPARED = 12  # module outputs of each model
 SECONDS = 240  # for each model
@@ -486,13 +487,16 @@ def test_no_tiny_transformer_of_any_kind_gives_a_wrong_value():
 # --- a few, always -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["bert", "gpt2", "clip", "whisper", "t5", "vit"])
+@pytest.mark.parametrize(
+    "name", mostly_thorough(["bert", "gpt2", "clip", "whisper", "t5", "vit"], "bert")
+)
 def test_a_tiny_transformer_gives_what_its_modules_return(name):
     row = looked_at(name, lambda: transformer(name))
     assert row.right, row
     assert row.compared
 
 
+@pytest.mark.thorough
 def test_a_model_of_timm_gives_what_its_modules_return():
     pytest.importorskip("timm")
     row = looked_at("levit", lambda: timm_model("levit_128s"))

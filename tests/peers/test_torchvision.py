@@ -15,6 +15,7 @@ from torch import nn
 
 from fxexplore.feature_extraction import create_feature_extractor, get_graph_node_names
 from tests.feature_extraction.truth import returned_by_modules, same
+from tests.marks import mostly_thorough
 
 QUICK = [
     "resnet18",
@@ -123,7 +124,7 @@ def check_names(name: str) -> None:
     assert exceptions(model) == []
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", mostly_thorough(QUICK, "resnet18", "vit_b_16"))
 def test_names_are_torchvisions_but_for_the_rules(name):
     check_names(name)
 
@@ -144,6 +145,7 @@ def test_models_we_do_not_open_torchvision_does_not_open_either(name):
             look(model)
 
 
+@pytest.mark.thorough
 def test_the_rules_explain_a_shifted_norm_and_nothing_else():
     model = build("vit_b_16")
     paths = {path for path, _ in model.named_modules()}
@@ -199,7 +201,7 @@ def _is_leaf(model: nn.Module, parts: list[str]) -> bool:
     return isinstance(model.get_submodule(".".join(parts)), nn.Module)
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", mostly_thorough(QUICK, "resnet18"))
 def test_every_module_gives_what_a_forward_hook_sees(name):
     compared, wrong = wrong_values(name)
     assert compared

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import torchvision
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fxexplore import open_model
@@ -15,6 +15,7 @@ from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.views.diagram import OPENING_BOXES, kind_of, opening_fold, to_dot
 from fxexplore.views.drawing import OUTPUT, Drawing, Edges, implied_edges
 from fxexplore.views.kinds import FILLS, GLYPHS
+from tests.marks import mostly_thorough
 
 SVG = "{http://www.w3.org/2000/svg}"
 NASTY = [
@@ -102,7 +103,6 @@ def test_names_are_text_whatever_they_contain(name):
     assert as_drawn("".join(label)).startswith(as_drawn(name) or "·")
 
 
-@settings(max_examples=50)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_any_name_and_class_gives_a_picture(name, cls):
     assert drawn_alone(name, cls) is not None
@@ -117,7 +117,9 @@ def test_names_of_clusters_are_text_whatever_they_contain(path):
     assert as_drawn("".join(texts(cluster))).startswith(as_drawn(path))
 
 
-@pytest.mark.parametrize("name", ["densenet201", "mvit_v2_s", "vit_b_16"])
+@pytest.mark.parametrize(
+    "name", mostly_thorough(["densenet201", "mvit_v2_s", "vit_b_16"], "vit_b_16")
+)
 def test_the_opening_picture_is_bounded(name):
     graph = opened(name)
     svg = to_svg(to_dot(graph, opening_fold(graph)).source)
@@ -197,7 +199,9 @@ def fold_states(graph):
     yield [module.path for module in graph.modules]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vit_b_16", "densenet201"])
+@pytest.mark.parametrize(
+    "name", mostly_thorough(["resnet18", "vit_b_16", "densenet201"], "resnet18")
+)
 def test_edges_between_boxes_are_those_of_the_nodes_they_stand_for(name):
     graph = opened(name)
     for expanded in fold_states(graph):

@@ -12,13 +12,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from transformers.modeling_outputs import BaseModelOutput
 
 from fxexplore import channel_at, plot_channel, plot_comparison, plot_feature_maps
 from fxexplore.views.feature_maps.statistics import statistics
+from tests.marks import mostly_thorough
 
 DTYPES = [
     torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex32,
@@ -468,7 +469,7 @@ def test_a_comparison_shares_its_scale_and_shows_the_difference():
     assert bar_of(figure, 2) == ["−9", "0", "9"]
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", mostly_thorough(VIEWS, "channels"))
 @pytest.mark.parametrize(
     "shape", [(1, 3, 4, 4), (1, 5), (1, 4, 8), (1, 2, 3, 4, 5), (), (2,) * 6, (1, 2, 9, 9)]
 )
@@ -546,7 +547,6 @@ def test_a_figure_shows_itself_where_pyplot_was_never_asked():
 # --- anything at all -----------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=100)
 @given(
     shape=st.lists(st.integers(0, 7), max_size=6),
     dtype=st.sampled_from(DTYPES),
@@ -581,6 +581,7 @@ def test_any_tensor_can_be_drawn(shape, dtype, form, view, sort, scale):
     assert len(figure.axes) == 1
 
 
+@pytest.mark.thorough
 def test_numbers_of_any_size_can_be_drawn():
     huge = torch.tensor([[1e308, -1e308, 0.0, 1e-320]], dtype=torch.float64)
     with warnings.catch_warnings():

@@ -18,6 +18,7 @@ from torch import nn
 from torchvision.models.video.mvit import MSBlockConfig, MViT
 
 from fxexplore import create_feature_extractor, open_model, plot_feature_maps
+from tests.marks import mostly_thorough
 
 HEIGHT, WIDTH = 64, 96
 
@@ -154,6 +155,8 @@ CASES = {
         "21 tokens = cls_token + 4 register_tokens + 4×4", (1, 3, 64, 64),
     ),
 }  # fmt: skip
+# A CNN, a ViT with a class token, channels last, and video.
+TELLING = ("resnet", "timm vit block", "torchvision swin", "mvit pooled")
 
 
 def lit_corner(shape):
@@ -213,7 +216,7 @@ def said(figure):
 
 
 @pytest.mark.filterwarnings("ignore:.* is opened by recording one run")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", mostly_thorough(CASES, *TELLING))
 def test_what_a_hook_sees_is_drawn_where_it_belongs(name):
     case = CASES[name]
     torch.manual_seed(0)
@@ -234,7 +237,7 @@ def test_what_a_hook_sees_is_drawn_where_it_belongs(name):
 
 
 @pytest.mark.filterwarnings("ignore:.* is opened by recording one run")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", mostly_thorough(CASES, *TELLING))
 def test_a_lit_corner_lights_up_in_that_corner(name):
     case = CASES[name]
     torch.manual_seed(0)
@@ -277,7 +280,7 @@ def test_an_input_of_another_size_is_folded_to_its_own_grid():
     assert "no grid that is known" in said(unknown)
 
 
-@pytest.mark.parametrize("name", ["timm vit", "mvit", "timm convnext"])
+@pytest.mark.parametrize("name", mostly_thorough(["timm vit", "mvit", "timm convnext"], "timm vit"))
 def test_every_node_of_a_model_can_be_drawn(name):
     case = CASES[name]
     model = case.make().eval()

@@ -9,7 +9,8 @@ from torch import nn
 
 from fxexplore import open_model
 from fxexplore.model_graph import ModelGraph, Node
-from fxexplore.views.outline import to_html, to_text
+from fxexplore.views.outline import to_text
+from fxexplore.views.page import to_html
 from fxexplore.views.snippet import to_python
 
 

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import dis
 import functools
 import re
 from collections.abc import Callable, Iterable
-from types import FrameType
 from typing import Any
 
 # Python's augmented assignments by their names in the operator module, each with the name
 # of the plain operator: += is an addition to whoever reads the code.
-_AUGMENTED = {
+AUGMENTED_OPERATORS = {
     "iadd": "add", "iand": "and_", "ifloordiv": "floordiv", "ilshift": "lshift",
     "imatmul": "matmul", "imod": "mod", "imul": "mul", "ior": "or_", "ipow": "pow",
     "irshift": "rshift", "isub": "sub", "itruediv": "truediv", "ixor": "xor",
-}  # fmt: skip
-
-# The same by the symbols that bytecode has for them.
-_SYMBOLS = {
-    "+=": "iadd", "&=": "iand", "//=": "ifloordiv", "<<=": "ilshift", "@=": "imatmul",
-    "%=": "imod", "*=": "imul", "|=": "ior", "**=": "ipow", ">>=": "irshift", "-=": "isub",
-    "/=": "itruediv", "^=": "ixor",
-}  # fmt: skip
-_OPCODES = {  # Python 3.10 has an instruction for each
-    "INPLACE_ADD": "iadd", "INPLACE_AND": "iand", "INPLACE_FLOOR_DIVIDE": "ifloordiv",
-    "INPLACE_LSHIFT": "ilshift", "INPLACE_MATRIX_MULTIPLY": "imatmul", "INPLACE_MODULO": "imod",
-    "INPLACE_MULTIPLY": "imul", "INPLACE_OR": "ior", "INPLACE_POWER": "ipow",
-    "INPLACE_RSHIFT": "irshift", "INPLACE_SUBTRACT": "isub", "INPLACE_TRUE_DIVIDE": "itruediv",
-    "INPLACE_XOR": "ixor",
 }  # fmt: skip
 
 _CAMEL_HUMP = re.compile(r"(?<=[a-z])([A-Z])")
@@ -104,8 +88,8 @@ def operation_name(op: str, target: Callable[..., Any] | str) -> str:
         return name.lstrip("*")
     if name.startswith("__") and name.endswith("__") and len(name) > len("____"):
         name = name[2:-2]
-    if getattr(target, "__module__", None) == "_operator" and name in _AUGMENTED:
-        name = _AUGMENTED[name]
+    if getattr(target, "__module__", None) == "_operator" and name in AUGMENTED_OPERATORS:
+        name = AUGMENTED_OPERATORS[name]
     if op == "get_attr":
         return _NOT_IN_AN_IDENTIFIER.sub("_", name)
     return _snake_case(name)
@@ -114,23 +98,3 @@ def operation_name(op: str, target: Callable[..., Any] | str) -> str:
 @functools.lru_cache(maxsize=4096)
 def _snake_case(name: str) -> str:
     return _CAMEL_HUMP.sub(r"_\1", _NOT_IN_AN_IDENTIFIER.sub("_", name)).lower()
-
-
-def augmented_assignment(frame: FrameType | None) -> str | None:
-    """The operator, such as ``"iadd"``, if ``frame`` is at an augmented assignment.
-
-    Real tensors run ``x += 1`` and ``x.add_(1)`` as the same method, so that only the
-    code that calls it can tell them apart.
-
-    Args:
-        frame: a frame that waits for the operation to return.
-    """
-    if frame is None or frame.f_lasti < 0:
-        return None
-    code = frame.f_code.co_code
-    name = dis.opname[code[frame.f_lasti]]
-    if name != "BINARY_OP":
-        return _OPCODES.get(name)
-    operators: list[tuple[str, str]] = getattr(dis, "_nb_ops", [])
-    argument = code[frame.f_lasti + 1]
-    return _SYMBOLS.get(operators[argument][1]) if argument < len(operators) else None

@@ -1,85 +1,20 @@
-"""Where in the model's own code something happens, and in words what went wrong there."""
+"""Where in the model's own code something happens."""
 
 from __future__ import annotations
 
 import contextlib
+import dis
 import linecache
 import os
 import sys
-from collections.abc import Iterable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
-from torch.fx.proxy import TraceError
-
-if TYPE_CHECKING:
-    from fxexplore.feature_extraction.symbolic.tracer import LeafModuleAwareTracer
 
 _LIBRARY_FOLDERS = tuple(
     os.path.dirname(os.path.abspath(file)) + os.sep
-    for file in (torch.__file__, os.path.dirname(__file__))
+    for file in (torch.__file__, os.path.dirname(__file__))  # torch, feature_extraction
 )
-
-
-@contextlib.contextmanager
-def errors_in_words(tracer: LeafModuleAwareTracer, root: nn.Module) -> Iterator[None]:
-    """Say where in the model it was that a proxy could not stand in for a value."""
-    try:
-        yield
-    except Exception as error:
-        words = ("Proxy", "not a member of this module")
-        if not isinstance(error, TraceError) and not any(word in str(error) for word in words):
-            fixed = getattr(tracer, "fixed_arguments", None)
-            if fixed and not any(node.name not in fixed for node in tracer.graph.nodes):
-                raise only_defaults(root, fixed, f"{type(error).__name__}: {error}") from error
-            raise  # the model's own
-        path = tracer._failed_in
-        module = f"'{path}'" if path else "the top module"
-        place = line_in_model(error) or "forward"
-        raise TraceError(
-            f"{type(root).__name__} cannot be traced symbolically: {place}, in {module} "
-            f"({type(root.get_submodule(path)).__name__ if path else type(root).__name__}): "
-            f"{_in_words(error)}{_leaf_advice(root, path)}"
-        ) from error
-
-
-def only_defaults(root: nn.Module, fixed: Iterable[str], end: str) -> TraceError:
-    """Say that forward got no input at all, and how it ended.
-
-    Args:
-        root: the model.
-        fixed: the arguments of forward, which all kept their default.
-        end: what came of it.
-    """
-    return TraceError(
-        f"{type(root).__name__} cannot be traced symbolically: every argument of forward has a "
-        f"default and kept it, which ended in {end}\nconcrete_args={{'{next(iter(fixed))}': "
-        f"torch.fx.PH}} makes that argument an input."
-    )
-
-
-def _leaf_advice(root: nn.Module, path: str) -> str:
-    """A line of its own that says how to trace around the module at fault."""
-    if not path:
-        return ""
-    cls = type(root.get_submodule(path)).__name__
-    return f"\ntracer_kwargs={{'leaf_modules': [{cls}]}} makes that module one node."
-
-
-def _in_words(error: Exception) -> str:
-    text = str(error)
-    if "control flow" in text and isinstance(error, TraceError) and "iterated" not in text:
-        return "control flow depends on a value that is known only at run time."
-    if "cannot be iterated" in text:
-        return "a loop or * runs over a value whose length is known only at run time."
-    if isinstance(error, TraceError):
-        return text
-    if isinstance(error, NameError):
-        return "a parameter is used that is not registered, and would belong to no model."
-    text = text.replace("'InPlaceProxy' object", "a traced value")
-    return f"a number is needed that is known only at run time ({text})."
 
 
 def line_in_model(error: Exception) -> str | None:
@@ -118,3 +53,33 @@ def source_line() -> tuple[str, int] | None:
     """The file and line of the model's own code that runs at the moment."""
     frame = model_frame()
     return (frame.f_code.co_filename, frame.f_lineno) if frame else None
+
+
+# Augmented assignments by their names in bytecode: instructions in Python 3.10, arguments of
+# one instruction since.
+_AUGMENTED = {
+    "INPLACE_ADD": "iadd", "INPLACE_AND": "iand", "INPLACE_FLOOR_DIVIDE": "ifloordiv",
+    "INPLACE_LSHIFT": "ilshift", "INPLACE_MATRIX_MULTIPLY": "imatmul", "INPLACE_MODULO": "imod",
+    "INPLACE_MULTIPLY": "imul", "INPLACE_OR": "ior", "INPLACE_POWER": "ipow",
+    "INPLACE_REMAINDER": "imod", "INPLACE_RSHIFT": "irshift", "INPLACE_SUBTRACT": "isub",
+    "INPLACE_TRUE_DIVIDE": "itruediv", "INPLACE_XOR": "ixor",
+}  # fmt: skip
+_BINARY_OPERATORS: list[tuple[str, str]] = getattr(dis, "_nb_ops", [])
+
+
+def augmented_assignment(frame: FrameType | None) -> str | None:
+    """The operator, such as ``"iadd"``, if ``frame`` is at an augmented assignment.
+
+    Real tensors run ``x += 1`` and ``x.add_(1)`` as the same method, so that only the
+    code that calls it can tell them apart.
+
+    Args:
+        frame: a frame that waits for the operation to return.
+    """
+    if frame is None or frame.f_lasti < 0:
+        return None
+    code = frame.f_code.co_code
+    name = dis.opname[code[frame.f_lasti]]
+    if name == "BINARY_OP":
+        name = _BINARY_OPERATORS[code[frame.f_lasti + 1]][0].removeprefix("NB_")
+    return _AUGMENTED.get(name)

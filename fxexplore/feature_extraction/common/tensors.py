@@ -1,7 +1,8 @@
-"""The tensors in a value, or in a model, and whether they were written to."""
+"""The tensors in a value or in a model, whether they were written to, and descriptions of them."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import nn
 
 # Types whose values hold no tensor, and those that have no items either.
 NO_TENSORS = frozenset({type(None), bool, int, float, str, torch.dtype, torch.device})
+# What else modules have for attributes; asking whether it is a tensor is slow.
+_NO_STATE = NO_TENSORS | {dict, list, set, tuple, type(nn.Module()._forward_hooks)}
 SCALARS = NO_TENSORS | {torch.Size, complex, bytes, torch.layout, type(Ellipsis)}
 
 
@@ -39,16 +42,17 @@ def _items(value: Any) -> tuple[Iterable[Any], int]:
 
 
 def state_tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor, bool]]:
-    """Parameters, buffers and tensor attributes: path, tensor, whether it is a parameter."""
+    """Each parameter, buffer and tensor attribute once: first path, tensor, is it a parameter."""
+    seen: set[int] = set()
     for path, module in model.named_modules():
-        prefix = f"{path}." if path else ""
-        for is_parameter, found in ((True, module._parameters), (False, module._buffers)):
-            for name, tensor in found.items():
-                if tensor is not None:
-                    yield prefix + name, tensor, is_parameter
-        for name, tensor in vars(module).items():
-            if isinstance(tensor, torch.Tensor):
-                yield prefix + name, tensor, False
+        parameters = module._parameters
+        for held in (parameters, module._buffers, vars(module)):
+            for name, value in held.items():
+                if type(value) in _NO_STATE or id(value) in seen:
+                    continue
+                if isinstance(value, torch.Tensor):
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value, held is parameters
 
 
 def version(tensor: torch.Tensor) -> int:
@@ -65,5 +69,39 @@ def storage_of(tensor: torch.Tensor) -> int:
     """What tells the memory of two living tensors apart; 0 if they have none."""
     try:
         return int(tensor.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError, AttributeError):  # sparse and wrapper tensors
+    except (NotImplementedError, RuntimeError, AttributeError, ValueError):  # sparse, wrapped, lazy
         return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo:
+    """What is kept of a tensor that a run computed."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+
+def described(value: Any) -> Any:
+    """Copy a value with :class:`TensorInfo` in the place of tensors.
+
+    Example:
+        >>> described({"a": [torch.ones(2)], "n": 3})["a"][0].shape
+        (2,)
+    """
+    if isinstance(value, torch.Tensor):
+        return TensorInfo(tuple(value.shape), value.dtype, value.device)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (tuple, list)):
+        items = [described(item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, Mapping):
+        return {key: described(item) for key, item in value.items()}
+    attributes = {} if isinstance(value, type) else getattr(value, "__dict__", {})
+    held = {n: described(v) for n, v in attributes.items() if any(True for _ in tensors_in(v))}
+    return Attributes(held) if held else type(value).__name__
+
+
+class Attributes(dict[str, Any]):
+    """The attributes of an object, told from the items of a dict."""

@@ -1,16 +1,24 @@
-"""What is known of torch's functions: their names in a trace, and what they write to."""
+"""What is known of torch's functions: their names in a trace, what they write, what they share.
+
+The answers err on one side only: a value that might be overwritten counts as
+overwritten. Operations of torch are looked up in their own schemas, where
+``Tensor(a!)`` says written and ``Tensor(a)`` says shared.
+"""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import operator
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType
+from typing import Any, NamedTuple
 
 import torch
+from torch import fx, nn
 
-from .naming import operation_name
-from .tensors import tensors_in
+from .naming import AUGMENTED_OPERATORS, operation_name
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "add_": operator.add, "sub_": operator.sub, "mul_": operator.mul, "div": operator.truediv,
@@ -30,10 +38,6 @@ _DUNDERS = {
 
 _ATTRIBUTE_OPERATORS = {"__get__": getattr, "__set__": setattr}
 
-_WRITING_DUNDERS = {
-    "__setitem__", "__iand__", "__ior__", "__ixor__", "__ilshift__", "__irshift__", "__set__",
-}  # fmt: skip
-
 # Methods that return no tensor and that tracing never makes a node of.
 _UNTRACED = {
     "__bool__", "__float__", "__int__", "__index__", "__len__", "__repr__", "__format__",
@@ -51,19 +55,8 @@ class FunctionFacts:
         operator: the same three where Python's operator calls it, as in ``a / b``.
         is_traced: whether tracing makes a node of it.
         may_write: whether a call may write into an argument.
+        writes: which argument that is.
     """
-
-    __slots__ = (
-        "_inplace_at",
-        "_is_overload",
-        "_writes",
-        "base",
-        "is_traced",
-        "may_write",
-        "op",
-        "operator",
-        "target",
-    )
 
     def __init__(self, func: Callable[..., Any]) -> None:
         name = getattr(func, "__name__", None) or type(func).__name__
@@ -78,36 +71,223 @@ class FunctionFacts:
             target = _OPERATORS[name]
             self.operator = (operation_name("call_function", target), "call_function", target)
         self.is_traced = name not in _UNTRACED
-        self._is_overload = isinstance(func, torch._ops.OpOverload) and func._schema.is_mutable
-        self._writes = name in _WRITING_DUNDERS or (
-            name.endswith("_") and not name.endswith("__") and not self._is_overload
-        )
-        self._inplace_at = _position_of_inplace(func)
+        self.writes = writes_of(func)
         # `out=` is an argument that only a builtin takes.
         self.may_write = (
-            self._writes
-            or self._is_overload
-            or self._inplace_at is not None
-            or not inspect.isfunction(func)
+            self.writes.always or self.writes.inplace_at is not None or not inspect.isfunction(func)
         )
 
-    def written(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """The argument that a call writes in place: ``None`` if none."""
+
+# Composite operations whose schema says nothing of it, but whose result may be (a view
+# of) an argument.
+_MAY_SHARE = {
+    "alpha_dropout", "atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_tensors",
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "einsum", "feature_alpha_dropout",
+    "feature_dropout", "meshgrid", "type_as",
+}  # fmt: skip
+
+# Functions of Python's operator module that compute a new value.
+_FRESH_OPERATORS = {
+    "abs", "add", "and_", "contains", "eq", "floordiv", "ge", "gt", "index", "inv", "invert",
+    "is_", "is_not", "le", "lshift", "lt", "matmul", "mod", "mul", "ne", "neg", "not_", "or_",
+    "pow", "rshift", "sub", "truediv", "truth", "xor",
+}  # fmt: skip
+
+_IN_PLACE_OPERATORS = {*AUGMENTED_OPERATORS, "iconcat", "set", "setitem"}
+
+# Files of torch.nn.modules whose classes compute a new value, unless they are in-place.
+_FRESH_MODULES = {
+    f"torch.nn.modules.{name}"
+    for name in (
+        "activation", "batchnorm", "conv", "instancenorm", "linear", "loss", "normalization",
+        "padding", "pooling", "rnn", "sparse", "upsampling",
+    )
+}  # fmt: skip
+
+
+class Effects(NamedTuple):
+    """What a node does to the memory of its arguments.
+
+    Attributes:
+        writes: nodes whose value may be overwritten.
+        shares: nodes whose memory the result may share.
+    """
+
+    writes: tuple[fx.Node, ...] = ()
+    shares: tuple[fx.Node, ...] = ()
+
+
+def effects(node: fx.Node, modules: Mapping[str, nn.Module]) -> Effects:
+    """Tell what ``node`` may write and share.
+
+    Args:
+        node: a node of a traced graph.
+        modules: the modules that ``call_module`` nodes name, by path.
+    """
+    if node.op == "call_module":
+        writes, shares = _module_effects(modules[str(node.target)])
+        inputs = tuple(node.all_input_nodes)
+        return Effects(inputs if writes else (), inputs if shares else ())
+    if node.op in ("call_function", "call_method"):
+        written = written_argument(node.target, node.args, node.kwargs)
+        if written is _UNKNOWN:
+            return Effects(tuple(node.all_input_nodes), tuple(node.all_input_nodes))
+        shares = written is not None or _may_share(node.target)
+        return Effects(_nodes(written), tuple(node.all_input_nodes) if shares else ())
+    return Effects()
+
+
+_UNKNOWN = object()
+
+
+def written_argument(
+    target: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    """The argument that a call writes in place: ``None`` if none.
+
+    Args:
+        target: a function, or the name of a tensor method.
+        args: positional arguments of the call, the tensor of a method first.
+        kwargs: keyword arguments of the call.
+    """
+    if not isinstance(target, str) and not _is_known(target):
+        return _UNKNOWN
+    return writes_of(target).argument(args, kwargs)
+
+
+class Writes(NamedTuple):
+    """Which argument the calls of a function or method write in place.
+
+    Attributes:
+        always: whether every call writes, and not only one with ``inplace=True`` or ``out=``.
+        position: where the argument is that is written.
+        inplace_at: where the argument ``inplace`` is; None if there is none.
+    """
+
+    always: bool
+    position: int
+    inplace_at: int | None
+
+    def argument(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The argument that a call writes: ``None`` if none."""
         if kwargs and kwargs.get("out") is not None:
             return kwargs["out"]
-        if self._is_overload:
-            return next(tensors_in((args, kwargs)), None)
-        at = self._inplace_at
-        if self._writes or (
+        at = self.inplace_at
+        if self.always or (
             at is not None and (kwargs.get("inplace") or (at < len(args) and args[at]))
         ):
+            if self.position < len(args):
+                return args[self.position]
             # torch.nn.init hands its tensor on by keyword.
-            return args[0] if args else kwargs.get("input", next(tensors_in(kwargs), None))
+            return kwargs.get("input", next(iter(kwargs.values()), None))
         return None
 
 
-def _position_of_inplace(func: Callable[..., Any]) -> int | None:
-    if not inspect.isfunction(func):
-        return None
-    names = func.__code__.co_varnames[: func.__code__.co_argcount]
-    return names.index("inplace") if "inplace" in names else None
+@functools.lru_cache(maxsize=4096)
+def writes_of(target: Callable[..., Any] | str) -> Writes:
+    """Tell which argument a function, or a tensor method by its name, writes."""
+    if isinstance(target, torch._ops.OpOverload):
+        infos = [argument.alias_info for argument in target._schema.arguments]
+        written = [at for at, info in enumerate(infos) if info is not None and info.is_write]
+        return Writes(bool(written), written[0] if written else 0, None)
+    name = _name(target)
+    in_place = name.endswith("_") and name not in _FRESH_OPERATORS
+    try:
+        names = [] if isinstance(target, str) else list(inspect.signature(target).parameters)
+    except (TypeError, ValueError):  # functions written in C have no signature
+        names = []
+    inplace_at = names.index("inplace") if "inplace" in names else None
+    return Writes(in_place or name in _IN_PLACE_OPERATORS, 0, inplace_at)
+
+
+def _name(target: Callable[..., Any] | str) -> str:
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    return name[2:-2] if name.startswith("__") and name.endswith("__") else name
+
+
+@functools.lru_cache(maxsize=4096)
+def draws_random_numbers(function: Callable[..., Any]) -> bool:
+    """Whether torch marks the operation as one that reads its random state.
+
+    Args:
+        function: a function of torch or a method of tensors.
+    """
+    return any(
+        torch.Tag.nondeterministic_seeded in overload.tags
+        for overload in _overloads(_name(function))
+    )
+
+
+def _overloads(name: str) -> list[Any]:
+    """The overloads of torch's operation of that name; none if there is no such operation."""
+    packet = getattr(torch.ops.aten, name, None) if name.isidentifier() else None
+    return [] if packet is None else [getattr(packet, overload) for overload in packet.overloads()]
+
+
+def _is_known(function: Callable[..., Any]) -> bool:
+    """Whether a function is known to write no argument that its call does not say."""
+    if isinstance(function, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+        return False
+    if isinstance(function, (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)):
+        return True
+    home = getattr(function, "__module__", None) or ""
+    return home.split(".")[0] in ("torch", "_operator") or home.startswith("torchvision.ops")
+
+
+@functools.lru_cache(maxsize=4096)
+def _may_share(target: Callable[..., Any] | str) -> bool:
+    """Whether a result may be memory of an argument though the call writes nothing."""
+    name = _name(target)
+    if getattr(target, "__module__", None) == "_operator":
+        return name not in _FRESH_OPERATORS
+    schemas = [overload._schema for overload in _overloads(name)]
+    if name in _MAY_SHARE or not schemas:
+        return True
+    # Out variants share with `out`, which a call has to spell out.
+    schemas = [s for s in schemas if not any(a.is_out for a in s.arguments)]
+    return any(value.alias_info is not None for s in schemas for value in s.returns)
+
+
+def _module_effects(module: nn.Module) -> tuple[bool, bool]:
+    """Whether a leaf module may write its inputs, and may return their memory."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        return True, True
+    home = type(module).__module__
+    if type(module).forward is nn.Sequential.forward:
+        writes, shares = False, True
+        for child in module.children():
+            child_writes, child_shares = _module_effects(child)
+            writes = writes or (shares and child_writes)
+            shares = shares and child_shares
+        return writes, shares
+    if home.startswith("torch.nn.modules."):
+        in_place = bool(getattr(module, "inplace", False))
+        fresh = home in _FRESH_MODULES and not isinstance(module, nn.Identity)
+        return in_place, in_place or not fresh
+    if home.startswith("torchvision.ops"):
+        in_place = bool(getattr(module, "inplace", False))  # DropBlock has it
+        return in_place, True
+    return True, True
+
+
+def _nodes(value: Any) -> tuple[fx.Node, ...]:
+    found: list[fx.Node] = []
+    fx.node.map_arg(value, found.append)
+    return tuple(found)
+
+
+@contextmanager
+def custom_functions_run_by(
+    run: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any],
+) -> Iterator[None]:
+    """Have ``run(apply, args, kwargs)`` called for every ``apply`` of an ``autograd.Function``."""
+    own = torch.autograd.Function.__dict__["apply"]
+
+    def handed_over(cls: type, *args: Any, **kwargs: Any) -> Any:
+        return run(own.__get__(None, cls), args, kwargs)
+
+    try:
+        torch.autograd.Function.apply = classmethod(handed_over)
+        yield
+    finally:
+        torch.autograd.Function.apply = own

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.common.arguments import bound_arguments, shapes_of
 from fxexplore.feature_extraction.common.tensors import tensors_in, version
+from fxexplore.feature_extraction.common.validation import bound_arguments, shapes_of
 from fxexplore.feature_extraction.common.wrappers import uncompiled
 
 from .follower import Call, Follower
@@ -159,7 +159,7 @@ class _CatchingFollower(Follower):
     """Names every operation as the recording did, and catches the wanted ones."""
 
     def __init__(self, model: nn.Module, plan: Plan, catch: Catch) -> None:
-        super().__init__(model, plan.anatomy)
+        super().__init__(model, plan.leaf_spec)
         self._catch = catch
         self._operations = {w.target: w for w in plan.wanted if w.kind == "operation"}
         self._modules_wanted: dict[str, list[Wanted]] = {}

@@ -72,8 +72,13 @@ class RecordedFeatureExtractor(nn.Module):
     def train(self, mode: bool = True) -> RecordedFeatureExtractor:
         """Switch the model, and the extractor with it."""
         self._recorded_model.train(mode)
-        self.training = mode
+        object.__setattr__(self, "training", mode)
         return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "training" and "_recorded_model" in self.__dict__:
+            self._recorded_model.training = value  # all other modules are submodules
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Run the model on the arguments of its forward.

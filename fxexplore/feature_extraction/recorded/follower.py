@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from fxexplore.feature_extraction.common.gate import gate, one_trace_at_a_time
+from fxexplore.feature_extraction.common.isolation import lock, undoing
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import model_frame
 from fxexplore.feature_extraction.common.tensors import (
@@ -26,12 +26,10 @@ from fxexplore.feature_extraction.common.tensors import (
 )
 from fxexplore.feature_extraction.common.torch_ops import FunctionFacts
 from fxexplore.feature_extraction.common.wrappers import uncompiled
-from fxexplore.feature_extraction.symbolic.tracer import all_paths
 
 from .bytecode import is_called_from, is_operator, items_taken
 from .constants import Constants
-from .leaves import Anatomy
-from .whole_functions import announced
+from .leaves import LeafSpec, announced
 
 # What we look at ourselves is no operation of the model, nor of one around it.
 _Unseen = torch._C.DisableTorchFunction
@@ -64,17 +62,17 @@ class Follower(TorchFunctionMode):
 
     Args:
         model: the model that is to be run.
-        anatomy: its leaf modules and wrapped functions.
+        leaf_spec: its leaf modules and wrapped functions.
     """
 
-    def __init__(self, model: nn.Module, anatomy: Anatomy) -> None:
+    def __init__(self, model: nn.Module, leaf_spec: LeafSpec) -> None:
         super().__init__()
         self.model = model
-        self._wrapped = anatomy.wrapped
+        self._wrapped = leaf_spec.wrapped
         self.used: set[tuple[str, str]] = set()
         self._paths = {module: path for path, module in model.named_modules() if path}
-        self._leaves = {m for m, path in self._paths.items() if path in anatomy.leaves}
-        self._namer = NodeNamer(path for path, _ in all_paths(model))
+        self._leaves = {m for m, path in self._paths.items() if path in leaf_spec.leaves}
+        self._namer = NodeNamer(path for path, _ in model.named_modules(remove_duplicate=False))
         self._state = {id(tensor): path for path, tensor, _ in state_tensors(model)}
         self._constants = Constants(model)
         self._read_once: dict[str, str] = {}
@@ -91,7 +89,7 @@ class Follower(TorchFunctionMode):
         with contextlib.ExitStack() as stack:
             stack.enter_context(uncompiled(self.model))
             if self._wrapped:
-                stack.enter_context(one_trace_at_a_time)
+                lock.patch(stack.enter_context(undoing()))
                 stack.enter_context(announced(self._wrapped, self._whole))
             stack.enter_context(self._hooked())
             _followers().append(self)
@@ -114,7 +112,7 @@ class Follower(TorchFunctionMode):
             facts = _FACTS[func]
         except KeyError:
             facts = _FACTS[func] = FunctionFacts(func)
-        written = facts.written(args, kwargs) if facts.may_write else None
+        written = facts.writes.argument(args, kwargs) if facts.may_write else None
         if written is not None:
             with _Unseen():
                 self.before_write(written)
@@ -223,7 +221,9 @@ class Follower(TorchFunctionMode):
             for handle in handles:
                 handle.remove()
 
-    def _before_module(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+    # Another thread may meet a hook that does not get keyword arguments yet, or no more.
+
+    def _before_module(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
         if self._inside is not None or threading.get_ident() != self._thread:
             return
         error = sys.exc_info()[1]
@@ -239,11 +239,11 @@ class Follower(TorchFunctionMode):
             self._path = path
             self.entered(path, args, kwargs)
 
-    def _after_module(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
+    def _after_module(self, module: nn.Module, args: Any, *others: Any) -> Any:
         if threading.get_ident() != self._thread or self._inside not in (None, module):
             return None
         with _Unseen():
-            return self._after_own_module(module, args, kwargs, result)
+            return self._after_own_module(module, args, *others)
 
     def _after_own_module(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
         if self._inside is not None:
@@ -348,7 +348,8 @@ def stopping_allowed() -> Iterator[None]:
     """Let a run be stopped in the middle, also while another one follows it."""
     positions = [(follower, follower.position()) for follower in _followers()]
     try:
-        with gate.beside_others():
+        with undoing() as undo:
+            lock.read(undo)
             yield
     finally:
         for follower, position in positions:

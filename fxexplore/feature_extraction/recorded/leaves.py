@@ -1,18 +1,22 @@
-"""What running a model has to know of its parts: the modules and functions that stay whole."""
+"""The modules and functions of a model that stay whole in a run: one node each."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.symbolic.tracer import LeafModuleAwareTracer
+from fxexplore.feature_extraction.common.leaves import LeafTracer
+from fxexplore.feature_extraction.common.torch_ops import custom_functions_run_by
 
-from .whole_functions import APPLY, wrapped_functions
 
-
-class Anatomy(NamedTuple):
+class LeafSpec(NamedTuple):
     """What following needs to know of a model, as plain data.
 
     Attributes:
@@ -25,7 +29,7 @@ class Anatomy(NamedTuple):
     wrapped: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, model: nn.Module, tracer: LeafModuleAwareTracer) -> Anatomy:
+    def of(cls, model: nn.Module, tracer: LeafTracer) -> LeafSpec:
         """Decide about the leaves and wrapped functions of ``model`` as ``tracer`` does."""
         leaves = frozenset(
             path
@@ -35,9 +39,80 @@ class Anatomy(NamedTuple):
         )
         return cls(leaves, (*wrapped_functions(model, tracer), APPLY))
 
-    def narrowed(self, model: nn.Module, used: set[tuple[str, str]]) -> Anatomy:
+    def narrowed(self, model: nn.Module, used: set[tuple[str, str]]) -> LeafSpec:
         """Leave out functions that the model neither called nor sees in its classes' files."""
         homes = {cls.__module__ for module in model.modules() for cls in type(module).__mro__}
         homes.discard("builtins")
         kept = (entry for entry in self.wrapped if entry in used or entry[0] in homes)
-        return Anatomy(self.leaves, tuple(kept))
+        return LeafSpec(self.leaves, tuple(kept))
+
+
+# Where a function is found: a Python module, and the name there.
+Entry = tuple[str, str]
+Whole = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any], Entry], Any]
+
+# The entry for every subclass of ``torch.autograd.Function``.
+APPLY = ("torch.autograd", "Function.apply")
+
+
+def wrapped_functions(model: nn.Module, tracer: LeafTracer) -> Iterator[Entry]:
+    """Names of the functions that fx would not trace into, where the model may find them."""
+    from torch.fx import _symbolic_trace as fx_internals
+
+    seen: set[Entry] = set()
+    for (_, name), namespace in getattr(fx_internals, "_wrapped_fns_to_patch", {}).items():
+        module = namespace.get("__name__")
+        if isinstance(module, str) and inspect.isfunction(namespace.get(name)):
+            seen.add((module, name))
+    modules = [module.__name__ for module in getattr(tracer, "_autowrap_search", ())]
+    modules += [type(module).__module__ for module in model.modules()]
+    functions: set[int] = getattr(tracer, "_autowrap_function_ids", set())
+    for home in dict.fromkeys(modules):
+        if home == "math" or home not in sys.modules:
+            continue
+        for name, value in vars(sys.modules[home]).items():
+            is_wrapped = id(value) in functions and not name.startswith("_")
+            is_of_tensors = inspect.isroutine(value) and value.__module__ != "math"
+            if is_wrapped and is_of_tensors:
+                seen.add((home, name))
+    return iter(sorted(seen))
+
+
+@contextmanager
+def announced(entries: tuple[Entry, ...], whole: Whole) -> Iterator[None]:
+    """Have functions hand their calls over.
+
+    Args:
+        entries: where the functions are found.
+        whole: what runs a call instead: of a function, its arguments, and its entry.
+    """
+    patches: list[tuple[dict[str, Any], str, Any]] = []
+    applied: AbstractContextManager[None] = nullcontext()
+    if APPLY in entries:
+        applied = custom_functions_run_by(functools.partial(_whole_apply, whole))
+    try:
+        for module, name in entries:
+            namespace = vars(sys.modules[module]) if module in sys.modules else {}
+            function = namespace.get(name)
+            if function is not None:
+                patches.append((namespace, name, function))
+                namespace[name] = _announcing(function, (module, name), whole)
+        with applied:
+            yield
+    finally:
+        for namespace, name, function in reversed(patches):
+            namespace[name] = function
+
+
+def _announcing(function: Callable[..., Any], entry: Entry, whole: Whole) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def announcing(*args: Any, **kwargs: Any) -> Any:
+        return whole(function, args, kwargs, entry)
+
+    return announcing
+
+
+def _whole_apply(
+    whole: Whole, apply: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    return whole(apply, args, kwargs, APPLY)

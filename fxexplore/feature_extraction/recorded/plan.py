@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from fxexplore.feature_extraction.common.return_nodes import Names
-from fxexplore.feature_extraction.symbolic.tracer import all_paths
 
-from .leaves import Anatomy
+from .leaves import LeafSpec
 from .recording import Recording
 
 
@@ -44,13 +43,13 @@ class Plan(NamedTuple):
 
     Attributes:
         wanted: the values.
-        anatomy: as for :class:`Recording`.
+        leaf_spec: as for :class:`Recording`.
         whole_run: a module may be called any number of times, so nothing can be cut off.
         follows: operations have to be followed; otherwise hooks on modules will do.
     """
 
     wanted: tuple[Wanted, ...]
-    anatomy: Anatomy
+    leaf_spec: LeafSpec
     whole_run: bool
     follows: bool
 
@@ -75,13 +74,13 @@ def planned(
     Raises:
         ValueError: if a name is unknown.
     """
-    modules = dict(all_paths(model))
+    modules = dict(model.named_modules(remove_duplicate=False))
     first_paths = {module: path for path, module in model.named_modules()}
     elsewhere = _known(other) if other is not None else ()
     names = Names(
         _known(recording),
         model,
-        lambda _, path: path in recording.anatomy.leaves,
+        lambda _, path: path in recording.leaf_spec.leaves,
         mode,
         elsewhere,
     )
@@ -90,13 +89,13 @@ def planned(
     )
     inside = {
         inner
-        for path in recording.anatomy.leaves
+        for path in recording.leaf_spec.leaves
         for inner in modules[path].modules()
         if inner is not modules[path]
     }
     return Plan(
         tuple(wanted),
-        recording.anatomy,
+        recording.leaf_spec,
         whole_run=any(w.kind == "module" and w.call == w.calls == 0 for w in wanted),
         follows=any(
             w.kind == "operation" or (w.kind == "module" and modules[w.target] in inside)

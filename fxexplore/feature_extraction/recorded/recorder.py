@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from types import FrameType
 from typing import Any, NamedTuple
@@ -11,25 +11,24 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.common.arguments import bound_arguments
-from fxexplore.feature_extraction.common.descriptions import TensorInfo, described
 from fxexplore.feature_extraction.common.flops import FlopCounter, FlopsByPart
-from fxexplore.feature_extraction.common.gate import gate, one_trace_at_a_time
-from fxexplore.feature_extraction.common.isolation import NumbersKept, untouched
+from fxexplore.feature_extraction.common.isolation import isolated
+from fxexplore.feature_extraction.common.leaves import LeafTracer, default_tracer_kwargs
 from fxexplore.feature_extraction.common.naming import operation_name
 from fxexplore.feature_extraction.common.source import model_frame
 from fxexplore.feature_extraction.common.tensors import (
+    TensorInfo,
+    described,
     state_tensors,
     storage_of,
     tensors_in,
     version,
 )
+from fxexplore.feature_extraction.common.validation import bound_arguments
 from fxexplore.feature_extraction.common.wrappers import plain_module, split_again
-from fxexplore.feature_extraction.symbolic.trace import default_tracer_kwargs
-from fxexplore.feature_extraction.symbolic.tracer import LeafModuleAwareTracer
 
 from .follower import Call, Follower
-from .leaves import Anatomy
+from .leaves import LeafSpec
 from .memory import Memory
 from .recording import RecordedNode, RecordedReturn, Recording
 
@@ -39,19 +38,21 @@ def record(
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
+    training: bool | None = None,
     tracer_kwargs: Mapping[str, Any] | None = None,
     count_flops: bool = False,
 ) -> Recording:
     """Run ``model`` once and tell which operations its code ran, on what.
 
-    Works for any code that runs, such as branches on data. The run is in the present
-    mode of the model, without gradients; afterwards the model, the inputs and the random
+    Works for any code that runs, such as branches on data. The run is without gradients;
+    afterwards the model, the inputs and the random
     state are as before, also after an error. One recording runs at a time.
 
     Args:
         model: the model; wrappers of ``torch.compile`` and ``DataParallel`` are left out.
         args: positional arguments for the model.
         kwargs: keyword arguments for the model.
+        training: True for train mode, False for eval mode; by default the present one.
         tracer_kwargs: as for ``create_feature_extractor``.
         count_flops: count floating point operations too, which takes time.
 
@@ -75,17 +76,16 @@ def record(
     """
     model = plain_module(model)
     kwargs = dict(kwargs or {})
-    tracer = LeafModuleAwareTracer(**default_tracer_kwargs(tracer_kwargs))
-    with gate.alone(), one_trace_at_a_time, untouched(model), torch.no_grad():
+    tracer = LeafTracer(**default_tracer_kwargs(tracer_kwargs))
+    isolation = isolated(model, (args, kwargs), training=training)
+    with isolation, torch.no_grad():
         with torch._C.DisableTorchFunction():
-            numbers = NumbersKept(model, (args, kwargs))
             flops = FlopsByPart(FlopCounter()) if count_flops else None
-            recorder = _Recorder(model, Anatomy.of(model, tracer), numbers, flops)
-        with numbers:
-            try:
-                return recorder.recording(args, kwargs)
-            finally:
-                split_again(model)
+            recorder = _Recorder(model, LeafSpec.of(model, tracer), isolation.before_write, flops)
+        try:
+            return recorder.recording(args, kwargs)
+        finally:
+            split_again(model)
 
 
 class _Raw(NamedTuple):
@@ -113,13 +113,13 @@ class _Recorder(Follower):
     def __init__(
         self,
         model: nn.Module,
-        anatomy: Anatomy,
-        numbers: NumbersKept,
+        leaf_spec: LeafSpec,
+        before_write: Callable[[Any], None],
         flops: FlopsByPart | None = None,
     ) -> None:
-        super().__init__(model, anatomy)
-        self._anatomy = anatomy
-        self._numbers = numbers
+        super().__init__(model, leaf_spec)
+        self._leaf_spec = leaf_spec
+        self._before_write = before_write
         self._flops = flops
         self._order = 0
         self._rows: list[tuple[Any, ...]] = []
@@ -159,7 +159,7 @@ class _Recorder(Follower):
             arguments=arguments,
             repeated=frozenset(self._repeated),
             parameters=frozenset(path for path, _ in self.model.named_parameters()),
-            anatomy=self._anatomy.narrowed(self.model, self.used),
+            leaf_spec=self._leaf_spec.narrowed(self.model, self.used),
             flops=None if self._flops is None else self._flops.total,
         )
 
@@ -205,7 +205,7 @@ class _Recorder(Follower):
 
     def before_write(self, written: Any) -> None:
         """Have the numbers kept that are about to be overwritten."""
-        self._numbers.before_write(written)
+        self._before_write(written)
 
     def starts(self) -> None:
         """Note what was counted before an operation or a leaf module."""

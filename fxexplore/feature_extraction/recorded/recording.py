@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from .leaves import Anatomy
+from .leaves import LeafSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Recording:
         arguments: which argument of forward each placeholder stands for.
         repeated: paths of modules that one line called several times, as in a loop.
         parameters: paths of the parameters.
-        anatomy: leaf modules and wrapped functions, for running it again.
+        leaf_spec: leaf modules and wrapped functions, for running it again.
         flops: floating point operations of the run, if they were counted.
     """
 
@@ -85,7 +85,7 @@ class Recording:
     arguments: dict[str, str]
     repeated: frozenset[str]
     parameters: frozenset[str]
-    anatomy: Anatomy
+    leaf_spec: LeafSpec
     flops: int | None = None
 
     @property

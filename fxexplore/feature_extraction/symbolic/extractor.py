@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import keyword
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
+from torch.fx.node import map_aggregate
 from torch.fx.proxy import TraceError
-
-from .serializing import graph_from_data, graph_to_data
-from .tracer import all_paths
 
 
 class GraphFeatureExtractor(fx.GraphModule):
@@ -74,15 +73,15 @@ class GraphFeatureExtractor(fx.GraphModule):
     def __getstate__(self) -> dict[str, Any]:
         kept = {k: v for k, v in self.__dict__.items() if k not in self._DERIVED}
         for name in ("train_graph", "eval_graph"):
-            kept[name] = graph_to_data(kept[name])
+            kept[name] = _graph_to_data(kept[name])
         return kept
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         train, evaluation = state.pop("train_graph"), state.pop("eval_graph")
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        eval_graph = graph_from_data(evaluation)
-        self._adopt(eval_graph if train == evaluation else graph_from_data(train), eval_graph)
+        eval_graph = _graph_from_data(evaluation)
+        self._adopt(eval_graph if train == evaluation else _graph_from_data(train), eval_graph)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _empty_extractor, (type(self).__name__,), self.__getstate__()
@@ -150,7 +149,7 @@ def _share(
     }
     _refuse_clashes(wanted)
     shared_whole = ""
-    for path, module in all_paths(source):
+    for path, module in source.named_modules(remove_duplicate=False):
         if shared_whole and path.startswith(shared_whole):
             continue
         if path and path in wanted:
@@ -211,3 +210,80 @@ def _container(target: nn.Module, path: str, source: nn.Module) -> tuple[nn.Modu
             target.add_module(name, child)
         target = child
     return target, field
+
+
+class _Ref(str):
+    """Stands for the node of that name in the arguments of another."""
+
+    __slots__ = ()
+
+
+class _Named(NamedTuple):
+    """Stands for a function that is found by name but cannot be pickled itself."""
+
+    module: str
+    path: str
+
+
+def _graph_to_data(graph: fx.Graph) -> list[tuple[Any, ...]]:
+    """Write a graph as a list of rows of picklable values.
+
+    Args:
+        graph: any graph whose functions can be imported or pickled.
+    """
+    return [
+        (
+            node.op,
+            node.name,
+            _named(node.target),
+            fx.node.map_arg(node.args, lambda n: _Ref(n.name)),
+            fx.node.map_arg(node.kwargs, lambda n: _Ref(n.name)),
+            node.type,
+            node.meta.get("qualified_name"),
+        )
+        for node in graph.nodes
+    ]
+
+
+def _graph_from_data(rows: list[tuple[Any, ...]]) -> fx.Graph:
+    """Build the graph that :func:`_graph_to_data` wrote."""
+    graph = fx.Graph()
+    nodes: dict[str, fx.Node] = {}
+
+    def with_node(value: Any) -> Any:
+        return nodes[value] if isinstance(value, _Ref) else value
+
+    for op, name, target, args, kwargs, type_expr, qualified_name in rows:
+        node = graph.create_node(
+            op,
+            _found(target),
+            map_aggregate(args, with_node),
+            map_aggregate(kwargs, with_node),
+            name,
+            type_expr,
+        )
+        if qualified_name is not None:
+            node.meta["qualified_name"] = qualified_name
+        nodes[name] = node
+    return graph
+
+
+def _named(target: Any) -> Any:
+    """A function by its name where that finds it: some of torch's are closures."""
+    if not callable(target) or isinstance(target, str):
+        return target
+    module, path = getattr(target, "__module__", None), getattr(target, "__name__", None)
+    if module and path:
+        named = _Named(module, path)
+        try:
+            if _found(named) is target:
+                return named
+        except (ImportError, AttributeError):
+            pass  # pickle has its own ways, and its own words if it fails
+    return target
+
+
+def _found(target: Any) -> Any:
+    if isinstance(target, _Named):
+        return getattr(importlib.import_module(target.module), target.path)
+    return target

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import operator
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 from torch.overrides import TorchFunctionMode
 
-from fxexplore.feature_extraction.common.effects import (
-    AUGMENTED_OPERATORS,
-    draws_random_numbers,
-    written_argument,
-)
-from fxexplore.feature_extraction.common.naming import augmented_assignment
-from fxexplore.feature_extraction.common.source import model_frame
-
-from .runtime import AppliedFunction
-
-if TYPE_CHECKING:
-    from .tracer import LeafModuleAwareTracer
+from fxexplore.feature_extraction.common.naming import AUGMENTED_OPERATORS
+from fxexplore.feature_extraction.common.source import augmented_assignment, model_frame
+from fxexplore.feature_extraction.common.tensors import storage_of
+from fxexplore.feature_extraction.common.torch_ops import draws_random_numbers, written_argument
 
 
 class InPlaceProxy(fx.Proxy):
@@ -61,14 +50,12 @@ class RealTensorsInForward(TorchFunctionMode):
     forward makes are constants, and stay real.
     """
 
-    def __init__(
-        self, tracer: LeafModuleAwareTracer, state: list[tuple[str, torch.Tensor, nn.Module]]
-    ) -> None:
+    def __init__(self, tracer: fx.Tracer, state: list[tuple[str, torch.Tensor, bool]]) -> None:
         super().__init__()
         self._tracer = tracer
         # The graph keeps these up to date, not the trace. Held, so that no id is reused.
         self._followed = {id(tensor): (name, tensor) for name, tensor, _ in state}
-        self._storages = {key: name for name, t, _ in state if (key := _storage_address(t))}
+        self._storages = {key: name for name, t, _ in state if (key := storage_of(t))}
 
     def __torch_function__(  # noqa: PLR0911  # one case a line
         self,
@@ -109,7 +96,7 @@ class RealTensorsInForward(TorchFunctionMode):
         if id(written) in self._followed:
             self._record(func, args, kwargs)
             return written
-        address = _storage_address(written)
+        address = storage_of(written)
         name = self._storages.get(address)
         if name is not None or self._is_captured(address):
             what = f"a part of '{name}'" if name else "a constant"
@@ -128,7 +115,7 @@ class RealTensorsInForward(TorchFunctionMode):
         """Whether the graph already holds a constant in this memory."""
         held = self._tracer.tensor_attrs
         return any(
-            isinstance(value, torch.Tensor) and _storage_address(value) == address
+            isinstance(value, torch.Tensor) and storage_of(value) == address
             for value in held
             if address
         )
@@ -194,52 +181,6 @@ _ORDINARY = {
 }  # fmt: skip
 
 
-def state_tensors(
-    modules: Iterable[tuple[str, nn.Module]],
-) -> Iterator[tuple[str, torch.Tensor, nn.Module]]:
-    """Every tensor that a model holds, with its first path and its module."""
-    seen: set[int] = set()
-    for path, module in modules:
-        attributes = vars(module)
-        for holder in (module._parameters, module._buffers, attributes):
-            for name, value in holder.items():
-                if type(value) in _ORDINARY or id(value) in seen:
-                    continue
-                if isinstance(value, torch.Tensor):
-                    seen.add(id(value))
-                    yield f"{path}.{name}" if path else name, value, module
-
-
-def _storage_address(tensor: torch.Tensor) -> int:
-    """Address of the memory behind ``tensor``; 0 where there is none, as on the meta device."""
-    try:
-        return tensor.untyped_storage().data_ptr()
-    except (NotImplementedError, RuntimeError, ValueError):  # sparse, wrapped, or lazy ones
-        return 0
-
-
-@contextmanager
-def custom_functions_kept(tracer: LeafModuleAwareTracer) -> Iterator[None]:
-    """Record ``autograd.Function.apply`` as one node, so that its own backward is kept."""
-    own = torch.autograd.Function.__dict__.get("apply")
-    descriptor = inspect.getattr_static(torch.autograd.Function, "apply")
-
-    def recorded(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() == tracer._thread and _holds_proxy((args, kwargs)):
-            return tracer.create_proxy("call_function", AppliedFunction(cls), args, kwargs)
-        return descriptor.__get__(None, cls)(*args, **kwargs)
-
-    torch.autograd.Function.apply = classmethod(recorded)
-    try:
-        yield
-    finally:
-        if own is None:
-            del torch.autograd.Function.apply
-        else:
-            torch.autograd.Function.apply = own
-
-
-def _holds_proxy(value: Any) -> bool:
-    found: list[fx.Proxy] = []
-    fx.node.map_aggregate(value, lambda v: found.append(v) if isinstance(v, fx.Proxy) else None)
-    return bool(found)
+def holds_proxy(value: Any) -> bool:
+    """Whether a proxy is in a nesting of containers."""
+    return any(isinstance(item, fx.Proxy) for item in _tensors_and_proxies(value))

@@ -8,12 +8,8 @@ from typing import Any
 
 from torch import fx, nn
 
-from fxexplore.feature_extraction.common.effects import (
-    AUGMENTED_OPERATORS,
-    Effects,
-    effects,
-    written_argument,
-)
+from fxexplore.feature_extraction.common.naming import AUGMENTED_OPERATORS
+from fxexplore.feature_extraction.common.torch_ops import Effects, effects, written_argument
 
 from .module_returns import as_argument, nodes_in
 from .runtime import augmented, require_unchanged, snapshot, without_gradient

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
-from fxexplore.feature_extraction.common.gate import gate, one_trace_at_a_time
-from fxexplore.feature_extraction.common.isolation import switch_mode, untouched
-from fxexplore.feature_extraction.common.source import only_defaults
+from fxexplore.feature_extraction.common.isolation import isolated
+from fxexplore.feature_extraction.common.leaves import default_tracer_kwargs
 from fxexplore.feature_extraction.common.wrappers import sharded_parameter
 
-from .tracer import LeafModuleAwareTracer, NodePathTracer
+from .errors import only_defaults
+from .tracer import NodePathTracer
 
 
 def traced(
@@ -44,69 +41,11 @@ def traced(
             f"'{sharded}' is sharded, and is only whole while the model's own code runs, which a "
             f"symbolic trace would not do"
         )
-    # Recorded extractors hang hooks on models, which untouched() would take off again.
-    with gate.alone(), one_trace_at_a_time, untouched(model):
-        switch_mode(model, training)
+    with isolated(model, training=training):
         tracer.trace(model, concrete_args=concrete_args)
     if tracer.fixed_arguments and not tracer.node_to_qualname:
         raise only_defaults(model, tracer.fixed_arguments, "no operation at all")
     return tracer
-
-
-def default_tracer_kwargs(tracer_kwargs: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Complete keyword arguments for a tracer with what should always be a leaf.
-
-    Args:
-        tracer_kwargs: the caller's, which are not changed.
-
-    Returns:
-        New keyword arguments, in which torchvision's operations and what timm registers
-        are leaf modules (if they are loaded, and unless ``default_leaf_modules`` was
-        False), and their functions and those of ``math`` become nodes.
-
-    Raises:
-        TypeError: if a keyword is unknown.
-    """
-    kwargs = dict(tracer_kwargs or {})
-    with_leaves = kwargs.pop("default_leaf_modules", True)
-    known = set(inspect.signature(LeafModuleAwareTracer).parameters)
-    for name in kwargs:
-        if name not in known:
-            raise TypeError(
-                f"tracer_kwargs has no '{name}'; known are: {', '.join(sorted(known))}, "
-                f"default_leaf_modules"
-            )
-    defaults = _defaults_of_libraries()
-    if not with_leaves:
-        defaults["leaf_modules"] = []
-    for name, values in defaults.items():
-        own = kwargs.get(name, ())
-        # What is no collection is left to the tracer, which says so.
-        if isinstance(own, Iterable) and not isinstance(own, str):
-            kwargs[name] = (*own, *values)
-    return kwargs
-
-
-def _defaults_of_libraries() -> dict[str, list[Any]]:
-    """What loaded libraries want to be one node.
-
-    They are looked at, not imported: a model that uses them has loaded them.
-    """
-    modules, functions, leaves = [math], [], []
-    ops = sys.modules.get("torchvision.ops")
-    if ops is not None:
-        modules.append(ops)
-        classes = [value for value in vars(ops).values() if inspect.isclass(value)]
-        leaves += [cls for cls in classes if issubclass(cls, nn.Module)]
-    timm = sys.modules.get("timm.models")
-    if timm is not None:
-        leaves += timm.get_notrace_modules()
-        functions += timm.get_notrace_functions()
-    return {
-        "autowrap_modules": modules,
-        "autowrap_functions": functions,
-        "leaf_modules": leaves,
-    }
 
 
 def tracer_of_graph(graph: fx.Graph) -> NodePathTracer:

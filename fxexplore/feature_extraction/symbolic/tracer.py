@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
-from fxexplore.feature_extraction.common.effects import written_argument
-from fxexplore.feature_extraction.common.gate import one_trace_at_a_time
-from fxexplore.feature_extraction.common.isolation import untouched
+from fxexplore.feature_extraction.common.isolation import isolated, lock, undoing
+from fxexplore.feature_extraction.common.leaves import LeafTracer
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
-from fxexplore.feature_extraction.common.source import errors_in_words, source_line
+from fxexplore.feature_extraction.common.source import source_line
+from fxexplore.feature_extraction.common.tensors import state_tensors
+from fxexplore.feature_extraction.common.torch_ops import (
+    custom_functions_run_by,
+    written_argument,
+)
 
+from .errors import errors_in_words
 from .module_returns import ModuleReturn, with_nodes
-from .proxies import InPlaceProxy, RealTensorsInForward, custom_functions_kept, state_tensors
+from .proxies import InPlaceProxy, RealTensorsInForward, holds_proxy
+from .runtime import AppliedFunction
 from .signature import Argument, arguments_while_tracing
 
 
-class LeafModuleAwareTracer(fx.Tracer):
+class LeafModuleAwareTracer(LeafTracer):
     """An ``fx.Tracer`` that does not trace into the classes of modules it is told.
 
     Tracing leaves the model as it was: attributes, flags, hooks and random state,
@@ -48,39 +52,6 @@ class LeafModuleAwareTracer(fx.Tracer):
         ['0', '1']
     """
 
-    def __init__(
-        self,
-        autowrap_modules: Iterable[ModuleType] = (math,),
-        autowrap_functions: Iterable[Callable[..., Any]] = (),
-        param_shapes_constant: bool = False,
-        *,
-        leaf_modules: Iterable[type[nn.Module]] = (),
-    ) -> None:
-        self.leaf_modules = _checked(
-            "leaf_modules",
-            leaf_modules,
-            lambda entry: isinstance(entry, type) and issubclass(entry, nn.Module),
-            "subclasses of torch.nn.Module, such as [nn.ReLU]",
-        )
-        super().__init__(
-            _checked(
-                "autowrap_modules",
-                autowrap_modules,
-                lambda entry: isinstance(entry, ModuleType),
-                "Python modules, such as (math,)",
-            ),
-            _checked("autowrap_functions", autowrap_functions, callable, "functions"),
-            param_shapes_constant,
-        )
-        self._thread = threading.get_ident()
-        self._parameter_paths: dict[int, str] = {}
-        self._all_paths: list[tuple[str, nn.Module]] = []
-        self._failed_in = ""  # the path of the innermost module that raised
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether ``m`` becomes one node: one of ``leaf_modules``, or torch.nn's own."""
-        return isinstance(m, self.leaf_modules) or super().is_leaf_module(m, module_qualified_name)
-
     def trace(
         self,
         root: nn.Module | Callable[..., Any],
@@ -96,33 +67,39 @@ class LeafModuleAwareTracer(fx.Tracer):
         Raises:
             torch.fx.proxy.TraceError: where the code cannot be traced symbolically.
         """
-        with one_trace_at_a_time:
+        with undoing() as undo:
+            lock.write(undo)
             self._thread = threading.get_ident()
+            self._parameter_paths: dict[int, str] = {}
+            self.failed_in = ""  # the path of the innermost module that raised
             if not isinstance(root, nn.Module):
                 return super().trace(root, concrete_args)
-            self._all_paths = list(all_paths(root))
-            with untouched(root):
+            with isolated(root):
                 return self._trace_module(root, concrete_args)
 
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
-        self._failed_in = ""
-        state = list(state_tensors(self._all_paths))
-        self._parameter_paths = {id(t): n for n, t, _ in state if isinstance(t, nn.Parameter)}
+        state = list(state_tensors(root))
+        self._parameter_paths = {id(t): path for path, t, is_parameter in state if is_parameter}
+        buffers = [
+            (p, m._buffers, m._buffers.copy()) for p, m in root.named_modules() if m._buffers
+        ]
         with (
             # A no_grad block inside forward shows only if gradients are on to begin with.
             torch.enable_grad(),
             errors_in_words(self, root),
             RealTensorsInForward(self, state),
-            custom_functions_kept(self),
+            custom_functions_run_by(self._custom_function),
         ):
             graph = super().trace(root, concrete_args)
-        for name, tensor, owner in state:
-            buffer = owner._buffers.get(name.rpartition(".")[2], tensor)
-            if buffer is not tensor:
-                raise TraceError(
-                    f"forward puts a new tensor in the place of buffer '{name}', which a symbolic "
-                    f"trace would lose. Write into the buffer instead: self.{name}.copy_(...)"
-                )
+        for path, now, before in buffers:
+            for name, tensor in before.items():
+                if now.get(name, tensor) is not tensor:
+                    full = f"{path}.{name}" if path else name
+                    raise TraceError(
+                        f"forward puts a new tensor in the place of buffer '{full}', which a "
+                        f"symbolic trace would lose. Write into the buffer instead: "
+                        f"self.{full}.copy_(...)"
+                    )
         return graph
 
     def create_arg(self, a: Any) -> Any:
@@ -141,6 +118,15 @@ class LeafModuleAwareTracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Stand a proxy in for a value; it knows ``+=`` and ``x[i] = y``."""
         return InPlaceProxy(node, self)
+
+    def _custom_function(
+        self, apply: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Record ``autograd.Function.apply`` as one node, so that its own backward is kept."""
+        if self._is_elsewhere or not holds_proxy((args, kwargs)):
+            return apply(*args, **kwargs)
+        function = AppliedFunction(apply.__self__)  # type: ignore[attr-defined]
+        return self.create_proxy("call_function", function, args, kwargs)
 
     @property
     def _is_elsewhere(self) -> bool:
@@ -252,7 +238,7 @@ class NodePathTracer(LeafModuleAwareTracer):
         return graph
 
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
-        self._namer = NodeNamer(path for path, _ in self._all_paths)
+        self._namer = NodeNamer(path for path, _ in root.named_modules(remove_duplicate=False))
         before = set(vars(root))
         graph = super()._trace_module(root, concrete_args)
         # fx hangs tensors that forward made on the root, which is the caller's.
@@ -278,7 +264,7 @@ class NodePathTracer(LeafModuleAwareTracer):
         try:
             output = call_module(m, forward, args, kwargs)
         except Exception:
-            self._failed_in = self._failed_in or path
+            self.failed_in = self.failed_in or path
             raise
         finally:
             self.current_module_qualname = caller
@@ -378,23 +364,5 @@ def _is_call_of(path: str, output: Any) -> bool:
     return node.op == "call_module" and node.target == path
 
 
-def all_paths(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every path that leads to a submodule of ``root``, a shared module's second path too."""
-    yield from root.named_modules(remove_duplicate=False)
-
-
 def _autocast_state() -> tuple[bool, bool]:
     return torch.is_autocast_enabled("cuda"), torch.is_autocast_enabled("cpu")
-
-
-def _checked(
-    argument: str, entries: Iterable[Any], accepts: Callable[[Any], bool], wanted: str
-) -> tuple[Any, ...]:
-    """Take any iterable, drop repeats, and name an entry of the wrong kind."""
-    if isinstance(entries, (str, bytes)) or not isinstance(entries, Iterable):
-        raise TypeError(f"{argument} is {entries!r}; give an iterable of {wanted}")
-    entries = tuple(dict.fromkeys(entries))
-    for entry in entries:
-        if not accepts(entry):
-            raise TypeError(f"{argument} contains {entry!r}; its entries must be {wanted}")
-    return entries

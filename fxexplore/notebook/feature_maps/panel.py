@@ -11,7 +11,7 @@ import ipywidgets as widgets
 import traitlets
 from torch import nn
 
-from fxexplore.feature_extraction import create_feature_extractor
+from fxexplore.feature_extraction import create_feature_extractor, twin_of
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.notebook.background import running_loop
 from fxexplore.notebook.closing import close_whole
@@ -30,7 +30,6 @@ from .running import (
     Stop,
     computed,
     computed_harmlessly,
-    twin_of,
 )
 from .shown_runs import Job, ShownRuns, numbers_of
 

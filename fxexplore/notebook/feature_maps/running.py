@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-import random
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction import switch_mode, untouched
+from fxexplore import feature_extraction
+from fxexplore.feature_extraction import isolated, switch_mode
 
 _TICK = 0.1  # seconds between two looks at how far a run is
 
@@ -40,27 +38,6 @@ class Progress:
         self.stop = threading.Event()
 
 
-def twin_of(extractor: nn.Module) -> nn.Module | None:
-    """A copy that shares the parameters, and has flags, buffers and attributes of its own.
-
-    Args:
-        extractor: the module to copy.
-
-    Returns:
-        The copy, or None if something in the module cannot be copied.
-
-    Example:
-        >>> twin = twin_of(norm := nn.BatchNorm1d(2))
-        >>> twin.weight is norm.weight, twin.running_mean is norm.running_mean
-        (True, False)
-    """
-    memo: dict[int, Any] = {id(parameter): parameter for parameter in extractor.parameters()}
-    try:
-        return copy.deepcopy(extractor, memo)
-    except Exception:  # noqa: BLE001  # locks, handles of files, tensors with a history, ...
-        return None
-
-
 def computed(
     extractor: nn.Module,
     args: tuple[Any, ...],
@@ -82,10 +59,7 @@ def computed(
         Stop: if ``progress.stop`` was set.
     """
     args, kwargs = _cloned(args), _cloned(kwargs)
-    if training:
-        switch_mode(extractor, training=True)
-    else:
-        extractor.eval()
+    switch_mode(extractor, training)
     with torch.no_grad(), watched(extractor, progress):
         features: dict[str, Any] = extractor(*args, **kwargs)
     if progress is not None and progress.stop.is_set():
@@ -104,18 +78,8 @@ def computed_harmlessly(
         kwargs: likewise.
         training: likewise.
     """
-    twin = twin_of(extractor)
-    if twin is not None:
-        with untouched(twin):
-            return computed(twin, args, kwargs, training=training)
-    model = getattr(extractor, "_recorded_model", extractor)
-    numbers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    try:
-        with untouched(model), untouched(extractor):
-            return computed(extractor, args, kwargs, training=training)
-    finally:
-        for buffer, before in numbers:
-            buffer.data.copy_(before)
+    with isolated(extractor, (args, kwargs), training=training, as_twin=True) as runs:
+        return computed(runs, args, kwargs, training=training)
 
 
 @contextmanager
@@ -249,16 +213,9 @@ class RandomState:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._cells = getattr(shell, "execution_count", None)
-        self._torch = torch.get_rng_state()
-        self._python = random.getstate()
-        numpy = sys.modules.get("numpy")
-        self._numpy = numpy.random.get_state() if numpy else None
+        self._state = feature_extraction.RandomState()
 
     def put_back(self) -> None:
         """Put it back, in the thread that runs the cells and while none runs."""
-        if self._cells is None or self._shell.execution_count != self._cells:
-            return
-        torch.set_rng_state(self._torch)
-        random.setstate(self._python)
-        if self._numpy is not None:
-            sys.modules["numpy"].random.set_state(self._numpy)
+        if self._cells is not None and self._shell.execution_count == self._cells:
+            self._state.put_back()

@@ -110,7 +110,7 @@ def check_modules(model, args, kwargs=None, options=None):
         torch.testing.assert_close(
             cloned(value), expected[key], rtol=0, atol=0, equal_nan=True, msg=lambda m, k=key: k + m
         )
-    inside_leaves = tuple(path + "." for path in recording.anatomy.leaves)
+    inside_leaves = tuple(path + "." for path in recording.leaf_spec.leaves)
     missed = [p for p in expected if p not in keys.values() and not p.startswith(inside_leaves)]
     assert missed == []
     assert sum(module._forward_hooks != {} for module in model.modules()) == sum(

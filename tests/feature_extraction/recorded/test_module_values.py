@@ -15,6 +15,7 @@ from tests.feature_extraction.recorded.plain_runs import (
     module_outputs,
     torchvision_model,
 )
+from tests.marks import mostly_thorough
 from tests.models import IMAGE, ODD, UNTRACEABLE, VECTOR
 
 RUNNABLE = {name: case for name, case in {**ODD, **UNTRACEABLE}.items() if name != "Raises"}
@@ -114,14 +115,18 @@ def tiny_transformers():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "vit", "clip", "t5", "whisper"])
+@pytest.mark.parametrize(
+    "name", mostly_thorough(["bert", "gpt2", "llama", "vit", "clip", "t5", "whisper"], "gpt2", "t5")
+)
 def test_transformers_give_what_forward_hooks_give(name):
     torch.manual_seed(0)
     model, inputs = tiny_transformers()[name]()
     check_modules(model.eval(), (), inputs)
 
 
-@pytest.mark.parametrize("name", ["test_vit", "levit_128s", "test_byobnet"])
+@pytest.mark.parametrize(
+    "name", mostly_thorough(["test_vit", "levit_128s", "test_byobnet"], "test_vit")
+)
 def test_timm_models_give_what_forward_hooks_give(name):
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)

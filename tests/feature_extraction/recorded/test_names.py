@@ -10,11 +10,11 @@ import torchvision
 from torch import fx, nn
 
 from fxexplore.feature_extraction import create_feature_extractor
-from fxexplore.feature_extraction.common.descriptions import TensorInfo
-from fxexplore.feature_extraction.common.tensors import tensors_in
+from fxexplore.feature_extraction.common.tensors import TensorInfo, tensors_in
 from fxexplore.feature_extraction.recorded.recorder import record
 from fxexplore.feature_extraction.symbolic.trace import traced
 from tests.feature_extraction.recorded.plain_runs import SMALL_TORCHVISION, torchvision_model
+from tests.marks import mostly_thorough
 from tests.models import ODD, VECTOR
 
 # What symbolic tracing evaluates while it traces, a real run shows.
@@ -171,7 +171,7 @@ def test_a_size_kept_in_an_attribute_is_not_taken_for_a_constant():
     assert recorded == traced_ones
 
 
-@pytest.mark.parametrize("name", SMALL_TORCHVISION)
+@pytest.mark.parametrize("name", mostly_thorough(SMALL_TORCHVISION, "resnet18", "swin_t"))
 def test_names_are_those_of_symbolic_tracing_on_torchvision(name):
     assert_same_names(torchvision_model(name), False, (torch.randn(SMALL_TORCHVISION[name]),))
 

@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import nn
 
-from fxexplore.feature_extraction.common.descriptions import TensorInfo
+from fxexplore.feature_extraction.common.tensors import TensorInfo
 from fxexplore.feature_extraction.recorded.recorder import record
 from tests.feature_extraction.recorded.plain_runs import extractor_of, torchvision_model
 from tests.feature_extraction.recorded.test_names import Sizes
@@ -145,7 +145,7 @@ def test_recordings_can_be_pickled():
     recording = record(model, (torch.randn(1, 3, 64, 64),))
     twin = pickle.loads(pickle.dumps(recording))
     assert twin.nodes.keys() == recording.nodes.keys()
-    assert ("torchvision.ops.stochastic_depth", "stochastic_depth") in twin.anatomy.wrapped
+    assert ("torchvision.ops.stochastic_depth", "stochastic_depth") in twin.leaf_spec.wrapped
 
 
 def test_meta_models_are_recorded_without_computing():

@@ -13,6 +13,7 @@ from tests.feature_extraction.recorded.plain_runs import (
     extractor_of,
     torchvision_model,
 )
+from tests.marks import mostly_thorough
 from tests.models import ODD, VECTOR
 
 
@@ -30,7 +31,9 @@ def test_operations_are_extracted_as_they_were():
         torch.testing.assert_close(values["layer1.0.add"], y)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "swin_t", "shufflenet_v2_x0_5"])
+@pytest.mark.parametrize(
+    "name", mostly_thorough(["resnet18", "swin_t", "shufflenet_v2_x0_5"], "swin_t")
+)
 def test_all_nodes_equal_symbolic_nodes(name):
     model = torchvision_model(name)
     image = torch.randn(SMALL_TORCHVISION[name], generator=torch.Generator().manual_seed(0))

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import torchvision
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import fx, nn
 
 from fxexplore.feature_extraction import NodePathTracer, create_feature_extractor
-from fxexplore.feature_extraction.common.effects import draws_random_numbers, effects
+from fxexplore.feature_extraction.common.torch_ops import draws_random_numbers, effects
 from tests.feature_extraction.truth import copied, returned_by_modules, same
 
 # --- random programs of computing, viewing and writing -------------------------------
@@ -105,7 +105,6 @@ def _eager(steps: list[Step], x: torch.Tensor) -> list[torch.Tensor] | None:
     return program.eager
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(_STEPS, min_size=1, max_size=8))
 def test_every_value_of_a_random_program_is_the_one_of_eager_mode(steps):
     x = torch.tensor([[1.0, -2.0], [-3.0, 4.0]])

@@ -1,0 +1,70 @@
+"""Why a model cannot be traced symbolically, and where, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from torch import fx, nn
+from torch.fx.proxy import TraceError
+
+from fxexplore.feature_extraction.common.source import line_in_model
+
+
+@contextmanager
+def errors_in_words(tracer: fx.Tracer, root: nn.Module) -> Iterator[None]:
+    """Say where in the model it was that a proxy could not stand in for a value."""
+    try:
+        yield
+    except Exception as error:
+        words = ("Proxy", "not a member of this module")
+        if not isinstance(error, TraceError) and not any(word in str(error) for word in words):
+            fixed = getattr(tracer, "fixed_arguments", None)
+            if fixed and not any(node.name not in fixed for node in tracer.graph.nodes):
+                raise only_defaults(root, fixed, f"{type(error).__name__}: {error}") from error
+            raise  # the model's own
+        path = getattr(tracer, "failed_in", "")
+        module = f"'{path}'" if path else "the top module"
+        place = line_in_model(error) or "forward"
+        raise TraceError(
+            f"{type(root).__name__} cannot be traced symbolically: {place}, in {module} "
+            f"({type(root.get_submodule(path)).__name__ if path else type(root).__name__}): "
+            f"{_in_words(error)}{_leaf_advice(root, path)}"
+        ) from error
+
+
+def only_defaults(root: nn.Module, fixed: Iterable[str], end: str) -> TraceError:
+    """Say that forward got no input at all, and how it ended.
+
+    Args:
+        root: the model.
+        fixed: the arguments of forward, which all kept their default.
+        end: what came of it.
+    """
+    return TraceError(
+        f"{type(root).__name__} cannot be traced symbolically: every argument of forward has a "
+        f"default and kept it, which ended in {end}\nconcrete_args={{'{next(iter(fixed))}': "
+        f"torch.fx.PH}} makes that argument an input."
+    )
+
+
+def _leaf_advice(root: nn.Module, path: str) -> str:
+    """A line of its own that says how to trace around the module at fault."""
+    if not path:
+        return ""
+    cls = type(root.get_submodule(path)).__name__
+    return f"\ntracer_kwargs={{'leaf_modules': [{cls}]}} makes that module one node."
+
+
+def _in_words(error: Exception) -> str:
+    text = str(error)
+    if "control flow" in text and isinstance(error, TraceError) and "iterated" not in text:
+        return "control flow depends on a value that is known only at run time."
+    if "cannot be iterated" in text:
+        return "a loop or * runs over a value whose length is known only at run time."
+    if isinstance(error, TraceError):
+        return text
+    if isinstance(error, NameError):
+        return "a parameter is used that is not registered, and would belong to no model."
+    text = text.replace("'InPlaceProxy' object", "a traced value")
+    return f"a number is needed that is known only at run time ({text})."

@@ -1,0 +1,49 @@
+"""Text, DOT and static page of one small model, next to how they looked when somebody read them.
+
+After a change that is meant, write the files anew with ``pytest tests/views --regenerate-golden``
+and read the difference.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fxexplore import open_model
+from fxexplore.views.diagram import to_dot
+from fxexplore.views.outline import to_text
+from fxexplore.views.page import to_document, to_html
+from fxexplore.views.snippet import to_python
+
+from .small_model import Small
+
+GOLDEN = Path(__file__).parent / "golden"
+# A picture of Graphviz's depends on its version and on the fonts of the machine.
+PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><path d="M0 0h8"/></svg>'
+RETURN_NODES = {"body.0.add": "first", "pool": "pooled"}
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return open_model(Small().eval(), torch.ones(1, 3, 16, 16))
+
+
+def page(graph):
+    code = to_python(RETURN_NODES, inputs="torch.ones(1, 3, 16, 16)")
+    fragment = to_html(
+        graph, svg=PICTURE, expanded=["body", "body.0"], return_nodes=RETURN_NODES, code=code
+    )
+    return to_document("Small", fragment).replace("><", ">\n<")  # a line per element, to be read
+
+
+VIEWS = {
+    "outline.txt": to_text,
+    "outline_folded.txt": lambda graph: to_text(graph, expanded=["body"]),
+    "diagram.dot": lambda graph: to_dot(graph, ["body", "body.0"], RETURN_NODES).source,
+    "page.html": page,
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_looks_as_when_it_was_last_read(name, graph, golden):
+    golden(GOLDEN / name, VIEWS[name](graph))
