@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 import fxexplore
+from fxexplore.model_graph import ModelGraph, Node
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,4 +87,36 @@ def test_a_graph_is_drawn_by_functions(graph):
 
 def test_a_graph_shows_itself(graph):
     assert graph._repr_html_() == fxexplore.to_html(graph)
-    assert repr(graph).splitlines()[1].split() == ["node", "output", "params", "FLOPs", "class"]
+    assert ["node", "output", "params", "FLOPs", "class"] in map(
+        str.split, repr(graph).splitlines()
+    )
+
+
+@pytest.mark.parametrize("columns", [60, 100, 200])
+@pytest.mark.parametrize("name", ["resnet50", "vit_b_16", "efficientnet_b0"])
+def test_a_printed_graph_fits_a_terminal_and_says_what_was_cut(name, columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    graph = fxexplore.open_model(torchvision.models.get_model(name, weights=None))
+    lines = repr(graph).splitlines()
+    assert len(lines) <= 45
+    assert max(map(len, lines)) <= columns
+    assert "is folded" in lines[-1]
+    assert len(fxexplore.to_text(graph).splitlines()) == len(graph.rows) + 2
+
+
+def test_a_printed_graph_of_one_long_level_is_cut_too():
+    nodes = tuple(Node(f"n{i}", "operation", "add") for i in range(500))
+    lines = repr(ModelGraph("M", nodes, ())).splitlines()
+    assert len(lines) <= 45
+    assert lines[-1].startswith("… 461 more lines")
+
+
+def test_many_siblings_are_one_line_of_a_printed_graph():
+    graph = fxexplore.open_model(nn.Sequential(*[nn.Linear(4, 4) for _ in range(99)]))
+    assert len(repr(graph).splitlines()) <= 6
+    assert "▸ 0 … 98" in repr(graph)
+
+
+def test_a_strangers_newline_does_not_break_the_table():
+    node = Node("a", "module", "Odd", detail="one\ntwo")
+    assert len(fxexplore.to_text(ModelGraph("M", (node,), ())).splitlines()) == 3

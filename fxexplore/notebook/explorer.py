@@ -200,9 +200,10 @@ class Explorer(SharedState, widgets.VBox):
         Example:
             >>> from torch import nn
             >>> Explorer(nn.Sequential(nn.ReLU())).static()
-            Sequential · 0 parameters
-              input  input
-              0  ReLU
+            Sequential · 0 parameters · 2 nodes · eval · symbolic
+            node   output  params  FLOPs  class
+            input                         input
+            0                             ReLU
         """
         self.wait()
         return StaticPage(self._fragment(), self._as_text())

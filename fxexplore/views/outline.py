@@ -93,7 +93,9 @@ input noise (for the first layer, Linear) 1×4 · eval · symbolic
     outline = _Outline(graph, expanded, {}, len(graph.rows) if most is None else 10 * most)
     cells = [("node", "output", "params", "FLOPs", "class")]
     for depth, line in _open_lines(outline.lines(), 0):
-        cells.append((f"{'  ' * depth}{line.mark}{line.name}", *line.numbers, line.note))
+        cells.append(
+            (f"{'  ' * depth}{line.mark}{line.name}", *line.numbers, " ".join(line.note.split()))
+        )
     shown = cells if most is None else cells[:most]
     room = [max(map(len, column)) for column in zip(*shown, strict=True)]
     if width is not None:
