@@ -12,10 +12,9 @@ from .api import (
 from .api import (
     create_feature_extractor,
     extractor_of,
-    extractor_of_tracer,
     get_graph_node_names,
 )
-from .backends import Opened, first_line, opened
+from .backends import Backend, Mode, OpenedModel, first_line, open_with_backend
 from .common.flops import FlopCounter
 from .common.isolation import RandomState, beside_others, isolated, switch_mode, twin_of
 from .common.naming import operation_name
@@ -39,13 +38,15 @@ from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer
 __all__ = [
     "Arguments",
     "Attributes",
+    "Backend",
     "Built",
     "FlopCounter",
     "GraphFeatureExtractor",
     "LeafModuleAwareTracer",
+    "Mode",
     "ModuleReturn",
     "NodePathTracer",
-    "Opened",
+    "OpenedModel",
     "RandomState",
     "RecordedFeatureExtractor",
     "RecordedNode",
@@ -58,14 +59,13 @@ __all__ = [
     "create_feature_extractor",
     "described",
     "extractor_of",
-    "extractor_of_tracer",
     "first_line",
     "get_graph_node_names",
     "hint_on",
     "isolated",
     "keys_by_mode",
     "nodes_in",
-    "opened",
+    "open_with_backend",
     "operation_name",
     "record",
     "require_no_lazy_parameters",

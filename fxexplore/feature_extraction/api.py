@@ -1,24 +1,22 @@
 """Feature extractors for any model, and the names of what can be extracted.
 
-There are two ways into a model: its graph, traced symbolically, and a recording of one
-real run. This file chooses between them.
+A model is opened by a symbolic trace of its graph, or by a recording of one real run;
+:mod:`.backends` chooses.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from torch import fx, nn
 
-from .backends import Opened, opened
-from .common.return_nodes import Names, ReturnNodes, keys_by_mode
+from .backends import Backend, Mode, OpenedModel, open_with_backend
+from .common.return_nodes import ReturnNodes, keys_by_mode
 from .common.validation import as_arguments, checked_model
 from .recorded.extractor import RecordedFeatureExtractor
-from .symbolic.extractor import GraphFeatureExtractor
-from .symbolic.runtime import refuse
-from .symbolic.slicing import Observation, sliced
+from .symbolic.extractor import GraphFeatureExtractor, graph_extractor
 from .symbolic.trace import tracer_of_graph
 from .symbolic.tracer import NodePathTracer
 
@@ -33,8 +31,8 @@ def create_feature_extractor(
     concrete_args: dict[str, Any] | None = None,
     *,
     example_inputs: Any = None,
-    backend: str = "auto",
-    mode: str = "both",
+    backend: Backend = "auto",
+    mode: Mode = "both",
 ) -> GraphFeatureExtractor | RecordedFeatureExtractor:
     """Make a module that returns chosen values from inside ``model``.
 
@@ -84,13 +82,13 @@ def create_feature_extractor(
     train_keys, eval_keys = keys_by_mode(return_nodes, train_return_nodes, eval_return_nodes)
     if isinstance(model, fx.Graph):
         tracer = tracer_of_graph(model)
-        root, way = tracer.root, Opened({"train": tracer, "eval": tracer}, {}, "", {})
+        root, opened = tracer.root, OpenedModel({"train": tracer, "eval": tracer})
     else:
-        root, way = _opened(model, example_inputs, backend, mode, tracer_kwargs, concrete_args)
-    way.warn(root)
+        root, opened = _opened(model, example_inputs, backend, mode, tracer_kwargs, concrete_args)
+    opened.warn(root)
     if not suppress_diff_warning:
-        _warn_differences(way)
-    return extractor_of(root, way, train_keys, eval_keys)
+        _warn_differences(opened)
+    return extractor_of(root, opened, train_keys, eval_keys)
 
 
 def get_graph_node_names(
@@ -100,8 +98,8 @@ def get_graph_node_names(
     concrete_args: dict[str, Any] | None = None,
     *,
     example_inputs: Any = None,
-    backend: str = "auto",
-    mode: str = "both",
+    backend: Backend = "auto",
+    mode: Mode = "both",
 ) -> tuple[list[str], list[str]]:
     """List the names of all nodes of a model, in order of execution.
 
@@ -110,8 +108,10 @@ def get_graph_node_names(
         tracer_kwargs: as for :func:`create_feature_extractor`.
         suppress_diff_warning: do not warn when the two lists differ.
         concrete_args: as for :func:`create_feature_extractor`.
-        example_inputs: likewise.
-        backend: likewise.
+        example_inputs: what to run a model on that cannot be traced, as for
+            :func:`create_feature_extractor`.
+        backend: ``"symbolic"`` to trace, ``"recorded"`` to record one run, ``"auto"`` to
+            record only what cannot be traced.
         mode: ``"train"`` or ``"eval"`` for the names of that mode alone.
 
     Returns:
@@ -130,24 +130,24 @@ def get_graph_node_names(
         >>> eval_nodes[:5]
         ['x', 'conv1', 'bn1', 'relu', 'maxpool']
     """
-    root, way = _opened(model, example_inputs, backend, mode, tracer_kwargs, concrete_args)
-    way.warn(root)
+    root, opened = _opened(model, example_inputs, backend, mode, tracer_kwargs, concrete_args)
+    opened.warn(root)
     if not suppress_diff_warning:
-        _warn_differences(way)
-    return _names(way, "train"), _names(way, "eval")
+        _warn_differences(opened)
+    return _names(opened, "train"), _names(opened, "eval")
 
 
 def _opened(
     model: nn.Module,
     example_inputs: Any,
-    backend: str,
-    mode: str,
+    backend: Backend,
+    mode: Mode,
     tracer_kwargs: dict[str, Any] | None,
     concrete_args: dict[str, Any] | None,
-) -> tuple[nn.Module, Opened]:
+) -> tuple[nn.Module, OpenedModel]:
     root = checked_model(model)
     arguments = None if example_inputs is None else as_arguments(example_inputs)
-    way = opened(
+    return root, open_with_backend(
         root,
         lambda: arguments,
         mode=mode,
@@ -155,114 +155,32 @@ def _opened(
         tracer_kwargs=tracer_kwargs,
         concrete_args=concrete_args,
     )
-    return root, way
 
 
 def extractor_of(
-    root: nn.Module, way: Opened, train_keys: dict[str, str], eval_keys: dict[str, str]
+    root: nn.Module, opened: OpenedModel, train_keys: dict[str, str], eval_keys: dict[str, str]
 ) -> GraphFeatureExtractor | RecordedFeatureExtractor:
     """Make an extractor for a model that is open, from what was traced or recorded then.
 
     Args:
         root: the model.
-        way: the model, opened.
+        opened: what tracing or recording saw of it.
         train_keys: names of the return nodes in train mode with their output keys.
         eval_keys: the same for eval mode.
 
     Raises:
         ValueError: if a name is unknown.
     """
-    if way.recordings:
-        recordings = way.recordings.get("train"), way.recordings.get("eval")
+    if opened.recordings:
+        recordings = opened.recordings.get("train"), opened.recordings.get("eval")
         return RecordedFeatureExtractor(root, train_keys, eval_keys, *recordings)
-    return _graph_extractor(root, way.tracers, {"train": train_keys, "eval": eval_keys})
+    return graph_extractor(root, opened.tracers, {"train": train_keys, "eval": eval_keys})
 
 
-def _graph_extractor(
-    root: nn.Module, tracers: Mapping[str, NodePathTracer], keys: Mapping[str, dict[str, str]]
-) -> GraphFeatureExtractor:
-    graphs: dict[str, fx.Graph] = {}
-    for mode, tracer in tracers.items():
-        known_elsewhere = {name for t in tracers.values() if t is not tracer for name in _known(t)}
-        graphs[mode] = _wanted_graph(tracer, keys[mode], mode, known_elsewhere)
-    if len({id(t) for t in tracers.values()}) < len(tracers) and keys["train"] == keys["eval"]:
-        graphs["train"] = graphs["eval"]
-    for mode, other in (("train", "eval"), ("eval", "train")):
-        if mode not in graphs:
-            graphs[mode] = _refusing_graph(graphs[other], mode, other)
-    constants: dict[str, Any] = {}
-    for tracer in tracers.values():
-        constants |= tracer.constants
-    return GraphFeatureExtractor(
-        root, graphs["train"], graphs["eval"], type(root).__name__, constants
-    )
-
-
-def extractor_of_tracer(
-    tracer: NodePathTracer, keys: dict[str, str], mode: str
-) -> GraphFeatureExtractor:
-    """Make an extractor for the one mode in which a tracer traced its model.
-
-    Args:
-        tracer: the tracer.
-        keys: names of the return nodes with their output keys.
-        mode: ``"train"`` or ``"eval"``.
-    """
-    return _graph_extractor(tracer.root, {mode: tracer}, {mode: keys})
-
-
-def _refusing_graph(opened_graph: fx.Graph, mode: str, other: str) -> fx.Graph:
-    """A graph with the same arguments that says that there is none in this mode."""
-    graph = fx.Graph()
-    for node in opened_graph.nodes:
-        if node.op == "placeholder":
-            graph.node_copy(node)
-    message = f"the model was opened in {other} mode only, and this is {mode} mode; call .{other}()"
-    graph.output(graph.call_function(refuse, (message,)))
-    return graph
-
-
-def _known(tracer: NodePathTracer) -> list[str]:
-    return [*tracer.node_to_qualname.values(), *tracer.module_returns]
-
-
-def _wanted_graph(
-    tracer: NodePathTracer, keys: dict[str, str], mode: str, elsewhere: set[str]
-) -> fx.Graph:
-    modules = dict(tracer.root.named_modules(remove_duplicate=False))
-    nodes = {name: node for node, name in tracer.node_to_qualname.items()}
-    names = Names(_known(tracer), tracer.root, tracer.is_leaf_module, mode, elsewhere)
-    observations = names.resolved(
-        keys, lambda spec, key: _observation(spec, key, tracer, nodes, modules)
-    )
-    return sliced(tracer, observations, modules)
-
-
-def _observation(
-    spec: str,
-    key: str,
-    tracer: NodePathTracer,
-    nodes: dict[str, fx.Node],
-    modules: dict[str, nn.Module],
-) -> Observation | None:
-    """Find the moment and the place where the value that ``spec`` names is to be had."""
-    if spec in nodes:
-        return Observation(key, nodes[spec], after=nodes[spec], order=-1)
-    module = modules.get(spec)
-    if module is None or not spec:
-        return None
-    path = next(path for path, candidate in modules.items() if candidate is module)
-    returned = tracer.module_returns.get(path)
-    if returned is not None:
-        return Observation(key, returned.value, returned.after, returned.order)
-    calls = [n for n in nodes.values() if n.op == "call_module" and n.target == path]
-    return Observation(key, calls[-1], after=calls[-1], order=-1) if calls else None
-
-
-def _names(way: Opened, mode: str) -> list[str]:
-    if mode in way.recordings:
-        return way.recordings[mode].names
-    return list(way.tracers[mode].node_to_qualname.values()) if mode in way.tracers else []
+def _names(opened: OpenedModel, mode: str) -> list[str]:
+    if mode in opened.recordings:
+        return opened.recordings[mode].names
+    return list(opened.tracers[mode].node_to_qualname.values()) if mode in opened.tracers else []
 
 
 def _is_subseq(x: Iterable[Any], y: Iterable[Any]) -> bool:
@@ -289,9 +207,9 @@ def _warn_graph_differences(train_tracer: NodePathTracer, eval_tracer: NodePathT
     _warn_lists(train_nodes, eval_nodes)
 
 
-def _warn_differences(way: Opened) -> None:
-    if len(way.modes) > 1:
-        _warn_lists(_names(way, "train"), _names(way, "eval"), stacklevel=4)
+def _warn_differences(opened: OpenedModel) -> None:
+    if len(opened.modes) > 1:
+        _warn_lists(_names(opened, "train"), _names(opened, "eval"), stacklevel=4)
 
 
 def _warn_lists(train_nodes: list[str], eval_nodes: list[str], stacklevel: int = 3) -> None:

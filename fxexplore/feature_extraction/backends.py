@@ -1,10 +1,11 @@
-"""The two ways into a model, and the choice between them."""
+"""The two backends, tracing and recording, and the choice between them."""
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from torch import nn
 from torch.fx.proxy import TraceError
@@ -25,28 +26,29 @@ from .symbolic.tracer import NodePathTracer
 
 View = TypeVar("View")
 
-MODES = {"both": ("train", "eval"), "train": ("train",), "eval": ("eval",)}
-BACKENDS = ("auto", "symbolic", "recorded")
+Mode = Literal["train", "eval", "both"]
+Backend = Literal["auto", "symbolic", "recorded"]
 
 
-class Opened(NamedTuple):
-    """A model that was opened, in one mode or in both.
+@dataclasses.dataclass(frozen=True)
+class OpenedModel:
+    """What tracing or recording saw of a model, in one mode or in both.
 
     Attributes:
-        tracers: the tracer of each mode, if it was opened symbolically.
-        recordings: the recording of each mode, if it was opened by runs.
+        tracers: the tracer of each mode, if the model was traced symbolically.
+        recordings: the recording of each mode, if it was recorded.
         reason: why the model is recorded although tracing was tried; ``""`` if not.
         failures: what went wrong in the modes that did not open.
     """
 
-    tracers: dict[str, NodePathTracer]
-    recordings: dict[str, Recording]
-    reason: str
-    failures: dict[str, Exception]
+    tracers: Mapping[str, NodePathTracer] = dataclasses.field(default_factory=dict)
+    recordings: Mapping[str, Recording] = dataclasses.field(default_factory=dict)
+    reason: str = ""
+    failures: Mapping[str, Exception] = dataclasses.field(default_factory=dict)
 
     @property
     def backend(self) -> str:
-        """The way in: ``"symbolic"`` or ``"recorded"``."""
+        """How the model was opened: ``"symbolic"`` or ``"recorded"``."""
         return "recorded" if self.recordings else "symbolic"
 
     @property
@@ -55,7 +57,7 @@ class Opened(NamedTuple):
         return [*self.tracers, *self.recordings]
 
     def warn(self, model: nn.Module, stacklevel: int = 3) -> None:
-        """Say in a line each what the caller may not expect."""
+        """Warn of what the caller may not expect: a recording, or a mode that does not open."""
         if self.reason:
             warnings.warn(
                 f"{type(model).__name__} is opened by recording one run: {self.reason}",
@@ -69,7 +71,7 @@ class Opened(NamedTuple):
             )
 
 
-def opened(
+def open_with_backend(
     model: nn.Module,
     inputs: Callable[[], Arguments | None],
     *,
@@ -78,7 +80,7 @@ def opened(
     tracer_kwargs: Mapping[str, Any] | None = None,
     concrete_args: dict[str, Any] | None = None,
     count_flops: bool = False,
-) -> Opened:
+) -> OpenedModel:
     """Open a model: symbolically if that can be, else by recording a run.
 
     Args:
@@ -88,39 +90,38 @@ def opened(
         mode: ``"train"``, ``"eval"`` or ``"both"``.
         backend: ``"symbolic"``, ``"recorded"``, or ``"auto"`` for the first that works.
         tracer_kwargs: as for ``create_feature_extractor``.
-        concrete_args: likewise.
+        concrete_args: as for ``create_feature_extractor``.
         count_flops: count floating point operations when recording.
 
     Raises:
         ValueError: if ``mode`` or ``backend`` is unknown, or inputs are missing for
             ``backend="recorded"``.
         TypeError: if ``tracer_kwargs`` are of the wrong kind.
-        torch.fx.proxy.TraceError: if the model opens in neither way.
+        torch.fx.proxy.TraceError: if the model opens with neither backend.
     """
-    if not isinstance(mode, str) or mode not in MODES:
+    if mode not in get_args(Mode):
         raise ValueError(f"mode is {mode!r}; write 'train', 'eval' or 'both'")
-    if backend not in BACKENDS:
+    if backend not in get_args(Backend):
         raise ValueError(f"backend is {backend!r}; write 'auto', 'symbolic' or 'recorded'")
-    NodePathTracer(**default_tracer_kwargs(tracer_kwargs))  # a caller's slip is no failed trace
-    symbolic = Opened({}, {}, "", {})
+    # A caller's slip is no failure of tracing.
+    NodePathTracer(**default_tracer_kwargs(tracer_kwargs))
+    symbolic = OpenedModel()
     if backend != "recorded":
         tracers, failures = _in_each(
             mode, lambda training: traced(model, training, tracer_kwargs, concrete_args)
         )
-        symbolic = Opened(tracers, {}, "", failures)
-        if not failures:
+        symbolic = OpenedModel(tracers=tracers, failures=failures)
+        if not failures or (backend == "symbolic" and tracers):
             return symbolic
-    recorded, arguments = Opened({}, {}, "", {}), None
-    if backend != "symbolic":
-        options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops}
-        arguments = inputs()
-        recorded = _recorded(model, mode, arguments, symbolic, options)
-        if len(recorded.modes) > len(symbolic.modes):
-            return recorded
+        if backend == "symbolic":
+            raise next(iter(failures.values()))
+    arguments = inputs()
+    options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops}
+    recorded = _recorded(model, mode, arguments, symbolic, options)
+    if len(recorded.modes) > len(symbolic.modes):
+        return recorded
     if symbolic.modes:
         return symbolic
-    if backend == "symbolic":
-        raise next(iter(symbolic.failures.values()))
     raise _neither(model, symbolic, recorded, arguments)
 
 
@@ -130,7 +131,7 @@ def _in_each(
     """Open a model in each of the asked modes, and keep what goes wrong."""
     views: dict[str, View] = {}
     failures: dict[str, Exception] = {}
-    for name in MODES[mode]:
+    for name in ("train", "eval") if mode == "both" else (mode,):
         try:
             views[name] = open_one(name == "train")
         except Exception as failure:  # noqa: BLE001, PERF203  # whatever the model raises
@@ -142,13 +143,13 @@ def _recorded(
     model: nn.Module,
     mode: str,
     arguments: Arguments | None,
-    symbolic: Opened,
+    symbolic: OpenedModel,
     options: Mapping[str, Any],
-) -> Opened:
+) -> OpenedModel:
     require_no_lazy_parameters(model)
     if arguments is None:
         if symbolic.failures:
-            return Opened({}, {}, "", {})
+            return OpenedModel()
         raise ValueError(
             f"recording {type(model).__name__} needs inputs; give "
             f"example_inputs=torch.randn(...), or a tuple or dict of arguments"
@@ -157,10 +158,10 @@ def _recorded(
     recordings, failures = _in_each(
         mode, lambda training: record(model, *arguments, training=training, **options)
     )
-    return Opened({}, recordings, _reason(symbolic, recordings), failures)
+    return OpenedModel({}, recordings, _reason(symbolic, recordings), failures)
 
 
-def _reason(symbolic: Opened, recorded_modes: Iterable[str] = ()) -> str:
+def _reason(symbolic: OpenedModel, recorded_modes: Iterable[str] = ()) -> str:
     """Why tracing failed: in a mode that could be recorded rather than in one that could not."""
     if not symbolic.failures:
         return ""
@@ -169,7 +170,7 @@ def _reason(symbolic: Opened, recorded_modes: Iterable[str] = ()) -> str:
 
 
 def _neither(
-    model: nn.Module, symbolic: Opened, recorded: Opened, arguments: Arguments | None
+    model: nn.Module, symbolic: OpenedModel, recorded: OpenedModel, arguments: Arguments | None
 ) -> TraceError:
     parts = [f"{type(model).__name__} cannot be opened."]
     if symbolic.failures:

@@ -1,25 +1,33 @@
 """What a model is run on: given, inferred, samples, pictures and their preprocessing."""
 
-from .inferred import ExampleInputs, example_inputs_for
-from .pictures import Picture, as_seen, read_picture, sample_photograph
-from .preprocessing import Preprocessing, preprocessing_from_text, presets_for
-from .samples import (
+from .choosing import (
+    is_picture_like,
+    picture_place,
+    variable_named,
+    with_picture,
+    with_sample,
+    with_text,
+    with_variable,
+)
+from .example_inputs import ExampleInputs, as_model_has_it
+from .inferred import example_inputs_for, known_inputs
+from .pictures import Picture, read_picture, sample_photograph
+from .preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     RGB,
-    SQUARES,
-    as_model_has_it,
-    checkerboard,
-    impulse,
-    noise,
+    Preprocessing,
+    as_seen,
     photograph,
+    preprocessing_from_text,
 )
+from .presets import presets_for
+from .samples import checkerboard, impulse, noise
 
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "RGB",
-    "SQUARES",
     "ExampleInputs",
     "Picture",
     "Preprocessing",
@@ -28,10 +36,18 @@ __all__ = [
     "checkerboard",
     "example_inputs_for",
     "impulse",
+    "is_picture_like",
+    "known_inputs",
     "noise",
     "photograph",
+    "picture_place",
     "preprocessing_from_text",
     "presets_for",
     "read_picture",
     "sample_photograph",
+    "variable_named",
+    "with_picture",
+    "with_sample",
+    "with_text",
+    "with_variable",
 ]

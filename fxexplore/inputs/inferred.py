@@ -10,51 +10,18 @@ from torch import nn
 
 from fxexplore.feature_extraction import as_arguments
 
-from .samples import (
-    FRAMES,
+from .example_inputs import ExampleInputs, required_arguments
+from .preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     RGB,
-    TOKENS,
-    as_model_has_it,
-    noise,
+    Preprocessing,
+    imagenet,
     photograph,
-    pixels_of_size,
-    required_arguments,
-    tensors_of,
+    photograph_or_noise,
 )
+from .samples import FRAMES, TOKENS, noise
 from .transformers_inputs import arguments_from_config
-
-
-@dataclasses.dataclass(frozen=True)
-class ExampleInputs:
-    """What a model is run on.
-
-    Attributes:
-        args: positional arguments of forward.
-        kwargs: keyword arguments of forward.
-        source: where they come from, in words.
-    """
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    source: str
-
-    @property
-    def shapes(self) -> str:
-        """The shapes of the tensors among the arguments, such as ``"1×3×224×224"``."""
-        tensors = tensors_of((*self.args, *self.kwargs.values()))
-        return ", ".join("×".join(map(str, t.shape)) for t in tensors)
-
-    @property
-    def code(self) -> str | None:
-        """An expression that makes an input of the same shape; None for several inputs."""
-        if self.kwargs or len(self.args) != 1 or not isinstance(self.args[0], torch.Tensor):
-            return None
-        tensor = self.args[0]
-        if not tensor.is_floating_point():
-            return None
-        return f"torch.randn({', '.join(map(str, tensor.shape))})"
 
 
 def example_inputs_for(model: nn.Module, example_inputs: Any = None) -> ExampleInputs:
@@ -78,26 +45,63 @@ def example_inputs_for(model: nn.Module, example_inputs: Any = None) -> ExampleI
         >>> example_inputs_for(nn.Linear(2, 1), torch.ones(5, 2)).shapes
         '5×2'
     """
+    inputs = known_inputs(model, example_inputs)
+    if inputs.missing:
+        raise ValueError(inputs.missing)
+    return inputs
+
+
+def known_inputs(
+    model: nn.Module, example_inputs: Any = None, name: str = "model", inputs_name: str = "x"
+) -> ExampleInputs:
+    """As :func:`example_inputs_for`, where ``missing`` says if there are none, and code says how.
+
+    Args:
+        model: the model that is to run on them.
+        example_inputs: likewise; what this function returned is returned as it is.
+        name: the expression that the model goes by in code.
+        inputs_name: the expression that ``example_inputs`` goes by there.
+
+    Raises:
+        TypeError: if ``example_inputs`` is of another kind.
+
+    Example:
+        >>> known_inputs(nn.Conv2d(3, 8, 3), name="net").lines[-1]
+        'x = example_inputs_for(net).args[0]'
+        >>> known_inputs(nn.ReLU()).missing.partition(":")[0]
+        'no example inputs could be inferred for ReLU'
+    """
+    if isinstance(example_inputs, ExampleInputs):
+        return example_inputs
     if example_inputs is not None:
-        return ExampleInputs(*as_arguments(example_inputs), "given")
+        arguments = as_arguments(example_inputs)
+        expression = f"example_inputs_for({name}, {inputs_name})"
+        return ExampleInputs(*arguments, "given", inputs_name, expression)
+    expression = f"example_inputs_for({name})"
     for infer in (_from_timm, _from_transformers, _from_torchvision, _from_first_layer):
         inferred = infer(model)
-        if inferred is not None:
-            return ExampleInputs(
-                as_model_has_it(model, inferred.args),
-                as_model_has_it(model, inferred.kwargs),
-                inferred.source,
-            )
-    raise ValueError(_nothing_inferred(model))
+        if inferred is None:
+            continue
+        place = inferred.places.get("picture")
+        if place is not None and inferred.prepared_by is None and place.shape[-3] in (1, RGB):
+            channels, height, width = place.shape[-3:]
+            prepare = imagenet(channels, (height, width))
+            inferred = dataclasses.replace(inferred, prepared_by=prepare)
+        return dataclasses.replace(inferred, expression=expression).to(model)
+    return ExampleInputs((), {}, "none", expression=expression, missing=_nothing_inferred(model))
 
 
 def _nothing_inferred(model: nn.Module) -> str:
     first = _first_layer(model)
     required = ", ".join(required_arguments(model)) or "none"
-    layer = "none that tells" if first is None else f"{type(first).__name__}({first.extra_repr()})"
+    layer = (
+        "it has no layer that implies a shape"
+        if first is None
+        else f"its first layer is {type(first).__name__}({first.extra_repr()})"
+    )
     return (
         f"no example inputs could be inferred for {type(model).__name__}: its forward takes "
-        f"({required}) and its first layer is {layer}. Give example_inputs=torch.randn(...) in the "
+        f"({required}) and {layer}. Give example_inputs=torch.randn(...) in the "
         f"shape that the model expects, or a tuple or dict of arguments"
     )
 
@@ -176,7 +180,7 @@ def _from_first_layer(model: nn.Module) -> ExampleInputs | None:
         made = noise(1, first.in_features)
     elif isinstance(first, (nn.Embedding, nn.EmbeddingBag)):
         made = torch.arange(TOKENS).remainder(first.num_embeddings).unsqueeze(0)
-        word = "numbers in order"
+        word = "token ids 0, 1, …"
     elif isinstance(first, nn.RNNBase):
         made = noise(1, TOKENS, first.input_size)
     return None if made is None else ExampleInputs((made,), {}, f"{word} ({source})")
@@ -189,9 +193,7 @@ def _picture(
     mean: tuple[float, ...] = IMAGENET_MEAN,
     std: tuple[float, ...] = IMAGENET_STD,
 ) -> ExampleInputs:
-    word = "photograph" if channels in (1, RGB) else "noise"
-    pixels = pixels_of_size(channels, size, mean, std)
-    return ExampleInputs((pixels,), {}, f"{word} ({source})")
-
-
-# --- where the model is ----------------------------------------------------------------
+    prepare = Preprocessing((max(size),), size, tuple(mean), tuple(std), source="example inputs")
+    pixels, prepared_by = photograph_or_noise(channels, prepare)
+    word = "photograph" if prepared_by else "noise"
+    return ExampleInputs((pixels,), {}, f"{word} ({source})", prepared_by=prepared_by)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .samples import IMAGENET_MEAN, IMAGENET_STD, RGB
-
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -33,21 +31,24 @@ class Picture:
         image: a PIL image in mode ``"RGB"``, upright.
         name: what it goes by, such as the name of its file.
         notes: what was changed to get there, in words.
+        code: the expression that reads it.
     """
 
     image: Image.Image
     name: str
     notes: tuple[str, ...] = ()
+    code: str = ""
 
 
-def read_picture(source: Any, name: str | None = None) -> Picture:
+def read_picture(source: Any, name: str | None = None, code: str | None = None) -> Picture:
     """Read a picture, turn it upright and convert it to RGB.
 
     Args:
         source: the bytes of a file (PNG, JPEG, WebP, BMP, GIF or TIFF), its path, a PIL
-            image, or an array or tensor of shape H×W, H×W×C or C×H×W with 1, 3 or 4
+            image, a ``Picture``, or an array or tensor of shape H×W, H×W×C or C×H×W with 1, 3 or 4
             channels: integers, or floats from 0 to 1.
-        name: what the picture goes by; by default its path or kind.
+        name: what the picture goes by; by default the name of its file, or its kind.
+        code: the expression that reads it; by default the file of that name is read.
 
     Raises:
         ValueError: if it is no picture, is too large, or has other channels.
@@ -59,61 +60,42 @@ def read_picture(source: Any, name: str | None = None) -> Picture:
         >>> picture.image.size, picture.notes
         ((6, 4), ('greyscale',))
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
+    if isinstance(source, Picture):
+        return dataclasses.replace(source, code=code or source.code)
+    notes: list[str] = []
     if isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
-        name = name or os.path.basename(path)
-        with open(path, "rb") as file:
-            return _converted(_opened(file, name), name)
-    if isinstance(source, (bytes, bytearray, memoryview)):
+        name = name or os.path.basename(source)
+        with open(source, "rb") as file:
+            image = _opened(file, name)
+    elif isinstance(source, (bytes, bytearray, memoryview)):
         name = name or "picture"
-        return _converted(_opened(io.BytesIO(source), name), name)
-    if isinstance(source, Image.Image):
-        return _converted(source, name or "picture")
-    if isinstance(source, torch.Tensor):
-        source = _numbers_of(source)
-    if hasattr(source, "__array_interface__"):
-        image, notes = _from_array(source, name or "array")
-        converted = _converted(image, name or "array")
-        return dataclasses.replace(converted, notes=(*notes, *converted.notes))
-    raise TypeError(
-        f"a {type(source).__name__} is no picture; give a path, the bytes of a file, a PIL image, "
-        f"an array or a tensor"
-    )
+        image = _opened(io.BytesIO(source), name)
+    elif isinstance(source, Image.Image):
+        name, image = name or "picture", source
+    elif isinstance(source, torch.Tensor) or hasattr(source, "__array_interface__"):
+        name = name or "array"
+        image, notes = _from_array(_array_of(source), name)
+    else:
+        raise TypeError(
+            f"a {type(source).__name__} is no picture; give a path, the bytes of a file, a PIL "
+            f"image, an array or a tensor"
+        )
+    _refuse_large(image.size, name)
+    if image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
+        image = ImageOps.exif_transpose(image)
+        notes.append("turned upright")
+    image, more = _in_rgb(image, name)
+    return Picture(image, name, (*notes, *more), code or f"read_picture({name!r})")
 
 
 def sample_photograph() -> Picture:
     """Matplotlib's photograph of Grace Hopper."""
     from matplotlib import cbook
 
-    return read_picture(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False), "photograph")
-
-
-def as_seen(pixels: torch.Tensor) -> torch.Tensor:
-    """What the input of a model shows, for people to look at, if its preparation is unknown.
-
-    Args:
-        pixels: channels × height × width, 1 or 3 channels.
-
-    Returns:
-        3 × height × width from 0 to 1: as it is if it is in that range already, else with
-        ImageNet's normalisation turned back if that gives it, else scaled to its own range.
-
-    Example:
-        >>> as_seen(torch.tensor([[[-2.0, 0.0, 2.0]]]))[0]
-        tensor([[0.0000, 0.5000, 1.0000]])
-    """
-    low, high = float(pixels.min()), float(pixels.max())
-    if low >= 0 and high <= 1:
-        return pixels.expand(RGB, -1, -1)
-    if len(pixels) == RGB:
-        mean, std = (torch.tensor(n).reshape(-1, 1, 1) for n in (IMAGENET_MEAN, IMAGENET_STD))
-        back = pixels * std + mean
-        tolerance = 0.02
-        if -tolerance <= float(back.min()) and float(back.max()) <= 1 + tolerance:
-            return back.clamp(0, 1)
-    return ((pixels - low) / ((high - low) or 1)).expand(RGB, -1, -1)
+    file = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    return read_picture(file, "photograph", "sample_photograph()")
 
 
 def _opened(file: Any, name: str) -> Image.Image:
@@ -149,55 +131,58 @@ def _refuse_large(size: tuple[int, int], name: str) -> None:
         )
 
 
-def _converted(image: Image.Image, name: str) -> Picture:
-    from PIL import ImageOps
-
-    _refuse_large(image.size, name)
-    notes = []
-    if image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
-        image = ImageOps.exif_transpose(image)
-        notes.append("turned upright")
-    image, note = _in_rgb(image)
-    return Picture(image, name, (*notes, note) if note else tuple(notes))
-
-
-def _in_rgb(image: Image.Image) -> tuple[Image.Image, str]:
+def _in_rgb(image: Image.Image, name: str) -> tuple[Image.Image, list[str]]:
     """The picture in RGB, and what had to be changed for it."""
-    if image.mode == "RGB":
-        return image, ""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        grey, note = _in_bytes(image)
-        return grey.convert("RGB"), note
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        return _on_white(image), "transparency on white"
-    words = {"1": "black and white", "L": "greyscale", "P": ""}
-    return image.convert("RGB"), words.get(image.mode, f"converted from {image.mode}")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
     from PIL import Image as Pillow
 
-    image = image.convert("RGBA")
-    ground = Pillow.new("RGBA", image.size, "white")
-    return Pillow.alpha_composite(ground, image).convert("RGB")
+    notes: list[str] = []
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image, notes = _from_array(_array_of(image), name)
+    if image.mode == "RGB":
+        return image, notes
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Pillow.alpha_composite(Pillow.new("RGBA", image.size, "white"), image)
+        return image.convert("RGB"), ["transparency on white"]
+    words = {"1": "black and white", "L": "greyscale", "P": ""}
+    note = words.get(image.mode, f"converted from {image.mode}")
+    return image.convert("RGB"), [*notes, note] if note else notes
 
 
-def _in_bytes(image: Image.Image) -> tuple[Image.Image, str]:
-    """A greyscale picture of more than eight bits in eight."""
+def _array_of(source: Any) -> Any:
+    """A tensor, an array or a PIL image as an array of numpy."""
     import numpy as np
 
-    values = np.asarray(image).astype(np.float64)
-    if image.mode.startswith("I"):
-        return _grey(values / _WORD), "16 bit greyscale"
-    scaled, note = _in_unit_range(values)
-    return _grey(scaled), f"greyscale{note}"
+    if isinstance(source, torch.Tensor):
+        if source.device.type == "meta":
+            raise ValueError("a tensor on the meta device has no values to look at")
+        if source.is_complex():
+            raise ValueError("a tensor of complex numbers is no picture")
+        source = source.detach().cpu()
+        return (source.float() if source.is_floating_point() else source).numpy()
+    values = np.asarray(source)
+    # PIL reads files of 16 bits in modes of 32 bits.
+    is_wide = getattr(source, "mode", "").startswith("I")
+    return values.clip(0, _WORD).astype(np.uint16) if is_wide else values
 
 
-def _grey(values: Any) -> Image.Image:
+def _from_array(values: Any, name: str) -> tuple[Image.Image, list[str]]:
+    """An array as a picture of eight bits, and what had to be changed for it."""
     import numpy as np
     from PIL import Image
 
-    return Image.fromarray((values.clip(0, 1) * _BYTE).round().astype(np.uint8))
+    values = _channels_last(values, name)
+    _refuse_large((values.shape[1], values.shape[0]), name)
+    note = ""
+    if values.dtype != np.uint8:
+        if values.dtype == np.uint16:
+            values, note = values / _WORD, "16 bit"
+        else:
+            values, note = _in_unit_range(values.astype(np.float64))
+        values = (values * _BYTE).round().astype(np.uint8)
+    if values.ndim == _WITH_CHANNELS and values.shape[-1] == 1:
+        values = values[..., 0]
+    return Image.fromarray(np.ascontiguousarray(values)), [note] if note else []
 
 
 def _in_unit_range(values: Any) -> tuple[Any, str]:
@@ -210,38 +195,8 @@ def _in_unit_range(values: Any) -> tuple[Any, str]:
     if low >= 0 and high <= 1:
         return values, ""
     if low >= 0 and high <= _BYTE:
-        return values / _BYTE, ", read as 0 … 255"
-    return (values - low) / (high - low), f", scaled from {low:.3g} … {high:.3g}"
-
-
-def _numbers_of(tensor: torch.Tensor) -> Any:
-    if tensor.device.type == "meta":
-        raise ValueError("a tensor on the meta device has no values to look at")
-    if tensor.is_complex():
-        raise ValueError("a tensor of complex numbers is no picture")
-    tensor = tensor.detach().cpu()
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-
-
-def _from_array(source: Any, name: str) -> tuple[Image.Image, tuple[str, ...]]:
-    import numpy as np
-    from PIL import Image
-
-    values = _channels_last(np.asarray(source), name)
-    _refuse_large((values.shape[1], values.shape[0]), name)
-    notes: tuple[str, ...] = ()
-    if values.dtype == np.uint8:
-        in_bytes = values
-    else:
-        if values.dtype == np.uint16:
-            scaled, note = values / _WORD, "16 bit"
-        else:
-            scaled, note = _in_unit_range(values.astype(np.float64))
-        in_bytes = (scaled * _BYTE).round().astype(np.uint8)
-        notes = (note.removeprefix(", "),) if note else ()
-    if values.ndim == _WITH_CHANNELS and values.shape[-1] == 1:
-        in_bytes = in_bytes[..., 0]
-    return Image.fromarray(np.ascontiguousarray(in_bytes)), notes
+        return values / _BYTE, "read as 0 … 255"
+    return (values - low) / (high - low), f"scaled from {low:.3g} … {high:.3g}"
 
 
 def _channels_last(values: Any, name: str) -> Any:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
-from .samples import IMAGENET_MEAN, IMAGENET_STD, RGB
+from .pictures import sample_photograph
+from .samples import noise
 
 if TYPE_CHECKING:
     from PIL import Image
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+RGB = 3
 LARGEST_SIDE = 4096
 _WAYS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 _SIDES = 2
@@ -85,6 +88,19 @@ class Preprocessing:
         pixels = (values * std + mean).clamp(0, 1)
         return pixels if len(pixels) == RGB else pixels[:1].expand(RGB, -1, -1)
 
+    def with_channels(self, channels: int) -> Preprocessing:
+        """The same for a model of grey pictures: one mean, one deviation.
+
+        Args:
+            channels: how many channels the model takes.
+        """
+        if channels == len(self.mean):
+            return self
+        mean, std = (
+            (round(sum(numbers) / len(numbers), 3),) * channels for numbers in (self.mean, self.std)
+        )
+        return dataclasses.replace(self, mean=mean, std=std)
+
     @property
     def words(self) -> str:
         """The numbers in one line."""
@@ -105,6 +121,82 @@ class Preprocessing:
             if getattr(self, field) != getattr(defaults, field)
         ]
         return f"Preprocessing({', '.join(arguments)})"
+
+
+def photograph(
+    size: int | tuple[int, int] = 224,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+) -> torch.Tensor:
+    """The sample photograph, cropped and normalised as ImageNet models expect.
+
+    Args:
+        size: height and width in pixels, or one number for a square.
+        mean: what is subtracted from red, green and blue in the range 0 to 1.
+        std: what they are divided by then; one number for a grey picture.
+
+    Returns:
+        A float tensor of shape 1 × channels × height × width.
+
+    Example:
+        >>> photograph(64).shape
+        torch.Size([1, 3, 64, 64])
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    prepare = Preprocessing((max(height, width),), (height, width), mean, std)
+    return prepare(sample_photograph().image)
+
+
+def imagenet(channels: int, size: tuple[int, int]) -> Preprocessing:
+    """ImageNet's mean and deviation, with the shorter side resized to what is cropped.
+
+    Args:
+        channels: how many channels the model takes.
+        size: height and width that it takes.
+    """
+    prepare = Preprocessing((max(size),), size, source="ImageNet's numbers")
+    return prepare.with_channels(channels)
+
+
+def photograph_or_noise(
+    channels: int, prepare: Preprocessing
+) -> tuple[torch.Tensor, Preprocessing | None]:
+    """The photograph in 1 or 3 channels, with how it was prepared; noise in another number.
+
+    Args:
+        channels: how many channels a model takes.
+        prepare: how to prepare a picture for it.
+    """
+    if channels not in (1, RGB):
+        return noise(1, channels, *prepare.crop), None
+    prepare = prepare.with_channels(channels)
+    return prepare(sample_photograph().image), prepare
+
+
+def as_seen(pixels: torch.Tensor) -> torch.Tensor:
+    """What the input of a model shows, for people to look at, if its preparation is unknown.
+
+    Args:
+        pixels: channels × height × width, 1 or 3 channels.
+
+    Returns:
+        3 × height × width from 0 to 1: as it is if it is in that range already, else with
+        ImageNet's normalisation undone if that gives it, else scaled to its own range.
+
+    Example:
+        >>> as_seen(torch.tensor([[[-2.0, 0.0, 2.0]]]))[0]
+        tensor([[0.0000, 0.5000, 1.0000]])
+    """
+    low, high = float(pixels.min()), float(pixels.max())
+    if low >= 0 and high <= 1:
+        return pixels.expand(RGB, -1, -1)
+    if len(pixels) == RGB:
+        mean, std = (torch.tensor(n).reshape(-1, 1, 1) for n in (IMAGENET_MEAN, IMAGENET_STD))
+        back = pixels * std + mean
+        tolerance = 0.02
+        if -tolerance <= float(back.min()) and float(back.max()) <= 1 + tolerance:
+            return back.clamp(0, 1)
+    return ((pixels - low) / ((high - low) or 1)).expand(RGB, -1, -1)
 
 
 def preprocessing_from_text(
@@ -146,130 +238,6 @@ def preprocessing_from_text(
         interpolation,
         "your numbers",
     )
-
-
-def presets_for(model: nn.Module, channels: int, size: tuple[int, int]) -> list[Preprocessing]:
-    """The ways to prepare a picture that suit a model, the likeliest first.
-
-    Args:
-        model: a model that takes pictures.
-        channels: how many channels it takes.
-        size: height and width that it is known to take.
-
-    Returns:
-        What the library says that the model is from, for every set of weights that fits it;
-        then ImageNet's numbers, and the bare pixels from 0 to 1.
-
-    Example:
-        >>> import torchvision
-        >>> presets = presets_for(torchvision.models.resnet18(weights=None), 3, (224, 224))
-        >>> [preset.source for preset in presets][:2]
-        ['ResNet18_Weights.IMAGENET1K_V1', "ImageNet's numbers"]
-    """
-    found = [*_of_timm(model, size), *_of_transformers(model, size), *_of_torchvision(model)]
-    found.append(Preprocessing((max(size),), size, source="ImageNet's numbers"))
-    plain = (0.0,) * RGB, (1.0,) * RGB
-    found.append(Preprocessing((max(size),), size, *plain, source="pixels from 0 to 1"))
-    return [_with_channels(preset, channels) for preset in found]
-
-
-def _with_channels(preset: Preprocessing, channels: int) -> Preprocessing:
-    """The same for a model of grey pictures: one mean, one deviation."""
-    if channels == len(preset.mean):
-        return preset
-    mean, std = (
-        (round(sum(numbers) / len(numbers), 3),) * channels for numbers in (preset.mean, preset.std)
-    )
-    return dataclasses.replace(preset, mean=mean, std=std)
-
-
-def _of_timm(model: nn.Module, size: tuple[int, int]) -> Iterator[Preprocessing]:
-    config = getattr(model, "pretrained_cfg", None)
-    if not isinstance(config, dict) or "mean" not in config:
-        return
-    share = config.get("crop_pct") or 1.0
-    squashed = config.get("crop_mode") == "squash"
-    edges = tuple(math.floor(side / share) for side in size)
-    yield Preprocessing(
-        edges if squashed or len(set(size)) > 1 else edges[:1],
-        size,
-        tuple(config["mean"]),
-        tuple(config["std"]),
-        config.get("interpolation") or "bilinear",
-        "timm's pretrained_cfg",
-    )
-
-
-def _of_torchvision(model: nn.Module) -> Iterator[Preprocessing]:
-    """The transforms of the weights that have as many parameters as the model."""
-    home = type(model).__module__
-    if not home.startswith("torchvision.models"):
-        return
-    from torchvision import models
-
-    count = sum(parameter.numel() for parameter in model.parameters())
-    builders = (n for n in models.list_models() if models.get_model_builder(n).__module__ == home)
-    weights = [w for name in builders for w in models.get_model_weights(name)]
-    fitting = [w for w in weights if w.meta.get("num_params") == count]
-    default = {type(w).DEFAULT for w in fitting}
-    for chosen in sorted(fitting, key=lambda w: w not in default):
-        transforms = chosen.transforms()
-        crop = tuple(getattr(transforms, "crop_size", ()))
-        if hasattr(transforms, "mean"):
-            yield Preprocessing(
-                tuple(transforms.resize_size),
-                crop * _SIDES if len(crop) == 1 else crop,
-                tuple(transforms.mean),
-                tuple(transforms.std),
-                transforms.interpolation.value,
-                f"{type(chosen).__name__}.{chosen.name}",
-            )
-
-
-def _of_transformers(model: nn.Module, size: tuple[int, int]) -> Iterator[Preprocessing]:
-    config = getattr(model, "config", None)
-    if getattr(model, "main_input_name", None) is None or config is None:
-        return
-    processor, source = _image_processor(config)
-    mean, std = (getattr(processor, field, None) for field in ("image_mean", "image_std"))
-    if mean is None or std is None:
-        return
-    normalises = getattr(processor, "do_normalize", True) is not False
-    whole = "shortest_edge" not in (getattr(processor, "size", None) or {})
-    way = getattr(processor, "resample", None)
-    yield Preprocessing(
-        size if whole else (min(size),),
-        () if whole else size,
-        tuple(mean) if normalises else (0.0,) * len(mean),
-        tuple(std) if normalises else (1.0,) * len(std),
-        getattr(way, "name", "bilinear").lower(),
-        source,
-    )
-
-
-def _image_processor(config: Any) -> tuple[Any, str]:
-    """The image processor of the weights if it is on disk, else the class of processor."""
-    import transformers
-    from transformers.models.auto import image_processing_auto
-
-    home = getattr(config, "_name_or_path", "")
-    if home:
-        try:
-            read: Any = transformers.AutoImageProcessor.from_pretrained
-            own = read(home, local_files_only=True)
-        except Exception:  # noqa: BLE001  # no processor is there; its class tells less, but does
-            own = None
-        if own is not None:
-            return own, f"the image processor of {home}"
-    by_type: Any = image_processing_auto.__dict__.get("IMAGE_PROCESSOR_MAPPING_NAMES", {})
-    named = by_type.get(getattr(config, "model_type", "")) or ()
-    kinds = named.values() if isinstance(named, dict) else named
-    kinds = (named,) if isinstance(named, str) else tuple(kinds)
-    for kind in reversed([kind for kind in kinds if kind]):
-        cls = getattr(transformers, kind, None)
-        if cls is not None:
-            return cls, f"the defaults of {kind}"
-    return None, ""
 
 
 def _sizes(sides: Iterable[int]) -> str:

@@ -15,18 +15,11 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction import isolated
+from fxexplore.feature_extraction import isolated, tensors_in
 
-from .samples import (
-    FRAMES,
-    RGB,
-    TOKENS,
-    as_model_has_it,
-    noise,
-    pixels_of_size,
-    required_arguments,
-    tensors_of,
-)
+from .example_inputs import as_model_has_it, required_arguments
+from .preprocessing import RGB, imagenet, photograph_or_noise
+from .samples import FRAMES, TOKENS, noise
 
 
 def arguments_from_config(model: nn.Module) -> tuple[dict[str, Any], str] | None:
@@ -168,7 +161,7 @@ def _count_of_features(asked: _Asked, method: str) -> int:
     inputs = as_model_has_it(asked.model, kwargs)
     features = _tried(asked.model, lambda: make(**inputs))
     pooled = getattr(features, "pooler_output", None)
-    tensors = tensors_of([features if pooled is None else pooled])
+    tensors = tensors_in(features if pooled is None else pooled)
     return sum(t.numel() // t.shape[-1] for t in tensors if t.dim())
 
 
@@ -184,6 +177,10 @@ def _vision(config: Any) -> Any:
     return _part(config, *names, "vq_config")
 
 
+def _picture(channels: int, size: tuple[int, int]) -> torch.Tensor:
+    return photograph_or_noise(channels, imagenet(RGB, size))[0]
+
+
 def _pixels(asked: _Asked) -> list[torch.Tensor]:
     vision = _vision(asked.config)
     if {"image_grid_thw", "grid_thw", "spatial_shapes"} & asked.accepted:
@@ -195,7 +192,7 @@ def _pixels(asked: _Asked) -> list[torch.Tensor]:
     size = size or 224
     height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
     channels = _first(vision, ("num_channels", "in_channels", "in_chans", "n_channels")) or RGB
-    picture = pixels_of_size(channels, (height, width))
+    picture = _picture(channels, (height, width))
     frames = getattr(vision, "num_frames", None)
     if frames:
         return [picture.unsqueeze(1).repeat(1, frames, 1, 1, 1)]
@@ -209,7 +206,7 @@ def _clip(asked: _Asked) -> list[torch.Tensor]:
     size = _first(config, ("image_size", "crop_size")) or 224
     height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
     frames = _first(config, ("num_frames", "frames_per_clip")) or FRAMES
-    return [pixels_of_size(RGB, (height, width)).unsqueeze(1).repeat(1, frames, 1, 1, 1)]
+    return [_picture(RGB, (height, width)).unsqueeze(1).repeat(1, frames, 1, 1, 1)]
 
 
 def _merged(asked: _Asked) -> int:

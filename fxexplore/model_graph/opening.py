@@ -13,7 +13,7 @@ from torch import nn
 from fxexplore.feature_extraction import (
     Arguments,
     GraphFeatureExtractor,
-    Opened,
+    OpenedModel,
     RecordedFeatureExtractor,
     ReturnNodes,
     checked_model,
@@ -21,11 +21,11 @@ from fxexplore.feature_extraction import (
     first_line,
     hint_on,
     keys_by_mode,
-    opened,
+    open_with_backend,
     require_no_lazy_parameters,
     shapes_of,
 )
-from fxexplore.inputs import ExampleInputs, example_inputs_for
+from fxexplore.inputs import known_inputs
 
 from .annotations import Findings, annotated
 from .graph import ModelGraph
@@ -76,9 +76,9 @@ class Opening:
             raise ValueError(f"mode is {mode!r}; write 'eval' or 'train'")
         model = checked_model(model)
         require_no_lazy_parameters(model)
-        inputs, missing = _inputs(model, example_inputs)
-        arguments = None if inputs is None else (inputs.args, inputs.kwargs)
-        self._way = opened(
+        inputs = known_inputs(model, example_inputs)
+        arguments = None if inputs.missing else (inputs.args, inputs.kwargs)
+        self._opened = open_with_backend(
             model,
             lambda: arguments,
             mode=mode,
@@ -90,18 +90,20 @@ class Opening:
         self._model, self._mode = model, mode
         self.arguments, self._tracer_kwargs = arguments, tracer_kwargs
         self._run: ShapeRun | None = None
-        if self._way.tracers and arguments is not None:
+        if self._opened.tracers and arguments is not None:
             try:
-                self._run = ShapeRun(self._way.tracers[mode], mode == "train", *arguments)
+                self._run = ShapeRun(self._opened.tracers[mode], mode == "train", *arguments)
             except TypeError as problem:
                 # Inputs that nobody gave need not fit a forward that can be traced without.
-                if example_inputs is not None:
+                if inputs.is_given:
                     raise _unfit(model, arguments, problem) from problem
         self.graph = dataclasses.replace(
-            _graph(model, self._way, mode),
-            reason=self._way.reason,
-            missing=missing,
-            inputs="" if inputs is None else f"{inputs.source} {inputs.shapes}".strip(),
+            _graph(model, self._opened, mode),
+            reason=self._opened.reason,
+            # A traced graph does without inputs.
+            missing=inputs.missing
+            and f"shapes and FLOPs are unknown without inputs ({inputs.missing})",
+            inputs="" if inputs.missing else f"{inputs.source} {inputs.shapes}".strip(),
         )
 
     def annotated(self) -> ModelGraph:
@@ -115,11 +117,9 @@ class Opening:
         """
         if self._run is None:
             return self.graph
-        tracer = self._way.tracers[self._mode]
-        outcomes = self._run.outcomes()
-        known = {
-            n: outcomes[node] for node, n in tracer.node_to_qualname.items() if node in outcomes
-        }
+        tracer = self._opened.tracers[self._mode]
+        outcomes, names = self._run.outcomes(), tracer.node_to_qualname
+        known = {name: outcomes[node] for node, name in names.items() if node in outcomes}
         findings = Findings(
             values={name: outcome.value for name, outcome in known.items()},
             flops={name: outcome.flops for name, outcome in known.items()},
@@ -167,7 +167,7 @@ class Opening:
             torch.Size([3, 2])
         """
         keys, _ = keys_by_mode(return_nodes, None, None)
-        return extractor_of(self._model, self._way, keys, keys)
+        return extractor_of(self._model, self._opened, keys, keys)
 
     def of_original(self, model: nn.Module) -> Opening:
         """The same opening for the model that this one's is a copy of.
@@ -178,7 +178,7 @@ class Opening:
         Raises:
             ValueError: if the copy was traced: a traced graph holds the copy's own modules.
         """
-        if self._way.tracers:
+        if self._opened.tracers:
             raise ValueError("a traced model cannot be exchanged; open the original")
         original = copy.copy(self)
         original._model = checked_model(model)
@@ -190,12 +190,12 @@ class Opening:
         Raises:
             ValueError: if one differs, or there are no inputs to run on.
         """
-        if not self._way.tracers:
+        if not self._opened.tracers:
             return
         if self.arguments is None:
             raise ValueError("verify=True compares with a run, which needs example_inputs=...")
         training = self._mode == "train"
-        tracer = self._way.tracers[self._mode]
+        tracer = self._opened.tracers[self._mode]
         verify_values(self._model, tracer, training, self.arguments, self._tracer_kwargs)
 
 
@@ -215,7 +215,7 @@ def open_model(
         model: the model to open.
         example_inputs: what the model runs on, or what shapes are found for: a tensor, a
             tuple of positional arguments, a dict of keyword arguments, or a pair of both;
-            by default those of :func:`~fxexplore.inputs.inferred.example_inputs_for`.
+            by default those of :func:`fxexplore.example_inputs_for`.
         mode: ``"eval"`` or ``"train"``: the mode to open it in.
         backend: ``"symbolic"`` to trace, ``"recorded"`` to record one run, ``"auto"`` to
             record only what cannot be traced.
@@ -259,15 +259,7 @@ def _unfit(model: nn.Module, arguments: Arguments, problem: TypeError) -> TypeEr
     )
 
 
-def _inputs(model: nn.Module, example_inputs: Any) -> tuple[ExampleInputs | None, str]:
-    """The inputs, or why there are none: a traced graph does without them."""
-    try:
-        return example_inputs_for(model, example_inputs), ""
-    except ValueError as problem:
-        return None, f"shapes and FLOPs are unknown without inputs ({first_line(problem)})"
-
-
-def _graph(model: nn.Module, way: Opened, mode: str) -> ModelGraph:
-    if way.recordings:
-        return graph_of_recording(model, way.recordings[mode], mode)
-    return graph_of_tracer(way.tracers[mode], mode)
+def _graph(model: nn.Module, opened: OpenedModel, mode: str) -> ModelGraph:
+    if opened.recordings:
+        return graph_of_recording(model, opened.recordings[mode], mode)
+    return graph_of_tracer(opened.tracers[mode], mode)

@@ -12,9 +12,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fxexplore.feature_extraction import (
     Arguments,
     NodePathTracer,
+    OpenedModel,
     RecordedFeatureExtractor,
     RecordedNode,
-    extractor_of_tracer,
+    extractor_of,
     isolated,
     record,
 )
@@ -47,7 +48,8 @@ def verify_values(
             for node, name in tracer.node_to_qualname.items()
             if name in recording.nodes and _same_line(node, recording.nodes[name])
         }
-        traced = _run(model, extractor_of_tracer(tracer, keys, mode), arguments)
+        extractor = extractor_of(model, OpenedModel({mode: tracer}), keys, keys)
+        traced = _run(model, extractor, arguments)
         real_run = RecordedFeatureExtractor(
             model,
             keys,

@@ -13,7 +13,7 @@ from IPython.display import DisplayHandle, display
 from torch import nn
 
 from fxexplore.feature_extraction import checked_model
-from fxexplore.inputs import ExampleInputs, example_inputs_for
+from fxexplore.inputs import ExampleInputs, known_inputs
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.views import StaticPage, to_document, to_html, to_text
@@ -132,7 +132,8 @@ class Explorer(SharedState, widgets.VBox):
             "concrete_args": concrete_args,
         }
         warm_up()  # while the model is opened
-        self._modes = Modes(self.model, example_inputs, {"backend": backend, **self._options})
+        inputs = known_inputs(self.model, example_inputs, name, inputs_name)
+        self._modes = Modes(self.model, inputs, {"backend": backend, **self._options})
         self._shown_early: list[DisplayHandle] = []
         self.notice = Notice()
         self._loader = Loader(self._modes, self.notice, self._take)
@@ -141,16 +142,13 @@ class Explorer(SharedState, widgets.VBox):
             self.model,
             graph,
             make_extractor=self.extractor,
-            example_inputs=example_inputs,
+            example_inputs=inputs,
             name=name,
-            inputs_name=inputs_name,
             tokenizer=tokenizer,
             tokenizer_name=tokenizer_name,
             shell=shell,
         )
-        given = None if example_inputs is None else inputs_name
-        inputs = _known_inputs(self.model, example_inputs)
-        self.code = CodeTab(inputs, name, given, self._options)
+        self.code = CodeTab(name, self._options)
         self._make_parts(graph, inputs)
         super().__init__(graph, self._laid_out(), mode=mode, layout=traits.pop("layout", {}))
         self.add_class("fxx-explorer")
@@ -406,18 +404,11 @@ class Explorer(SharedState, widgets.VBox):
             )
 
     def _show_code(self) -> None:
-        self.code.show(self.graph, self.return_nodes, self.maps.inputs.another)
+        self.code.show(self.graph, self.return_nodes, self.maps.current_inputs)
 
 
 def _patience() -> float:
     return _PATIENCE if is_watched() else _UNWATCHED
-
-
-def _known_inputs(model: nn.Module, example_inputs: Any) -> ExampleInputs | None:
-    try:
-        return example_inputs_for(model, example_inputs)
-    except ValueError:
-        return None  # the code then says that x is what the model takes
 
 
 def _check_keywords(traits: dict[str, Any]) -> None:

@@ -66,7 +66,7 @@ def headline(graph: ModelGraph, inputs: ExampleInputs | None = None) -> str:
         f"{short_count(graph.parameters)} parameters",
         *([short_flops(graph.flops)] if graph.flops else []),
         *([f"{len(graph.nodes):,} nodes"] if graph.backend else []),
-        *([_input(inputs)] if inputs is not None else []),
+        *([_input(inputs)] if inputs is not None and not inputs.missing else []),
         _way_in(graph),
     ]
     return f"<b>{html.escape(graph.model)}</b> <span>{' · '.join(facts)}</span>"

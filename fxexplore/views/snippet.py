@@ -4,44 +4,45 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fxexplore.inputs import ExampleInputs
 
 _SCALARS = (str, int, float, bool, type(None))
 
 
 def to_python(
     return_nodes: Mapping[str, str],
+    inputs: ExampleInputs | None = None,
     *,
     model: str = "model",
     mode: str = "eval",
-    inputs: str | None = None,
-    inputs_of: str | None = None,
-    recorded_on: str | None = None,
+    recorded: bool = False,
     options: Mapping[str, Any] | None = None,
-    made: tuple[Sequence[str], str, str] | None = None,
 ) -> str:
     """Write the call of ``create_feature_extractor`` for a selection.
 
     Args:
         return_nodes: the names of the return nodes with their output keys.
+        inputs: what the model is run on, if that is known.
         model: the expression that the model goes by in the reader's code.
         mode: ``"eval"`` or ``"train"``.
-        inputs: for a traced model an expression that makes its input, if there is one.
-        inputs_of: else the arguments of ``example_inputs_for`` that find its inputs.
-        recorded_on: for a recorded model the arguments of ``example_inputs_for``.
+        recorded: whether the model is recorded rather than traced.
         options: further arguments that the model was opened with, such as ``tracer_kwargs``.
-        made: instead of all these the lines of code that make the inputs, imports first, what
-            stands between the parentheses of a call with them, and the expression that
-            stands for them as ``example_inputs``.
 
     Returns:
         Code that runs where ``model`` is defined; a comment if nothing is chosen.
 
     Example:
-        >>> print(to_python({"layer1": "layer1"}, inputs="torch.randn(1, 3, 224, 224)"))
-        import torch
+        >>> import torch
+        >>> from fxexplore.inputs import example_inputs_for
+        >>> inputs = example_inputs_for(torch.nn.Conv2d(3, 8, 3))
+        >>> print(to_python({"layer1": "layer1"}, inputs))
         from fxexplore import create_feature_extractor
+        from fxexplore.inputs import example_inputs_for
         <BLANKLINE>
+        x = example_inputs_for(model).args[0]
         extractor = create_feature_extractor(
             model,
             return_nodes=[
@@ -49,40 +50,23 @@ def to_python(
             ],
             mode="eval",
         ).eval()
-        x = torch.randn(1, 3, 224, 224)  # or your own
         features = extractor(x)
     """
     if not return_nodes:
         return "# Tick a node to see the code that extracts it."
     imports = _Imports()
     imports.add("fxexplore", "create_feature_extractor")
-    arguments = _argument(return_nodes)
-    if recorded_on is not None:
-        example = made[2] if made else "(inputs.args, inputs.kwargs)"
-        arguments += f'    example_inputs={example},\n    backend="recorded",\n'
-    arguments += f'    mode="{mode}",\n'
-    arguments += "".join(_option(name, value, imports) for name, value in (options or {}).items())
-    call = f"extractor = create_feature_extractor(\n    {model},\n{arguments}).{mode}()\n"
-    if made is not None:
-        imported, lines = _parted(made[0])
-        start = "".join(f"{line}\n" for line in lines)
-        use = f"features = extractor({made[1]})"
-        return f"{_merged([*imported, *str(imports).splitlines()])}\n{start}{call}{use}"
-    found = recorded_on or (None if inputs else inputs_of)
-    if found is not None:
-        imports.add("fxexplore", "example_inputs_for")
-        search = f"inputs = example_inputs_for({found})\n"
-        # A recording needs its inputs before the call.
-        call = search + call if recorded_on else call + search
-        use = "features = extractor(*inputs.args, **inputs.kwargs)"
-    elif inputs is None:
-        use = "features = extractor(x)  # x is what the model takes"
-    elif inputs.isidentifier():
-        use = f"features = extractor({inputs})"
-    else:
-        use = f"x = {inputs}  # or your own\nfeatures = extractor(x)"
-    torch = "import torch\n" if "torch." in (inputs or "") else ""
-    return f"{torch}{imports}\n{call}{use}"
+    further = "".join(_option(name, value, imports) for name, value in (options or {}).items())
+    imported, made = _parted(() if inputs is None else inputs.lines)
+    example = inputs.example if inputs is not None and recorded else None
+    call = "x)  # x is what the model takes" if inputs is None else f"{inputs.call})"
+    lines = [
+        _merged([*str(imports).splitlines(), *imported]),
+        *made,
+        _extractor("extractor", model, return_nodes, mode, example, further),
+        f"features = extractor({call}",
+    ]
+    return "\n".join(lines)
 
 
 class _Imports:
@@ -106,16 +90,13 @@ class _Imports:
 def figure_to_python(
     return_nodes: Mapping[str, str],
     options: Mapping[str, Any],
+    inputs: ExampleInputs,
     *,
     model: str = "model",
-    lines: Sequence[str] = (),
-    call: str = "x",
-    example: str = "x",
     recorded: bool = False,
     mode: str = "eval",
     picture: str | None = None,
-    tokens: Sequence[str] = (),
-    first: tuple[Sequence[str], str] | None = None,
+    first: ExampleInputs | None = None,
     labels: tuple[str, str] | None = None,
     other: bool = False,
 ) -> str:
@@ -124,15 +105,12 @@ def figure_to_python(
     Args:
         return_nodes: the names of the return nodes with their output keys.
         options: the options of ``plot_feature_maps`` that are not as by default.
+        inputs: what the model is run on.
         model: the expression that the model goes by in the reader's code.
-        lines: code that makes the inputs, imports first.
-        call: what stands between the parentheses of a call with them.
-        example: the expression that stands for them as ``example_inputs``.
         recorded: whether the model is recorded rather than traced.
         mode: ``"eval"`` or ``"train"``.
         picture: the expression that makes the input picture, if one is drawn.
-        tokens: labels of the tokens of a text.
-        first: lines and call of the run that the figure is compared with, if there is one.
+        first: what the run was on that the figure is compared with, if there is one.
         labels: what the two runs go by.
         other: whether the second run is of another model.
 
@@ -140,12 +118,13 @@ def figure_to_python(
         Code that runs where ``model`` is defined, and leaves the figure in ``figure``.
 
     Example:
-        >>> options = {"sort": "energy"}
-        >>> print(figure_to_python({"layer1": "layer1"}, options, lines=["x = batch"]))
+        >>> import torch
+        >>> from fxexplore.inputs import ExampleInputs
+        >>> batch = ExampleInputs((torch.ones(2, 3),), {}, "given", "batch")
+        >>> print(figure_to_python({"layer1": "layer1"}, {"sort": "energy"}, batch))
         import torch
         from fxexplore import create_feature_extractor, open_model, plot_feature_maps
         <BLANKLINE>
-        x = batch
         extractor = create_feature_extractor(
             model,
             return_nodes=[
@@ -154,7 +133,7 @@ def figure_to_python(
             mode="eval",
         ).eval()
         with torch.no_grad():
-            features = extractor(x)
+            features = extractor(batch)
         figure = plot_feature_maps(
             features,
             sort="energy",
@@ -162,21 +141,23 @@ def figure_to_python(
         )
     """
     plot = "plot_feature_maps" if first is None else "plot_comparison"
-    imports, made = _parted(lines)
-    before, made_before = _parted(first[0]) if first else ([], [])
+    imports, made = _parted(inputs.lines)
+    before, made_before = _parted(first.lines) if first else ([], made)
     imports = ["import torch", *_imports_of(plot, picture), *before, *imports]
-    runs = _runs(call, first, made_before, made, other=other)
-    same_inputs = first is None or list(first[0]) == list(lines)
-    start = [*(made if same_inputs else made_before), *_extractors(
-        return_nodes, model, example, recorded=recorded, mode=mode, other=other
-    )]  # fmt: skip
-    opened = f"open_model({model}{f', {example}' if recorded else ''}{_mode(mode)})"
+    example = inputs.example if recorded else None
+    extractors = [("extractor", model), *([("other_extractor", "other_model")] * other)]
+    start = [
+        *made_before,
+        *(_extractor(name, of, return_nodes, mode, example) for name, of in extractors),
+    ]
+    runs = _runs(inputs, first, made_before, made, other=other)
+    opened = f"open_model({model}{f', {example}' if example else ''}{_mode(mode)})"
     arguments = {name: repr(value) for name, value in options.items()}
     arguments |= {"image": picture} if picture else {}
     arguments["graph"] = opened
     if any(node != key for node, key in return_nodes.items()):
         arguments["return_nodes"] = repr(dict(return_nodes))
-    arguments |= {"tokens": repr(list(tokens))} if tokens else {}
+    arguments |= {"tokens": repr(list(inputs.tokens))} if inputs.tokens else {}
     arguments |= {"labels": repr(labels)} if labels else {}
     arguments = {name: _in_double_quotes(text) for name, text in arguments.items()}
     values = "features" if first is None else "first,\n    second"
@@ -215,29 +196,25 @@ def _merged(lines: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in plain) + str(imports)
 
 
-def _extractors(
-    return_nodes: Mapping[str, str],
+def _extractor(
+    name: str,
     model: str,
-    example: str,
-    *,
-    recorded: bool,
+    return_nodes: Mapping[str, str],
     mode: str,
-    other: bool,
-) -> list[str]:
-    """The calls of ``create_feature_extractor``: one for each model."""
-    recording = f'    example_inputs={example},\n    backend="recorded",\n' if recorded else ""
-    made = []
-    for name, of in (("extractor", model), *([("other_extractor", "other_model")] * other)):
-        made.append(
-            f"{name} = create_feature_extractor(\n    {of},\n{_argument(return_nodes)}"
-            f'{recording}    mode="{mode}",\n).{mode}()'
-        )
-    return made
+    example: str | None,
+    further: str = "",
+) -> str:
+    """The call of ``create_feature_extractor``; with ``example`` for a recorded model."""
+    recording = f'    example_inputs={example},\n    backend="recorded",\n' if example else ""
+    return (
+        f"{name} = create_feature_extractor(\n    {model},\n{_argument(return_nodes)}"
+        f'{recording}    mode="{mode}",\n{further}).{mode}()'
+    )
 
 
 def _runs(
-    call: str,
-    first: tuple[Sequence[str], str] | None,
+    inputs: ExampleInputs,
+    first: ExampleInputs | None,
     made_before: Sequence[str],
     made: Sequence[str],
     *,
@@ -245,16 +222,17 @@ def _runs(
 ) -> list[str]:
     """The lines that run the extractor, once or twice."""
     if first is None:
-        return ["with torch.no_grad():", f"    features = extractor({call})"]
+        return ["with torch.no_grad():", f"    features = extractor({inputs.call})"]
     between = made if list(made) != list(made_before) else []
     second = "other_extractor" if other else "extractor"
-    note = "" if other or between else "  # before the model changed"
+    is_same = first.call == inputs.call and not between
+    note = "" if other or not is_same else "  # before the model changed"
     return [
         "with torch.no_grad():",
-        f"    first = extractor({first[1]}){note}",
+        f"    first = extractor({first.call}){note}",
         *between,
         "with torch.no_grad():",
-        f"    second = {second}({call})",
+        f"    second = {second}({inputs.call})",
     ]
 
 

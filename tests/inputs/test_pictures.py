@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import models
 
-from fxexplore.inputs.pictures import read_picture, sample_photograph
-from fxexplore.inputs.preprocessing import (
+from fxexplore.inputs import (
     Preprocessing,
+    checkerboard,
+    impulse,
     preprocessing_from_text,
     presets_for,
+    read_picture,
+    sample_photograph,
 )
-from fxexplore.inputs.samples import checkerboard, impulse
 
 TURNS = {
     1: lambda p: p,
@@ -85,9 +87,9 @@ def test_a_telephones_jpeg_is_turned_upright():
         ("RGBA", "transparency on white"),
         ("CMYK", "converted from CMYK"),
         ("P", None),
-        ("I;16", "16 bit greyscale"),
-        ("I", "16 bit greyscale"),
-        ("F", "greyscale, read as 0 … 255"),
+        ("I;16", "16 bit, greyscale"),
+        ("I", "16 bit, greyscale"),
+        ("F", "read as 0 … 255, greyscale"),
     ],
 )
 def test_every_mode_becomes_rgb_and_is_told(mode, note):
@@ -99,7 +101,7 @@ def test_every_mode_becomes_rgb_and_is_told(mode, note):
         image = grey.convert("RGBA").convert(mode) if mode in ("P", "CMYK") else grey.convert(mode)
     assert image.mode == mode
     picture = read_picture(image)
-    assert picture.notes == ((note,) if note else ())
+    assert ", ".join(picture.notes) == (note or "")
     if mode != "1":
         assert np.abs(pixels(picture).astype(int) - np.asarray(grey)[..., None]).max() <= (
             8 if mode == "P" else 3

@@ -12,7 +12,7 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fxexplore.inputs.inferred import example_inputs_for
+from fxexplore.inputs import example_inputs_for
 from fxexplore.model_graph import ModelGraph, Module, open_model
 from tests.marks import mostly_thorough
 from tests.models import WAYS_IN

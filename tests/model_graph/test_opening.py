@@ -8,8 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fxexplore import create_feature_extractor
-from fxexplore.inputs.inferred import example_inputs_for
-from fxexplore.inputs.samples import photograph
+from fxexplore.inputs import example_inputs_for, photograph
 from fxexplore.model_graph import Module, open_model
 from tests.marks import mostly_thorough
 from tests.models import ODD

@@ -12,7 +12,7 @@ from torch import nn
 from torch.fx.proxy import TraceError
 
 from fxexplore import Explorer, create_feature_extractor, explore
-from fxexplore.inputs.samples import photograph
+from fxexplore.inputs import photograph
 from fxexplore.model_graph.opening import Opening
 from fxexplore.notebook import errand as errand_file
 from fxexplore.notebook import explorer as explorer_file
@@ -755,11 +755,11 @@ class TestCode:
         given = explorer.code.text
         assert "extractor(x)" in given or recorded
         explorer.maps.inputs.use_sample("impulse")
-        assert "torch.zeros((1, 3, 32, 32))" in explorer.code.text
+        assert "impulse(1, 3, 32, 32)" in explorer.code.text
         features = self.check(explorer, model=net)
         assert torch.equal(features["0"], explorer.features["0"])
         explorer.mode = "train"
-        assert "torch.zeros((1, 3, 32, 32))" in explorer.code.text
+        assert "impulse(1, 3, 32, 32)" in explorer.code.text
         explorer.maps.inputs.use_sample("example inputs")
         explorer.mode = "eval"
         assert explorer.code.text == given

@@ -24,7 +24,7 @@ from torch import nn
 
 from fxexplore import create_feature_extractor, explore, open_model
 from fxexplore.feature_extraction import twin_of
-from fxexplore.inputs.preprocessing import Preprocessing
+from fxexplore.inputs import Preprocessing
 from fxexplore.notebook.feature_maps import FeatureMapsPanel
 from fxexplore.notebook.feature_maps.held_values import HeldValues
 from fxexplore.notebook.feature_maps.pictures import Look

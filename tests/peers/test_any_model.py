@@ -25,7 +25,7 @@ import torchvision
 from torch import nn
 
 from fxexplore import create_feature_extractor
-from fxexplore.inputs.inferred import example_inputs_for
+from fxexplore.inputs import example_inputs_for
 from fxexplore.model_graph import open_model
 from tests.feature_extraction.truth import copied, same
 from tests.marks import mostly_thorough

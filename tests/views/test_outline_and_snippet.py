@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fxexplore import open_model
+from fxexplore.inputs import ExampleInputs, example_inputs_for
 from fxexplore.model_graph import ModelGraph, Node
+from fxexplore.views import to_python
 from fxexplore.views.outline import to_text
 from fxexplore.views.page import to_html
-from fxexplore.views.snippet import to_python
 
 
 class Outline(HTMLParser):
@@ -125,17 +126,17 @@ def test_the_code_asks_for_just_the_return_nodes(return_nodes):
         asked.update(return_nodes if is_dict else {name: name for name in return_nodes})
         return Extractor()
 
-    code = to_python(return_nodes, inputs="torch.ones(1)")
+    code = to_python(return_nodes, ExampleInputs((torch.ones(1),), {}, "given", "x"))
     code = code.replace("from fxexplore import create_feature_extractor", "")
-    exec(code, {"create_feature_extractor": create_feature_extractor, "model": None})
+    exec(code, {"create_feature_extractor": create_feature_extractor, "model": None, "x": 1})
     assert asked == return_nodes
 
 
 def test_the_code_runs_as_pasted():
     torch.manual_seed(0)
     scope = {"model": nn.Sequential(nn.Linear(4, 3), nn.ReLU())}
-    exec(to_python({"0": "first"}, inputs="torch.randn(2, 4)"), scope)
-    assert scope["features"]["first"].shape == (2, 3)
+    exec(to_python({"0": "first"}, example_inputs_for(scope["model"])), scope)
+    assert scope["features"]["first"].shape == (1, 3)
 
 
 def test_no_selection_is_no_code():

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from .validation import kind_of
 
-Found = TypeVar("Found")
 ReturnNodes = Iterable[str] | Mapping[str, str]
 
 
@@ -82,41 +81,67 @@ def _text(value: Any, where: str) -> str:
     raise ValueError(f"{where} {kind_of(value)}, which is no text{instead}")
 
 
+class Found(NamedTuple):
+    """What a caller's spec names.
+
+    Attributes:
+        spec: what the caller asked for.
+        key: the key of the value in the result.
+        module: the path of the module whose return value it is; ``""`` if it is a node.
+        value: the node; or what the module returned at its last call, or the node of that call.
+    """
+
+    spec: str
+    key: str
+    module: str
+    value: Any
+
+
 class Names(NamedTuple):
     """What can be asked for in one mode.
 
     Attributes:
-        known: names of nodes and paths of modules that return.
+        nodes: the nodes by name, each with its ``op`` and ``target``.
+        returns: what modules that are no node returned, by path.
         root: the model.
         is_leaf: whether a module, given with its path, is one node.
         mode: ``"train"`` or ``"eval"``.
         elsewhere: what can be asked for in the other mode, as far as it is known.
     """
 
-    known: Collection[str]
+    nodes: Mapping[str, Any]
+    returns: Mapping[str, Any]
     root: nn.Module
     is_leaf: Callable[[nn.Module, str], bool]
     mode: str
     elsewhere: Collection[str]
 
-    def resolved(
-        self, keys: Mapping[str, str], find: Callable[[str, str], Found | None]
-    ) -> list[Found]:
-        """Find what each spec names.
+    @property
+    def known(self) -> list[str]:
+        """Everything that can be asked for."""
+        return [*self.nodes, *self.returns]
+
+    def resolved(self, keys: Mapping[str, str]) -> list[Found]:
+        """Find what each spec names: a node, or else the module at any path that leads to it.
 
         Args:
             keys: the specs with their output keys.
-            find: finds what a spec with its key names; None if it names nothing.
 
         Raises:
             ValueError: if a spec names nothing.
         """
+        modules = dict(self.root.named_modules(remove_duplicate=False))
+        first_paths = {module: path for path, module in self.root.named_modules()}
+        last_calls = {n.target: n for n in self.nodes.values() if n.op == "call_module"}
         resolved = []
         for spec, key in keys.items():
-            found = find(spec, key)
+            path, found = "", self.nodes.get(spec)
+            if found is None and spec and spec in modules:
+                path = first_paths[modules[spec]]
+                found = self.returns.get(path, last_calls.get(path))
             if found is None:
                 raise self._unknown(spec)
-            resolved.append(found)
+            resolved.append(Found(spec, key, path, found))
         return resolved
 
     def _unknown(self, spec: str) -> ValueError:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import nn
 
-from fxexplore.feature_extraction.common.return_nodes import Names
+from fxexplore.feature_extraction.common.return_nodes import Found, Names
 
 from .leaves import LeafSpec
-from .recording import Recording
+from .recording import RecordedReturn, Recording
 
 
 class Wanted(NamedTuple):
@@ -60,7 +60,11 @@ class Plan(NamedTuple):
 
 
 def planned(
-    model: nn.Module, recording: Recording, keys: Mapping[str, str], mode: str, other: Any = None
+    model: nn.Module,
+    recording: Recording,
+    keys: Mapping[str, str],
+    mode: str,
+    other: Recording | None = None,
 ) -> Plan:
     """Resolve specs against a recording.
 
@@ -74,27 +78,16 @@ def planned(
     Raises:
         ValueError: if a name is unknown.
     """
-    modules = dict(model.named_modules(remove_duplicate=False))
-    first_paths = {module: path for path, module in model.named_modules()}
-    elsewhere = _known(other) if other is not None else ()
+    nodes, leaves = recording.nodes, recording.leaf_spec.leaves
+    elsewhere = () if other is None else (*other.nodes, *other.module_returns)
     names = Names(
-        _known(recording),
-        model,
-        lambda _, path: path in recording.leaf_spec.leaves,
-        mode,
-        elsewhere,
+        nodes, recording.module_returns, model, lambda _, path: path in leaves, mode, elsewhere
     )
-    wanted = names.resolved(
-        keys, lambda spec, key: _wanted(spec, key, recording, modules, first_paths)
-    )
-    inside = {
-        inner
-        for path in recording.leaf_spec.leaves
-        for inner in modules[path].modules()
-        if inner is not modules[path]
-    }
+    wanted = tuple(_wanted(found, recording) for found in names.resolved(keys))
+    modules = dict(model.named_modules())
+    inside = {inner for path in leaves for inner in list(modules[path].modules())[1:]}
     return Plan(
-        tuple(wanted),
+        wanted,
         recording.leaf_spec,
         whole_run=any(w.kind == "module" and w.call == w.calls == 0 for w in wanted),
         follows=any(
@@ -104,40 +97,15 @@ def planned(
     )
 
 
-def _known(recording: Recording) -> list[str]:
-    return [*recording.nodes, *recording.module_returns]
-
-
-def _wanted(
-    spec: str,
-    key: str,
-    recording: Recording,
-    modules: dict[str, nn.Module],
-    first_paths: dict[nn.Module, str],
-) -> Wanted | None:
-    node = recording.nodes.get(spec)
-    if node is not None:
-        if node.op == "placeholder":
-            kind, target = "argument", recording.arguments[spec]
-        elif node.op == "call_module":
-            kind, target = "module", node.target
-        else:
-            kind, target = "operation", spec
-        return Wanted(spec, key, kind, target, node.call, 0, node.order, node.overwritten)
-    module = modules.get(spec)
-    if module is not None and spec:
-        path = first_paths[module]
-        returned = recording.module_returns.get(path)
-        if returned is None:
-            calls = [n for n in recording.nodes.values() if n.op == "call_module"]
-            calls = [n for n in calls if n.target == path]
-            if calls:
-                last = calls[-1]
-                count = 0 if path in recording.repeated else last.call
-                order, overwritten = last.order, last.overwritten
-                return Wanted(spec, key, "module", path, 0, count, order, overwritten)
-        else:
-            count = 0 if path in recording.repeated else returned.calls
-            order, overwritten = returned.order, returned.overwritten
-            return Wanted(spec, key, "module", path, 0, count, order, overwritten)
-    return None
+def _wanted(found: Found, recording: Recording) -> Wanted:
+    spec, key, path, value = found
+    if path:
+        calls = value.calls if isinstance(value, RecordedReturn) else value.call
+        calls = 0 if path in recording.repeated else calls
+        return Wanted(spec, key, "module", path, 0, calls, value.order, value.overwritten)
+    kind, target = "operation", spec
+    if value.op == "placeholder":
+        kind, target = "argument", recording.arguments[spec]
+    elif value.op == "call_module":
+        kind, target = "module", value.target
+    return Wanted(spec, key, kind, target, value.call, 0, value.order, value.overwritten)

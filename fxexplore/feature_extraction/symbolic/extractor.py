@@ -14,6 +14,10 @@ from torch import fx, nn
 from torch.fx.node import map_aggregate
 from torch.fx.proxy import TraceError
 
+from .runtime import refuse
+from .slicing import sliced
+from .tracer import NodePathTracer
+
 
 class GraphFeatureExtractor(fx.GraphModule):
     """What :func:`create_feature_extractor` returns: two graphs in one module.
@@ -97,6 +101,46 @@ class GraphFeatureExtractor(fx.GraphModule):
         state = self.__getstate__()
         twin.__setstate__({k: v.copy() if isinstance(v, dict) else v for k, v in state.items()})
         return twin
+
+
+def graph_extractor(
+    root: nn.Module, tracers: Mapping[str, NodePathTracer], keys: Mapping[str, dict[str, str]]
+) -> GraphFeatureExtractor:
+    """Make an extractor from what tracers saw of a model.
+
+    Args:
+        root: the model.
+        tracers: the tracer of each mode in which the model was traced.
+        keys: for each mode the names of the return nodes with their output keys.
+
+    Raises:
+        ValueError: if a name is unknown.
+    """
+    graphs: dict[str, fx.Graph] = {}
+    for mode, tracer in tracers.items():
+        others = [other for other in tracers.values() if other is not tracer]
+        known = [(*other.node_to_qualname.values(), *other.module_returns) for other in others]
+        graphs[mode] = sliced(tracer, keys[mode], mode, {name for names in known for name in names})
+    if len(set(tracers.values())) < len(tracers) and keys["train"] == keys["eval"]:
+        graphs["train"] = graphs["eval"]
+    for mode, other in (("train", "eval"), ("eval", "train")):
+        if mode not in graphs:
+            graphs[mode] = _refusing_graph(graphs[other], mode, other)
+    constants = {k: v for tracer in tracers.values() for k, v in tracer.constants.items()}
+    return GraphFeatureExtractor(
+        root, graphs["train"], graphs["eval"], type(root).__name__, constants
+    )
+
+
+def _refusing_graph(opened_graph: fx.Graph, mode: str, other: str) -> fx.Graph:
+    """A graph with the same arguments that says that there is none in this mode."""
+    graph = fx.Graph()
+    for node in opened_graph.nodes:
+        if node.op == "placeholder":
+            graph.node_copy(node)
+    message = f"the model was opened in {other} mode only, and this is {mode} mode; call .{other}()"
+    graph.output(graph.call_function(refuse, (message,)))
+    return graph
 
 
 @contextmanager

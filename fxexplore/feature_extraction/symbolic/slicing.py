@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import fx, nn
 
 from fxexplore.feature_extraction.common.naming import AUGMENTED_OPERATORS
+from fxexplore.feature_extraction.common.return_nodes import Found, Names
 from fxexplore.feature_extraction.common.torch_ops import Effects, effects, written_argument
 
-from .module_returns import as_argument, nodes_in
+from .module_returns import ModuleReturn, as_argument, nodes_in
 from .runtime import augmented, require_unchanged, snapshot, without_gradient
 from .tracer import NodePathTracer
 
@@ -34,9 +35,9 @@ class Observation:
 
 
 def sliced(
-    tracer: NodePathTracer, observations: list[Observation], modules: Mapping[str, nn.Module]
+    tracer: NodePathTracer, keys: Mapping[str, str], mode: str, elsewhere: Collection[str] = ()
 ) -> fx.Graph:
-    """Build the graph that computes just the observed values.
+    """Build the graph that computes just the wanted values.
 
     Nothing after the last observation is kept, nor anything that no observation needs.
     An operation that writes in place is kept if a value it writes is read afterwards;
@@ -45,13 +46,30 @@ def sliced(
 
     Args:
         tracer: the tracer that made the graph.
-        observations: what the graph is to return.
-        modules: the modules of the model, by path.
+        keys: the wanted names with their output keys.
+        mode: ``"train"`` or ``"eval"``, for the words of errors.
+        elsewhere: names that are known in the other mode.
 
     Returns:
         A graph that returns a dict from key to value, in order of execution.
+
+    Raises:
+        ValueError: if a name is unknown.
     """
+    nodes = {name: node for node, name in tracer.node_to_qualname.items()}
+    returns, root = tracer.module_returns, tracer.root
+    names = Names(nodes, returns, root, tracer.is_leaf_module, mode, elsewhere)
+    observations = [_observation(found) for found in names.resolved(keys)]
+    modules = dict(root.named_modules(remove_duplicate=False))
     return _Slice(tracer, observations, modules).graph()
+
+
+def _observation(found: Found) -> Observation:
+    """The moment and the place where a value is to be had."""
+    value = found.value
+    if isinstance(value, ModuleReturn):
+        return Observation(found.key, value.value, value.after, value.order)
+    return Observation(found.key, value, after=value, order=-1)
 
 
 class _Slice:

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fxexplore.inputs import ExampleInputs
 from fxexplore.model_graph import ModelGraph
 
-from .chosen_inputs import ChosenInputs
 from .held_values import HeldValues
 from .pictures import Look
 from .shown_runs import Job, ShownRuns
@@ -22,7 +22,7 @@ class FinishedRuns:
 
     Example:
         >>> runs = FinishedRuns(limit=1000)
-        >>> job = Job({"conv1": "low"}, ChosenInputs((), {}, "none"), False, (), "x")
+        >>> job = Job({"conv1": "low"}, ExampleInputs((), {}, "none"), False, (), "x")
         >>> runs.add(job, {"low": 1.5})
         >>> runs.values(["conv1", "conv2"])
         {'conv1': 1.5}
@@ -115,7 +115,7 @@ class FinishedRuns:
         return parts
 
     def changed(
-        self, graph: ModelGraph, inputs: ChosenInputs | None, numbers: tuple[tuple[int, int], ...]
+        self, graph: ModelGraph, inputs: ExampleInputs | None, numbers: tuple[tuple[int, int], ...]
     ) -> list[str]:
         """What is another now than it was at the last run, in words.
 

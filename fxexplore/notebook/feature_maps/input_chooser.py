@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,19 +11,25 @@ import torch
 import traitlets
 from torch import nn
 
-from fxexplore.inputs import Picture, Preprocessing, presets_for, read_picture, sample_photograph
+from fxexplore.inputs import (
+    ExampleInputs,
+    Picture,
+    Preprocessing,
+    is_picture_like,
+    known_inputs,
+    picture_place,
+    presets_for,
+    read_picture,
+    sample_photograph,
+    variable_named,
+    with_picture,
+    with_sample,
+    with_text,
+    with_variable,
+)
 from fxexplore.notebook.shell import present_shell
 
-from .chosen_inputs import (
-    ChosenInputs,
-    example_choice,
-    picture_choice,
-    picture_place,
-    places_in,
-    sample_choice,
-)
 from .input_rows import EXAMPLE, NO_SAMPLE, InputRows
-from .named_inputs import is_picture_like, text_choice, value_named, variable_choice
 
 
 class InputChooser(InputRows):
@@ -32,9 +37,8 @@ class InputChooser(InputRows):
 
     Args:
         model: the model that is to run on it.
-        example_inputs: as for :func:`~fxexplore.inputs.inferred.example_inputs_for`.
+        example_inputs: as for :func:`fxexplore.inputs.known_inputs`.
         name: the expression that the model goes by.
-        inputs_name: the expression that ``example_inputs`` goes by.
         tokenizer: turns a sentence into arguments, as those of transformers do.
         tokenizer_name: the expression that it goes by in code.
         shell: the IPython shell whose variables can be named; by default the present one.
@@ -48,7 +52,7 @@ class InputChooser(InputRows):
     """
 
     chosen = traitlets.Any()
-    """The :class:`ChosenInputs`; None as long as there are none."""
+    """The :class:`~fxexplore.inputs.ExampleInputs`; None as long as there are none."""
 
     def __init__(
         self,
@@ -56,24 +60,21 @@ class InputChooser(InputRows):
         example_inputs: Any = None,
         *,
         name: str = "model",
-        inputs_name: str = "x",
         tokenizer: Any = None,
         tokenizer_name: str = "tokenizer",
         shell: Any = None,
         buttons: tuple[widgets.Widget, ...] = (),
     ) -> None:
         self._model = model
+        self._name = name
         self._tokenizer = tokenizer
         self._tokenizer_name = tokenizer_name
         self._shell = shell
-        self._picture: Picture | None = None
-        self._picture_code: str | None = None
         self._prepare: Preprocessing | None = None
         self._presets: list[Preprocessing] = []
-        self._parts: dict[str, Callable[[ChosenInputs], ChosenInputs]] = {}
-        self._base, missing = _base(model, example_inputs, name, inputs_name)
+        self._base = known_inputs(model, example_inputs, name)
         super().__init__(
-            {place.kind for place in places_in(self._base)},
+            self._base.places,
             takes_sentences=tokenizer is not None,
             on_file=lambda name, content: self._guarded(self.use_picture, content, name),
             on_prepare=lambda prepare: self._guarded(self.prepare_with, prepare),
@@ -81,32 +82,26 @@ class InputChooser(InputRows):
             buttons=buttons,
         )
         self._listen()
-        self.chosen = None if missing else self._base
-        if missing:
-            self.say(missing)
+        self.chosen = None if self._base.missing else self._base
+        if self._base.missing:
+            self.say(self._base.missing)
 
     # --- from Python --------------------------------------------------------------------
-
-    @property
-    def another(self) -> ChosenInputs | None:
-        """What was chosen instead of the example inputs; None if nothing was."""
-        chosen: ChosenInputs | None = self.chosen
-        return None if chosen is self._base else chosen
 
     def use_picture(self, source: Any, name: str | None = None, code: str | None = None) -> None:
         """Take a picture, prepared as the numbers say.
 
         Args:
-            source: as for :func:`~fxexplore.inputs.pictures.read_picture`.
+            source: as for :func:`~fxexplore.inputs.read_picture`, or what that returned.
             name: what it goes by.
-            code: the expression that gives it as a ``Picture``.
+            code: the expression that reads it.
 
         Raises:
             ValueError: if it is no picture, or the model takes none.
         """
         picture_place(self._base)
-        picture = source if isinstance(source, Picture) else read_picture(source, name)
-        self._take_picture(picture, self._prepare or self.presets[0], code)
+        picture = read_picture(source, name, code)
+        self._take_picture(picture, self._prepare or self.presets[0])
 
     def use_variable(self, name: str) -> None:
         """Take a variable of the notebook.
@@ -119,14 +114,14 @@ class InputChooser(InputRows):
             LookupError: if there is no such variable.
         """
         name = name.strip()
-        value = value_named(name, self._namespace())
-        kinds = {place.kind for place in places_in(self._base)}
+        value = variable_named(name, self._namespace())
+        kinds = self._base.places
         if "tokens" in kinds and (isinstance(value, str) or _are_ids(value)):
-            self.use_text(value if isinstance(value, str) else [int(i) for i in value])
-        elif isinstance(value, Picture) or is_picture_like(value, maybe="picture" in kinds):
+            self.use_text(value)
+        elif is_picture_like(value, maybe="picture" in kinds):
             self.use_picture(value, name, f"read_picture({name}, {name!r})")
         else:
-            self._take(variable_choice(self._model, self._base, name, value))
+            self._take(with_variable(self._model, self._present, name, value, self._name))
 
     def use_sample(self, kind: str) -> None:
         """Take a sample.
@@ -141,9 +136,9 @@ class InputChooser(InputRows):
         if kind == EXAMPLE:
             self._take(self._base)
         elif kind == "photograph":
-            self.use_picture(sample_photograph(), code="sample_photograph()")
+            self.use_picture(sample_photograph())
         else:
-            self._take_part("picture", lambda base: sample_choice(self._model, base, kind))
+            self._take(with_sample(self._model, self._present, kind))
 
     def use_text(self, text: Any) -> None:
         """Take a text.
@@ -155,10 +150,7 @@ class InputChooser(InputRows):
             ValueError: if the model takes no text, or the ids are none of its.
         """
         name = self._tokenizer_name
-        self._take_part(
-            "tokens",
-            lambda base: text_choice(self._model, base, text, self._tokenizer, name=name),
-        )
+        self._take(with_text(self._model, self._present, text, self._tokenizer, name=name))
 
     def prepare_with(self, prepare: Preprocessing) -> None:
         """Prepare pictures in another way, the present one too.
@@ -168,28 +160,31 @@ class InputChooser(InputRows):
         """
         self._prepare = prepare
         self.preparation.fill(prepare)
-        if self._picture is None and self.chosen is self._base and self._is_photograph:
-            self._picture, self._picture_code = sample_photograph(), "sample_photograph()"
-        if self._picture is not None:
-            self._take_picture(self._picture, prepare, self._picture_code)
+        chosen = self._present.choices.get("picture")
+        if chosen is not None and chosen.picture is not None:
+            self._take_picture(chosen.picture, prepare)
+        elif chosen is None and self._present.prepared_by is not None:
+            self._take_picture(sample_photograph(), prepare)
 
     @property
     def presets(self) -> list[Preprocessing]:
         """The ways to prepare a picture that suit the model, the likeliest first."""
         if not self._presets:
             place = picture_place(self._base)
-            size = place.shape[-2], place.shape[-1]
-            self._presets = presets_for(self._model, place.shape[-3], size)
+            channels, height, width = place.shape[-3:]
+            self._presets = presets_for(self._model, channels, (height, width))
             if self._base.prepared_by is not None:
                 self._presets.append(self._base.prepared_by)
-            self.preparation.offer(self._presets, place.shape[-3])
+            self.preparation.offer(self._presets, channels)
         return self._presets
 
     # --- inside -------------------------------------------------------------------------
 
     @property
-    def _is_photograph(self) -> bool:
-        return self._base.prepared_by is not None
+    def _present(self) -> ExampleInputs:
+        """What the next choice goes into: what was chosen for other places stays."""
+        chosen: ExampleInputs | None = self.chosen
+        return chosen if chosen is not None and chosen.original is self._base else self._base
 
     def _namespace(self) -> Mapping[str, Any]:
         shell = self._shell or present_shell()
@@ -198,32 +193,12 @@ class InputChooser(InputRows):
         namespace: Mapping[str, Any] = shell.user_ns
         return namespace
 
-    def _take_picture(self, picture: Picture, prepare: Preprocessing, code: str | None) -> None:
-        self._take_part(
-            "picture", lambda base: picture_choice(self._model, base, picture, prepare, code)
-        )
-        self._picture, self._picture_code, self._prepare = picture, code, prepare
+    def _take_picture(self, picture: Picture, prepare: Preprocessing) -> None:
+        self._take(with_picture(self._model, self._present, picture, prepare))
+        self._prepare = prepare
         self.preparation.fill(prepare)
 
-    def _take_part(self, kind: str, put_into: Callable[[ChosenInputs], ChosenInputs]) -> None:
-        """Take a picture or a text; of a model that takes both, the other one stays."""
-        parts = {**self._parts, kind: put_into}
-        places = places_in(self._base)
-        if len(places) == 1 or any(isinstance(place.keys[0], int) for place in places):
-            parts = {kind: put_into}
-        chosen, names = self._base, []
-        for part in parts.values():
-            chosen = part(chosen)
-            names.append(chosen.name)
-        picture, code = self._picture, self._picture_code
-        self._take(dataclasses.replace(chosen, name=" and ".join(names)))
-        self._parts = parts
-        if kind == "tokens" and "picture" in parts:
-            self._picture, self._picture_code = picture, code
-
-    def _take(self, chosen: ChosenInputs) -> None:
-        self._picture = self._picture_code = None
-        self._parts = {}
+    def _take(self, chosen: ExampleInputs) -> None:
         self.note.value = ""
         self.chosen = chosen
 
@@ -262,8 +237,7 @@ class InputChooser(InputRows):
 
     def _shown_preparation(self) -> Preprocessing:
         presets = self.presets
-        in_use = self.chosen.prepared_by if self.chosen is not None else None
-        return self._prepare or in_use or presets[0]
+        return self._prepare or self._present.prepared_by or presets[0]
 
     def _guarded(self, action: Callable[..., None], *arguments: Any) -> None:
         """Do what was asked for; an error is shown below."""
@@ -276,16 +250,6 @@ class InputChooser(InputRows):
     @traitlets.observe("chosen")
     def _on_chosen(self, change: dict[str, Any]) -> None:
         self.show(change["new"])
-
-
-def _base(
-    model: nn.Module, example_inputs: Any, name: str, inputs_name: str
-) -> tuple[ChosenInputs, str]:
-    """The example inputs, or none and why."""
-    try:
-        return example_choice(model, example_inputs, name, inputs_name), ""
-    except ValueError as problem:
-        return ChosenInputs((), {}, "none"), str(problem)
 
 
 def _are_ids(value: Any) -> bool:

@@ -10,10 +10,9 @@ from collections.abc import Callable, Collection
 import ipywidgets as widgets
 import torch
 
-from fxexplore.inputs import Preprocessing
+from fxexplore.inputs import ExampleInputs, Preprocessing
 from fxexplore.notebook.problems import problem_html
 
-from .chosen_inputs import ChosenInputs
 from .labels import named
 from .preparation_row import PreparationRow
 from .upload_button import UploadButton
@@ -95,7 +94,7 @@ class InputRows(widgets.VBox):
             choices.add_class(name)
         return _row(self.thumbnail, self.words, choices)
 
-    def show(self, chosen: ChosenInputs | None) -> None:
+    def show(self, chosen: ExampleInputs | None) -> None:
         """Show an input.
 
         Args:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import html
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ipywidgets as widgets
 import traitlets
 from torch import nn
 
-from fxexplore.feature_extraction import create_feature_extractor, twin_of
+from fxexplore.feature_extraction import Backend, Mode, create_feature_extractor, twin_of
+from fxexplore.inputs import ExampleInputs, example_inputs_for, known_inputs
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.notebook.background import running_loop
 from fxexplore.notebook.closing import close_whole
@@ -19,7 +20,6 @@ from fxexplore.notebook.problems import problem_html
 from fxexplore.notebook.shell import present_shell
 
 from .cards import MapCards
-from .chosen_inputs import ChosenInputs, example_choice
 from .controls import MapControls
 from .finished_runs import FinishedRuns
 from .input_chooser import InputChooser
@@ -46,9 +46,8 @@ class FeatureMapsPanel(widgets.VBox):
         model: the model, which is left as it is.
         graph: its graph, in the mode in which it is to run.
         make_extractor: makes the extractor of ``return_nodes``.
-        example_inputs: as for :func:`~fxexplore.inputs.inferred.example_inputs_for`.
+        example_inputs: as for :func:`fxexplore.inputs.known_inputs`.
         name: the expression that the model goes by in code.
-        inputs_name: the expression that ``example_inputs`` goes by there.
         tokenizer: turns a sentence into arguments, as those of transformers do.
         tokenizer_name: the expression that it goes by in code.
         shell: the IPython shell whose variables can be named; by default the present one.
@@ -86,7 +85,6 @@ class FeatureMapsPanel(widgets.VBox):
         make_extractor: Callable[[], nn.Module],
         example_inputs: Any = None,
         name: str = "model",
-        inputs_name: str = "x",
         tokenizer: Any = None,
         tokenizer_name: str = "tokenizer",
         shell: Any = None,
@@ -105,7 +103,6 @@ class FeatureMapsPanel(widgets.VBox):
             model,
             example_inputs,
             name=name,
-            inputs_name=inputs_name,
             tokenizer=tokenizer,
             tokenizer_name=tokenizer_name,
             shell=shell,
@@ -140,9 +137,9 @@ class FeatureMapsPanel(widgets.VBox):
         self._guarded(self._show)
 
     @property
-    def current_inputs(self) -> ChosenInputs | None:
+    def current_inputs(self) -> ExampleInputs | None:
         """What the next run is on; None if nothing was given and nothing could be inferred."""
-        chosen: ChosenInputs | None = self.inputs.chosen
+        chosen: ExampleInputs | None = self.inputs.chosen
         return chosen
 
     def run(self) -> Features:
@@ -195,8 +192,7 @@ class FeatureMapsPanel(widgets.VBox):
         if other_model is not None:
             self._run_other(other_model)
         else:
-            chosen = example_choice(self._model, other_inputs, self._name, "other_inputs")
-            self.inputs.chosen = dataclasses.replace(chosen, name="other inputs")
+            self.inputs.chosen = known_inputs(self._model, other_inputs, self._name, "other_inputs")
             self.run()
         self.comparing = True
         return self.figure()
@@ -235,7 +231,7 @@ class FeatureMapsPanel(widgets.VBox):
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
         chosen = self.current_inputs
         if chosen is None:
-            chosen = example_choice(self._model, None)  # raises, and says what to give
+            chosen = example_inputs_for(self._model)  # raises, and says what to give
         return Job(
             dict(self.return_nodes),
             chosen,
@@ -301,8 +297,8 @@ class FeatureMapsPanel(widgets.VBox):
             model,
             return_nodes=job.return_nodes,
             example_inputs=(job.inputs.args, job.inputs.kwargs) if recorded else None,
-            backend=self._graph.backend,
-            mode=self._graph.mode,
+            backend=cast("Backend", self._graph.backend),
+            mode=cast("Mode", self._graph.mode),
         )
         values = computed_harmlessly(
             extractor, job.inputs.args, job.inputs.kwargs, training=job.training

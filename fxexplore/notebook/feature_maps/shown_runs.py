@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from fxexplore.feature_extraction import tensors_in
+from fxexplore.inputs import ExampleInputs
 from fxexplore.model_graph import ModelGraph
 from fxexplore.views import figure_to_python
 from fxexplore.views.feature_maps import plot_channel, plot_comparison, plot_feature_maps
 
-from .chosen_inputs import ChosenInputs
 from .pictures import Look
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Job:
     """
 
     return_nodes: dict[str, str]
-    inputs: ChosenInputs
+    inputs: ExampleInputs
     training: bool
     numbers: tuple[tuple[int, int], ...]
     label: str
@@ -114,15 +114,12 @@ class ShownRuns:
         return figure_to_python(
             {name: key for name, key in self.return_nodes.items() if key in keys},
             self.look.options(),
+            self.last.inputs,
             model=self.name,
-            lines=self.last.inputs.lines,
-            call=self.last.inputs.call,
-            example=self.last.inputs.example,
             recorded=self.graph.backend == "recorded",
             mode=self.graph.mode,
             picture=self.last.inputs.picture_code(index) if self._draws_picture else None,
-            tokens=self.last.inputs.tokens,
-            first=(compared.inputs.lines, compared.inputs.call) if compared else None,
+            first=compared.inputs if compared else None,
             labels=self._labels if compared else None,
             other=self.last.is_other,
         )

@@ -1,0 +1,157 @@
+"""What a model is run on: inferred once, and the code that is shown makes the same value."""
+
+import pytest
+import torch
+from torch import nn
+
+from fxexplore import explore, open_model
+from fxexplore.inputs import (
+    Preprocessing,
+    example_inputs_for,
+    inferred,
+    known_inputs,
+    sample_photograph,
+    with_picture,
+    with_sample,
+    with_text,
+    with_variable,
+)
+
+
+class Detector(nn.Module):
+    """Takes a list of pictures, as torchvision's detectors do."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 2, 3)
+
+    def forward(self, images):
+        return [self.first(image) for image in images]
+
+
+class Captions(nn.Module):
+    """Takes a picture and a text, by position or by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch = nn.Conv2d(3, 4, 4, stride=4)
+        self.words = nn.Embedding(50, 4)
+
+    def forward(self, pixels, ids, attention_mask=None):
+        words = self.words(ids)
+        if attention_mask is not None:
+            words = words * attention_mask.unsqueeze(-1)
+        return self.patch(pixels).mean((2, 3)) + words.mean(1)
+
+
+def tokenizer(text, return_tensors):
+    assert return_tensors == "pt"
+    ids = torch.tensor([[len(word) for word in text.split()]])
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+PIXELS, IDS = torch.rand(1, 3, 16, 16), torch.arange(5).unsqueeze(0)
+GIVEN = {
+    "tensor": (nn.Conv2d(3, 2, 3), PIXELS),
+    "list": (Detector(), ([PIXELS[0]],)),
+    "positions": (Captions(), (PIXELS, IDS)),
+    "names": (Captions(), {"pixels": PIXELS, "ids": IDS}),
+    "one name": (nn.Conv2d(3, 2, 3).double(), {"input": PIXELS}),
+    "both": (Captions(), ((PIXELS,), {"ids": IDS, "attention_mask": torch.ones(1, 5)})),
+    "inferred": (nn.Conv2d(3, 2, 3), None),
+}
+
+
+def assert_code_makes(inputs, model, scope=None):
+    """The lines, the call and the expression for ``example_inputs`` give what ran."""
+    scope = {"model": model, "tokenizer": tokenizer} | (scope or {})
+    exec("\n".join(inputs.lines), scope)
+    call = eval(f"(lambda *args, **kwargs: (args, kwargs))({inputs.call})", scope)
+    example = example_inputs_for(model, eval(inputs.example, scope))
+    for args, kwargs in (call, (example.args, example.kwargs)):
+        torch.testing.assert_close((args, kwargs), (inputs.args, inputs.kwargs), rtol=0, atol=0)
+    seen, code = inputs.picture(), inputs.picture_code()
+    if seen is not None:
+        exec("from fxexplore.inputs import *", scope)
+        assert torch.equal(eval(code, scope), seen)
+
+
+@pytest.mark.parametrize("way", GIVEN)
+def test_the_code_of_example_inputs_makes_them(way):
+    model, x = GIVEN[way]
+    assert_code_makes(known_inputs(model, x), model, {"x": x})
+
+
+@pytest.mark.parametrize("way", GIVEN)
+def test_the_code_of_a_picture_or_a_sample_in_its_place_makes_the_same(way):
+    model, x = GIVEN[way]
+    inputs = known_inputs(model, x)
+    variable = torch.rand(3, 16, 16)
+    for changed in (
+        with_picture(model, inputs, sample_photograph(), Preprocessing((20,), (16, 16))),
+        with_sample(model, inputs, "impulse"),
+        with_variable(model, inputs, "pixels", variable),
+    ):
+        model(*changed.args, **changed.kwargs)
+        assert_code_makes(changed, model, {"x": x, "pixels": variable})
+
+
+def test_a_variable_that_holds_all_arguments_is_brought_to_the_models_dtype():
+    model = Captions().double()
+    batch = {"pixels": torch.rand(2, 3, 8, 8), "ids": IDS}
+    inputs = with_variable(model, known_inputs(model, (PIXELS, IDS)), "batch", batch)
+    assert inputs.kwargs["pixels"].dtype == torch.float64
+    assert_code_makes(inputs, model, {"batch": batch})
+
+
+@pytest.mark.parametrize("way", ["positions", "names", "both"])
+@pytest.mark.parametrize("text", [[4, 5], "a few more words"])
+def test_a_text_stays_when_the_picture_changes_and_its_code_makes_both(way, text):
+    model, x = GIVEN[way]
+    inputs = known_inputs(model, x)
+    if way == "positions":
+        assert inputs.places["tokens"].keys == (1,)
+    inputs = with_text(model, inputs, text, tokenizer)
+    inputs = with_sample(model, inputs, "checkerboard")
+    model(*inputs.args, **inputs.kwargs)
+    assert inputs.name.endswith(" and checkerboard")
+    assert_code_makes(inputs, model, {"x": x})
+    inputs = with_text(model, inputs, [7], tokenizer)
+    assert inputs.name == "1 ids and checkerboard"
+    assert_code_makes(inputs, model, {"x": x})
+
+
+def test_inputs_that_were_found_are_taken_as_example_inputs():
+    model = nn.Sequential(nn.Linear(3, 2))
+    inputs = example_inputs_for(model)
+    assert example_inputs_for(model, inputs) is inputs
+    assert open_model(model, inputs)["0"].shape == (1, 2)
+
+
+class Uncertain(nn.Module):
+    """Looks at values, so that it has to be run; counts its runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 2, 3)
+
+    def forward(self, x):
+        return self.layer(x) if x.sum() > 0 else self.layer(-x)
+
+
+@pytest.mark.parametrize("model", [nn.Sequential(nn.Conv2d(3, 2, 3)), Uncertain(), nn.ReLU()])
+def test_an_explorer_infers_its_inputs_once(model, monkeypatch):
+    calls = []
+    infer = inferred._from_first_layer
+    monkeypatch.setattr(
+        inferred, "_from_first_layer", lambda model: calls.append(model) or infer(model)
+    )
+    explorer = explore(model)
+    explorer.mode = "train"
+    explorer.mode = "eval"
+    if explorer.maps.current_inputs is not None:
+        explorer.selected = [explorer.graph.nodes[-1].name]
+        explorer.run()
+        assert explorer.maps.code
+    explorer.close()
+    assert calls == [model]
