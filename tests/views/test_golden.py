@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fxexplore import open_model
+from fxexplore.inputs import ExampleInputs
 from fxexplore.views.diagram import to_dot
 from fxexplore.views.outline import to_text
 from fxexplore.views.page import to_document, to_html
@@ -29,7 +30,8 @@ def graph():
 
 
 def page(graph):
-    code = to_python(RETURN_NODES, inputs="torch.ones(1, 3, 16, 16)")
+    inputs = ExampleInputs((torch.ones(1, 3, 16, 16),), {}, "given", "x")
+    code = to_python(RETURN_NODES, inputs)
     fragment = to_html(
         graph, svg=PICTURE, expanded=["body", "body.0"], return_nodes=RETURN_NODES, code=code
     )
