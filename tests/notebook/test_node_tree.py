@@ -131,14 +131,17 @@ def test_labels_join_to_names(resnet):
         (Node("a.conv", "module", "Conv2d", "a"), Node("a.relu", "module", "ReLU", "b")),
         (Module("a", "A"), Module("b", "B")),
     )
-    for graph in (resnet, shared):
+    reading = ModelGraph(
+        "M", (Node("a.a_scale", "parameter", "a.scale", "a"),), (Module("a", "A"),)
+    )
+    for graph in (resnet, shared, reading):
         tree = NodeTree(graph)
-        flags = memoryview(tree.flags).cast("i")
         outer = []
-        for label, flag, row in zip(tree.labels, flags, graph.rows, strict=True):
+        for i, (label, row) in enumerate(zip(tree.labels, graph.rows, strict=True)):
             del outer[row.depth :]
-            outer.append(label if flag & 16 else ".".join([*outer[-1:], label]))
+            outer.append(tree.names.get(str(i), ".".join([*outer[-1:], label])))
             assert outer[-1] == row.name
+    assert tree.labels == ["a", "scale"]
 
 
 def test_rows_say_what_is_special():
