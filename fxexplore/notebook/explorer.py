@@ -16,7 +16,7 @@ from fxexplore.feature_extraction import checked_model
 from fxexplore.inputs import ExampleInputs, known_inputs
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.views import StaticPage, to_document, to_fragment, to_text
+from fxexplore.views import StaticPage, to_document, to_html, to_text
 
 from .code_tab import CodeTab
 from .copy_button import SaveButton
@@ -197,9 +197,10 @@ class Explorer(SharedState, widgets.VBox):
         Example:
             >>> from torch import nn
             >>> Explorer(nn.Sequential(nn.ReLU())).static()
-            Sequential · 0 parameters
-              input  input
-              0  ReLU
+            Sequential · 0 parameters · 2 nodes · eval · symbolic
+            node   output  params  FLOPs  class
+            input                         input
+            0                             ReLU
         """
         self.wait()
         return StaticPage(self._fragment(), self._as_text())
@@ -254,7 +255,7 @@ class Explorer(SharedState, widgets.VBox):
         return to_text(self.graph, self.expanded)
 
     def _fragment(self) -> str:
-        return to_fragment(
+        return to_html(
             self.graph,
             svg=self.diagram.svg,
             expanded=self.expanded,

@@ -34,8 +34,7 @@ class GraphView(traitlets.HasTraits):
     """Name of the row or box that was clicked last; ``""`` for none."""
 
     query = traitlets.Unicode()
-    """What the tree is searched for: words, names with ``*`` and ``?``, ``class:Conv2d``,
-    ``op:add``, ``shape:56``, ``params>1M``, ``flops<1G``; all of them must hold."""
+    """What the tree is searched for, as :meth:`fxexplore.ModelGraph.find` describes it."""
 
     hits = traitlets.List(traitlets.Unicode())
     """Names that the search found, at most 2,000."""

@@ -10,7 +10,7 @@ import anywidget
 import traitlets
 
 from fxexplore.model_graph import ModelGraph, Module, Node, Part
-from fxexplore.views import call_of, shape_text, short_flops
+from fxexplore.views import shape_text, short_flops
 
 from .graph_view import GraphWidget
 
@@ -120,7 +120,7 @@ def _module_facts(module: Module) -> dict[str, str]:
 
 def _node_facts(node: Node) -> dict[str, str]:
     label = {"module": "class", "parameter": "parameter", "input": "input"}.get(node.kind)
-    calls = f"{call_of(node)} in one run" if node.calls > 1 else ""
+    calls = f"{node.which_call} in one run" if node.calls > 1 else ""
     return {
         label or "operation": node.target or node.name,
         "arguments": node.detail,

@@ -15,8 +15,6 @@ from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.views import (
     Drawing,
     Edges,
-    call_of,
-    description,
     draw,
     kind_of,
     opening_fold,
@@ -229,14 +227,14 @@ def _said(drawing: Drawing) -> str:
 
 def _facts(item: Node | Module) -> list[Any]:
     """Its kind, whether it can be ticked (0 or 1), and what there is to say, in lines."""
-    facts = [description(item)]
+    facts = [item.description]
     facts += [] if item.shape is None else [shape_text(item.shape)]
     facts += [f"{short_count(item.parameters)} parameters"] if item.parameters else []
     facts += [short_flops(item.flops)] if item.flops else []
     if item.calls > 1:
         is_last = isinstance(item, Module)
         facts.append(
-            f"called {item.calls} times; its value is the last" if is_last else call_of(item)
+            f"called {item.calls} times; its value is the last" if is_last else item.which_call
         )
     if isinstance(item, Node) and item.source and item.source not in facts[0]:
         facts.append(item.source)

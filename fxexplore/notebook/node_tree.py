@@ -12,7 +12,7 @@ import anywidget
 import traitlets
 
 from fxexplore.model_graph import ModelGraph, Module, Node, Row
-from fxexplore.views import description, marks, opening_fold, runs, shape_text
+from fxexplore.views import marks, opening_fold, repeated_siblings, shape_text
 
 from .graph_view import GraphWidget, es_module
 
@@ -24,8 +24,7 @@ _FLAGS = {
     "module": 2,
     "operation": 4,
     "size": 8,
-    "full name": 16,
-    "never ran": 32,
+    "never ran": 16,
 }
 
 
@@ -108,6 +107,9 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
     labels = _texts()
     """What stands in each row, in order of execution: the name inside its module."""
 
+    names = traitlets.Dict().tag(sync=True)
+    """Names that are not the name of the module around, a dot and the label, by row."""
+
     classes = _texts()
     """The class of each row's module, or the name of its operation."""
 
@@ -125,7 +127,7 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
 
     flags = traitlets.Bytes().tag(sync=True)
     """Sums of 1 for a row that can be ticked, 2 for a module, 4 for an operation, 8 for an
-    operation on sizes, 16 if the label is the whole name, 32 for what never ran (int32)."""
+    operation on sizes, 16 for what never ran (int32)."""
 
     runs = traitlets.Bytes().tag(sync=True)
     """The first row and the length of each run of siblings with the same structure (int32)."""
@@ -169,21 +171,18 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
     def _describe(self) -> dict[str, Any]:
         rows = self._graph.rows
         items = [row.item for row in rows]
-        found = runs(self._graph)
+        found = repeated_siblings(self._graph)
         self._modules = [row.name for row in rows if isinstance(row.item, Module)]
         self._run_names = [rows[run.first].name for run in found]
-        labels, is_full = _labels(rows)
         return {
-            "labels": labels,
-            "classes": [_class(item) for item in items],
-            "notes": [description(item) for item in items],
+            "labels": [row.label for row in rows],
+            "names": _other_names(rows),
+            "classes": [item.cls for item in items],
+            "notes": [item.description for item in items],
             "shapes": ["" if item.shape is None else shape_text(item.shape) for item in items],
             "marks": [self._marks(row) for row in rows],
             "depth": _int32(row.depth for row in rows),
-            "flags": _int32(
-                _flags(item) | full * _FLAGS["full name"]
-                for item, full in zip(items, is_full, strict=True)
-            ),
+            "flags": _int32(map(_flags, items)),
             "runs": _int32(number for run in found for number in (run.first, run.count)),
             "parameters": _float64(item.parameters for item in items),
             "flops": _float64(math.nan if item.flops is None else item.flops for item in items),
@@ -195,18 +194,16 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
         return "\n".join(f"{words}: {' '.join(why.split())}" for words, why in found.items())
 
 
-def _labels(rows: Sequence[Row]) -> tuple[list[str], list[bool]]:
-    """Each row's name inside the module that it is shown in, and whether that is all of it."""
-    labels, is_full = [], []
+def _other_names(rows: Sequence[Row]) -> dict[str, str]:
+    """The names that are not the name of the module around, a dot and the label, by row."""
+    names = {}
     outer: list[str] = []
-    for row in rows:
+    for i, row in enumerate(rows):
         del outer[row.depth :]
-        prefix = f"{outer[-1]}." if outer else ""
-        is_inside = row.name.startswith(prefix)
-        labels.append(row.name[len(prefix) :] if is_inside else row.name)
-        is_full.append(not is_inside)
+        if row.name != ".".join([*outer[-1:], row.label]):
+            names[str(i)] = row.name
         outer.append(row.name)
-    return labels, is_full
+    return names
 
 
 def _int32(numbers: Iterable[int]) -> bytes:
@@ -217,14 +214,8 @@ def _float64(numbers: Iterable[float]) -> bytes:
     return array("d", numbers).tobytes()
 
 
-def _class(item: Node | Module) -> str:
-    if isinstance(item, Module):
-        return item.cls
-    return item.kind if item.kind in ("input", "parameter") else item.target
-
-
 def _flags(item: Node | Module) -> int:
+    ticks = _FLAGS["tickable"] if item.has_value else 0
     if isinstance(item, Module):
-        ticks = _FLAGS["tickable"] if item.returns and item.ran else 0
         return ticks | _FLAGS["module"] | (_FLAGS["never ran"] if item.ran is False else 0)
-    return _FLAGS["tickable"] | _FLAGS.get(item.kind if item.kind != "module" else "", 0)
+    return ticks | _FLAGS.get(item.kind if item.kind != "module" else "", 0)

@@ -1047,7 +1047,7 @@ def test_features_are_read_only(panel):
 def test_what_was_said_of_an_input_goes_with_the_next_run(panel):
     panel.return_nodes = {"low": "low"}
     inputs = panel.inputs
-    inputs._written(inputs.use_variable, "no_such_name")
+    inputs.name.value = "no_such_name"
     assert "variables" in inputs.note.value
     panel._start()
     assert not inputs.note.value

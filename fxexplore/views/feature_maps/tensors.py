@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from fxexplore.model_graph import ModelGraph
-from fxexplore.views.calls import which_call
 from fxexplore.views.numbers import shape_text
 
 from .axes import Reading, fold, reading_of_layout, reading_of_shape
@@ -163,7 +162,7 @@ class FeatureTensors:
 
     def call(self, part: Part) -> str:
         """Which call of a module a tensor is of, in words; ``""`` if there is but one."""
-        return which_call(self._graph, self._node(part)) if self._graph else ""
+        return self._graph.which_call(self._node(part)) if self._graph else ""
 
     def item(self, part: Part) -> Item:
         """The item of the batch that is drawn, of a tensor that has values.
