@@ -729,7 +729,7 @@ def test_the_query_field_lays_the_attention_of_one_token_over_the_picture():
     assert panel.options.query is None
     assert panel.problem == ""
     controls.query.value = "99"
-    assert all("25" in card.problem.value for card in panel.cards.cards.values())
+    assert all("tokens 0 to 24" in card.problem.value for card in panel.cards.cards.values())
 
 
 def tiny_clip():
