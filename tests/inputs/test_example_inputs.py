@@ -6,15 +6,12 @@ from torch import nn
 
 from fxexplore import explore, open_model
 from fxexplore.inputs import (
+    InputChoice,
     Preprocessing,
     example_inputs_for,
     inferred,
     known_inputs,
     sample_photograph,
-    with_picture,
-    with_sample,
-    with_text,
-    with_variable,
 )
 
 
@@ -85,40 +82,41 @@ def test_the_code_of_example_inputs_makes_them(way):
 @pytest.mark.parametrize("way", GIVEN)
 def test_the_code_of_a_picture_or_a_sample_in_its_place_makes_the_same(way):
     model, x = GIVEN[way]
-    inputs = known_inputs(model, x)
-    variable = torch.rand(3, 16, 16)
-    for changed in (
-        with_picture(model, inputs, sample_photograph(), Preprocessing((20,), (16, 16))),
-        with_sample(model, inputs, "impulse"),
-        with_variable(model, inputs, "pixels", variable),
+    choice = InputChoice(model, known_inputs(model, x))
+    choice.prepare_with(Preprocessing((20,), (16, 16)))
+    variable = torch.rand(3, 16, 16) - 0.5
+    for choose in (
+        lambda: choice.use_picture(sample_photograph()),
+        lambda: choice.use_sample("impulse"),
+        lambda: choice.use_variable("pixels", {"pixels": variable}),
     ):
-        model(*changed.args, **changed.kwargs)
-        assert_code_makes(changed, model, {"x": x, "pixels": variable})
+        choose()
+        model(*choice.chosen.args, **choice.chosen.kwargs)
+        assert_code_makes(choice.chosen, model, {"x": x, "pixels": variable})
 
 
 def test_a_variable_that_holds_all_arguments_is_brought_to_the_models_dtype():
     model = Captions().double()
     batch = {"pixels": torch.rand(2, 3, 8, 8), "ids": IDS}
-    inputs = with_variable(model, known_inputs(model, (PIXELS, IDS)), "batch", batch)
-    assert inputs.kwargs["pixels"].dtype == torch.float64
-    assert_code_makes(inputs, model, {"batch": batch})
+    choice = InputChoice(model, known_inputs(model, (PIXELS, IDS)))
+    choice.use_variable("batch", {"batch": batch})
+    assert choice.chosen.kwargs["pixels"].dtype == torch.float64
+    assert_code_makes(choice.chosen, model, {"batch": batch})
 
 
 @pytest.mark.parametrize("way", ["positions", "names", "both"])
 @pytest.mark.parametrize("text", [[4, 5], "a few more words"])
 def test_a_text_stays_when_the_picture_changes_and_its_code_makes_both(way, text):
     model, x = GIVEN[way]
-    inputs = known_inputs(model, x)
-    if way == "positions":
-        assert inputs.places["tokens"].keys == (1,)
-    inputs = with_text(model, inputs, text, tokenizer)
-    inputs = with_sample(model, inputs, "checkerboard")
-    model(*inputs.args, **inputs.kwargs)
-    assert inputs.name.endswith(" and checkerboard")
-    assert_code_makes(inputs, model, {"x": x})
-    inputs = with_text(model, inputs, [7], tokenizer)
-    assert inputs.name == "1 ids and checkerboard"
-    assert_code_makes(inputs, model, {"x": x})
+    choice = InputChoice(model, known_inputs(model, x), tokenizer=tokenizer)
+    choice.use_text(text)
+    choice.use_sample("checkerboard")
+    model(*choice.chosen.args, **choice.chosen.kwargs)
+    assert choice.chosen.name.endswith(" and checkerboard")
+    assert_code_makes(choice.chosen, model, {"x": x})
+    choice.use_text([7])
+    assert choice.chosen.name == "1 ids and checkerboard"
+    assert_code_makes(choice.chosen, model, {"x": x})
 
 
 def test_inputs_that_were_found_are_taken_as_example_inputs():
