@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from fxexplore.inputs import Preprocessing, preprocessing_from_text
 
-from .labels import named
+from .controls import named
 
 _YOURS = "your numbers"
 
