@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction import isolated, tensors_in
+from fxexplore.feature_extraction import isolated, patch, restores, tensors_in
 
 from .example_inputs import ExampleInputs, as_model_has_it, required_arguments
 from .preprocessing import RGB, imagenet, photograph_or_noise
@@ -123,11 +123,12 @@ def _runs(model: nn.Module, kwargs: dict[str, Any]) -> bool:
     return _tried(model, lambda: (model(**inputs),)) is not None
 
 
+@restores
 def _tried(model: nn.Module, run: Callable[[], Any]) -> Any:
     """What a run in eval mode gives; None if it raises."""
     try:
-        with warnings.catch_warnings(), isolated(model, (), training=False), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with isolated(model, (), training=False), torch.no_grad():
+            patch(warnings, "filters", [("ignore", None, Warning, None, 0)])
             return run()
     except Exception:  # noqa: BLE001  # whatever the model raises, the guess was wrong
         return None

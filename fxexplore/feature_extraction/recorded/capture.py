@@ -12,16 +12,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from fxexplore.feature_extraction.common.isolation import hook
 from fxexplore.feature_extraction.common.tensors import tensors_in, version
 from fxexplore.feature_extraction.common.validation import bound_arguments, shapes_of
-from fxexplore.feature_extraction.common.wrappers import uncompiled
+from fxexplore.feature_extraction.common.wrappers import run_uncompiled
 
 from .follower import Call, Follower
 from .plan import Plan, Wanted
 
 
-class Enough(BaseException):
-    """Ends a run. No Exception, which a model may catch."""
+class StopForward(BaseException):
+    """Ends a run. A BaseException, so that models, which catch Exceptions, cannot catch it."""
 
     def __init__(self, catch: Catch) -> None:
         super().__init__()
@@ -67,8 +68,8 @@ class Catch:
 
     def end_if_enough(self) -> None:
         """End the run once nothing is missing, also if the model swallowed the end before."""
-        if not self._open:
-            raise Enough(self)
+        if not self._open and self.is_mine:
+            raise StopForward(self)
 
     def _take(self, wanted: Wanted, value: Any, done: bool) -> None:
         key = wanted.key
@@ -115,17 +116,10 @@ def run_with_hooks(
     for wanted in plan.wanted:
         if wanted.kind == "module":
             by_path.setdefault(wanted.target, []).append(wanted)
-    handles = []
-    try:
-        for path, wanted_here in by_path.items():
-            module = _module_at(model, path)
-            hook = _returned_hook(catch, wanted_here)
-            handles.append(nn.Module.register_forward_hook(module, hook))
-        with uncompiled(model):
-            model(*args, **kwargs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    for path, wanted_here in by_path.items():
+        hook(_module_at(model, path), _returned_hook(catch, wanted_here))
+    run_uncompiled(model)
+    model(*args, **kwargs)
 
 
 def _module_at(model: nn.Module, path: str) -> nn.Module:
@@ -139,13 +133,13 @@ def _module_at(model: nn.Module, path: str) -> nn.Module:
 def _returned_hook(catch: Catch, wanted: list[Wanted]) -> Callable[..., None]:
     count = 0
 
-    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+    def take(_module: nn.Module, _args: Any, *others: Any) -> None:
         nonlocal count
         if catch.is_mine:
             count += 1
-            catch.returned(wanted, count, output)
+            catch.returned(wanted, count, others[-1])
 
-    return hook
+    return take
 
 
 def run_followed(

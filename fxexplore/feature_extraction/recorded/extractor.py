@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from fxexplore.feature_extraction.common.isolation import restores
 from fxexplore.feature_extraction.common.wrappers import plain_module
 
-from .capture import Catch, Enough, run_followed, run_with_hooks
-from .follower import stopping_allowed
+from .capture import Catch, StopForward, run_followed, run_with_hooks
+from .follower import allow_stopping
 from .plan import Plan, planned
 from .recording import Recording
 
@@ -97,15 +98,19 @@ class RecordedFeatureExtractor(nn.Module):
                 f".{other}() first"
             )
         catch = Catch(plan, self._copied_too)
-        run = run_followed if plan.follows else run_with_hooks
         try:
-            catch.arguments(self._recorded_model, args, kwargs)
-            with stopping_allowed():
-                run(self._recorded_model, plan, catch, args, kwargs)
-        except Enough as enough:
-            if enough.catch is not catch:
+            self._run(plan, catch, args, kwargs)
+        except StopForward as stop:
+            if stop.catch is not catch:
                 raise
         finally:
             # A traceback that somebody keeps must not keep the values.
             catch.is_over = True
         return catch.results(args, kwargs)
+
+    @restores
+    def _run(self, plan: Plan, catch: Catch, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        catch.arguments(self._recorded_model, args, kwargs)
+        allow_stopping()
+        run = run_followed if plan.follows else run_with_hooks
+        run(self._recorded_model, plan, catch, args, kwargs)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import operator
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from fxexplore.feature_extraction.common.isolation import lock, undoing
+from fxexplore.feature_extraction.common.isolation import hook, lock, on_leaving, restores
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import model_frame
 from fxexplore.feature_extraction.common.tensors import (
@@ -25,11 +25,11 @@ from fxexplore.feature_extraction.common.tensors import (
     tensors_in,
 )
 from fxexplore.feature_extraction.common.torch_ops import FunctionFacts
-from fxexplore.feature_extraction.common.wrappers import uncompiled
+from fxexplore.feature_extraction.common.wrappers import run_uncompiled
 
 from .bytecode import is_called_from, is_operator, items_taken
 from .constants import Constants
-from .leaves import LeafSpec, announced
+from .leaves import LeafSpec, announce
 
 # What we look at ourselves is no operation of the model, nor of one around it.
 _Unseen = torch._C.DisableTorchFunction
@@ -84,17 +84,20 @@ class Follower(TorchFunctionMode):
         self._error_before: BaseException | None = None
         self._thread = threading.get_ident()
 
+    @restores
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run the model under observation and return what it returns."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(uncompiled(self.model))
-            if self._wrapped:
-                lock.patch(stack.enter_context(undoing()))
-                stack.enter_context(announced(self._wrapped, self._whole))
-            stack.enter_context(self._hooked())
-            _followers().append(self)
-            stack.callback(_followers().remove, self)
-            stack.enter_context(self)
+        run_uncompiled(self.model)
+        if self._wrapped:
+            lock.patch()
+            announce(self._wrapped, self._whole)
+        for module in self._paths:
+            hook(module, self._before_module, before=True)
+            hook(module, self._after_module, always=True)
+        followers = _active.followers
+        on_leaving(partial(followers.__delitem__, slice(len(followers), None)))
+        followers.append(self)
+        with self:
             return self.model(*args, **kwargs)
 
     # --- functions ---------------------------------------------------------------
@@ -199,27 +202,6 @@ class Follower(TorchFunctionMode):
             return self._finish(call, inputs, result, changed(versions), model_frame())
 
     # --- modules -----------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _hooked(self) -> Iterator[None]:
-        handles = []
-        try:
-            for module in self._paths:
-                # Through nn.Module, as scripted modules refuse hooks of their own.
-                handles.append(
-                    nn.Module.register_forward_pre_hook(
-                        module, self._before_module, prepend=True, with_kwargs=True
-                    )
-                )
-                handles.append(
-                    nn.Module.register_forward_hook(
-                        module, self._after_module, with_kwargs=True, always_call=True
-                    )
-                )
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     # Another thread may meet a hook that does not get keyword arguments yet, or no more.
 
@@ -339,18 +321,11 @@ class _Active(threading.local):
 _active = _Active()
 
 
-def _followers() -> list[Follower]:
-    return _active.followers
+def allow_stopping() -> None:
+    """Let the run until the innermost :func:`restores` ends be stopped in the middle.
 
-
-@contextlib.contextmanager
-def stopping_allowed() -> Iterator[None]:
-    """Let a run be stopped in the middle, also while another one follows it."""
-    positions = [(follower, follower.position()) for follower in _followers()]
-    try:
-        with undoing() as undo:
-            lock.read(undo)
-            yield
-    finally:
-        for follower, position in positions:
-            follower.back_to(position)
+    Another run that follows this one then goes on from where it was.
+    """
+    for follower in _active.followers:
+        on_leaving(partial(follower.back_to, follower.position()))
+    lock.read()

@@ -6,14 +6,14 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from fxexplore.feature_extraction.common.isolation import patch
 from fxexplore.feature_extraction.common.leaves import LeafTracer
-from fxexplore.feature_extraction.common.torch_ops import custom_functions_run_by
+from fxexplore.feature_extraction.common.torch_ops import run_custom_functions_by
 
 
 class LeafSpec(NamedTuple):
@@ -78,30 +78,19 @@ def wrapped_functions(model: nn.Module, tracer: LeafTracer) -> Iterator[Entry]:
     return iter(sorted(seen))
 
 
-@contextmanager
-def announced(entries: tuple[Entry, ...], whole: Whole) -> Iterator[None]:
-    """Have functions hand their calls over.
+def announce(entries: tuple[Entry, ...], whole: Whole) -> None:
+    """Have functions hand their calls over until the innermost :func:`restores` ends.
 
     Args:
         entries: where the functions are found.
         whole: what runs a call instead: of a function, its arguments, and its entry.
     """
-    patches: list[tuple[dict[str, Any], str, Any]] = []
-    applied: AbstractContextManager[None] = nullcontext()
+    for module, name in entries:
+        function = getattr(sys.modules.get(module), name, None)
+        if function is not None:
+            patch(sys.modules[module], name, _announcing(function, (module, name), whole))
     if APPLY in entries:
-        applied = custom_functions_run_by(functools.partial(_whole_apply, whole))
-    try:
-        for module, name in entries:
-            namespace = vars(sys.modules[module]) if module in sys.modules else {}
-            function = namespace.get(name)
-            if function is not None:
-                patches.append((namespace, name, function))
-                namespace[name] = _announcing(function, (module, name), whole)
-        with applied:
-            yield
-    finally:
-        for namespace, name, function in reversed(patches):
-            namespace[name] = function
+        run_custom_functions_by(functools.partial(_whole_apply, whole))
 
 
 def _announcing(function: Callable[..., Any], entry: Entry, whole: Whole) -> Callable[..., Any]:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.fx import _symbolic_trace as fx_internals
 from torch.fx.proxy import TraceError
 
-from fxexplore.feature_extraction.common.isolation import isolated, lock, undoing
+from fxexplore.feature_extraction.common.isolation import (
+    isolated,
+    lock,
+    on_leaving,
+    restores,
+)
 from fxexplore.feature_extraction.common.leaves import LeafTracer
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import source_line
 from fxexplore.feature_extraction.common.tensors import state_tensors
 from fxexplore.feature_extraction.common.torch_ops import (
-    custom_functions_run_by,
+    run_custom_functions_by,
     written_argument,
 )
 
@@ -52,6 +60,7 @@ class LeafModuleAwareTracer(LeafTracer):
         ['0', '1']
     """
 
+    @restores
     def trace(
         self,
         root: nn.Module | Callable[..., Any],
@@ -67,15 +76,16 @@ class LeafModuleAwareTracer(LeafTracer):
         Raises:
             torch.fx.proxy.TraceError: where the code cannot be traced symbolically.
         """
-        with undoing() as undo:
-            lock.write(undo)
-            self._thread = threading.get_ident()
-            self._parameter_paths: dict[int, str] = {}
-            self.failed_in = ""  # the path of the innermost module that raised
-            if not isinstance(root, nn.Module):
-                return super().trace(root, concrete_args)
-            with isolated(root):
-                return self._trace_module(root, concrete_args)
+        lock.write()
+        self._thread = threading.get_ident()
+        self._parameter_paths: dict[int, str] = {}
+        self.failed_in = ""  # the path of the innermost module that raised
+        flag, patcher = fx_internals._get_is_fx_tracing(), fx_internals.CURRENT_PATCHER
+        on_leaving(partial(_end_tracing, flag, patcher))
+        if not isinstance(root, nn.Module):
+            return super().trace(root, concrete_args)
+        with isolated(root):
+            return self._trace_module(root, concrete_args)
 
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
         state = list(state_tensors(root))
@@ -83,12 +93,12 @@ class LeafModuleAwareTracer(LeafTracer):
         buffers = [
             (p, m._buffers, m._buffers.copy()) for p, m in root.named_modules() if m._buffers
         ]
+        run_custom_functions_by(self._custom_function)
         with (
             # A no_grad block inside forward shows only if gradients are on to begin with.
             torch.enable_grad(),
             errors_in_words(self, root),
             RealTensorsInForward(self, state),
-            custom_functions_run_by(self._custom_function),
         ):
             graph = super().trace(root, concrete_args)
         for path, now, before in buffers:
@@ -180,6 +190,17 @@ class LeafModuleAwareTracer(LeafTracer):
             if path in parameter_proxy_cache:
                 return parameter_proxy_cache[path]
         return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+
+def _end_tracing(was_tracing: bool, outer: Any) -> None:
+    """Take back what torch.fx patched, where it was interrupted and did not do so itself."""
+    fx_internals._set_is_fx_tracing(was_tracing)
+    patcher = fx_internals.CURRENT_PATCHER
+    if patcher is not None and patcher is not outer:
+        for patched in reversed(patcher.patches_made):
+            with suppress(KeyError):  # done already
+                patched.revert()
+        fx_internals.CURRENT_PATCHER = outer
 
 
 class NodePathTracer(LeafModuleAwareTracer):

@@ -13,7 +13,7 @@ import torch
 from fxexplore.inputs import EXAMPLE, SAMPLES, ExampleInputs, Preprocessing
 from fxexplore.notebook.problems import problem_html
 
-from .labels import named
+from .controls import named
 from .preparation_row import PreparationRow
 from .upload_button import UploadButton
 

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from fxexplore.inputs import Preprocessing
 
-from .labels import named
+from .controls import named
 
 _YOURS = "your numbers"
 _WIDTHS = {"resize": "70px", "crop": "84px", "mean": "150px", "std": "150px"}

@@ -14,7 +14,7 @@ from fxexplore.model_graph import ModelGraph
 from fxexplore.views.numbers import shape_text
 
 from .axes import Reading, fold, reading_of_layout, reading_of_shape
-from .axis_inference import GraphAxes
+from .axis_inference import axes_of
 
 Layout = str | Mapping[str, str] | None
 _LARGEST = 1e300  # numbers beyond have differences and means that are no numbers
@@ -139,7 +139,7 @@ class FeatureTensors:
         self._layout = layout
         self._image_size, self._is_text = image_size, is_text
         self._graph = graph
-        self._axes = None if graph is None else GraphAxes(graph)
+        self._axes = None if graph is None else axes_of(graph)
         self._nodes = {key: node for node, key in (return_nodes or {}).items()}
         try:
             self._index = operator.index(index)
