@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pathlib
-import re
 from array import array
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -14,6 +13,8 @@ import traitlets
 
 from fxexplore.model_graph import ModelGraph, Module, Node, Row
 from fxexplore.views import marks, opening_fold, repeated_siblings, shape_text
+
+from .graph_view import GraphWidget, es_module
 
 _HERE = pathlib.Path(__file__).parent
 _COLUMNS = ("output", "parameters", "flops")
@@ -57,16 +58,7 @@ def _texts(**tags: Any) -> Any:
     return traitlets.List().tag(sync=True, to_json=_pack_texts, **tags)
 
 
-def _module(*names: str) -> str:
-    """Several files as one ES module, which has no file to import others from.
-
-    It is saved in every notebook with a tree, so lines that are comments stay behind.
-    """
-    whole = "\n".join((_HERE / name).read_text("utf-8") for name in names)
-    return re.sub(r"^ *(/\*\*((?!\*/).)*\*/|//[^\n]*)\n", "", whole, flags=re.MULTILINE | re.DOTALL)
-
-
-class NodeTree(anywidget.AnyWidget):
+class NodeTree(GraphWidget, anywidget.AnyWidget):
     """A collapsible tree of qualified names with ticks.
 
     The rows are described once; ticking, folding and searching change one trait each. A graph
@@ -86,7 +78,7 @@ class NodeTree(anywidget.AnyWidget):
         >>> tree.selected = ["1"]
     """
 
-    _esm = _module(
+    _esm = es_module(
         "node_tree_rows.js",
         "node_tree_search.js",
         "node_tree_state.js",
@@ -94,9 +86,6 @@ class NodeTree(anywidget.AnyWidget):
         "node_tree.js",
     )
     _css = _HERE / "node_tree.css"
-
-    selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    """Names of the ticked nodes and modules, in the order of ticking."""
 
     expanded: traitlets.List[Any] = traitlets.List().tag(
         sync=True,
@@ -111,15 +100,6 @@ class NodeTree(anywidget.AnyWidget):
         from_json=lambda value, tree: _unpack_subset(value, tree._run_names),
     )
     """The runs of siblings that are open, each by the name of its first sibling."""
-
-    focused = traitlets.Unicode().tag(sync=True)
-    """Name of the row that the keyboard acts on; ``""`` for none."""
-
-    query = traitlets.Unicode().tag(sync=True)
-    """What the tree is searched for, as :meth:`fxexplore.ModelGraph.find` describes it."""
-
-    hits = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    """Names that the query finds, at most 2,000; a view of the tree fills it in."""
 
     columns = traitlets.List(traitlets.Enum(_COLUMNS), list(_COLUMNS)).tag(sync=True)
     """The columns beside the names that are shown, where there is room."""
@@ -165,17 +145,7 @@ class NodeTree(anywidget.AnyWidget):
         self._graph = graph
         self._only = frozenset(only)
         traits.setdefault("expanded", opening_fold(graph))
-        super().__init__(**self._describe(), **traits)
-
-    @property
-    def graph(self) -> ModelGraph:
-        """The model that is shown. Of another one, what is still there stays as it was."""
-        return self._graph
-
-    @graph.setter
-    def graph(self, graph: ModelGraph) -> None:
-        self._graph = graph
-        self._update()
+        super().__init__(graph, **self._describe(), **traits)
 
     @property
     def only(self) -> frozenset[str]:
@@ -185,21 +155,18 @@ class NodeTree(anywidget.AnyWidget):
     @only.setter
     def only(self, names: Iterable[str]) -> None:
         self._only = frozenset(names)
-        self._update()
-
-    def _update(self) -> None:
         with self.hold_sync():
-            before = (self._modules, self._run_names)
-            for trait, value in self._describe().items():
-                self.set_trait(trait, value)
-            known = self._graph.index
-            self.selected = [name for name in self.selected if name in known]
-            self.expanded = [path for path in self.expanded if path in known]
-            self.open_runs = [name for name in self.open_runs if name in set(self._run_names)]
-            self.focused = self.focused if self.focused in known else ""
-            if before != (self._modules, self._run_names):
-                # What travels as places has other places now.
-                self.send_state(["expanded", "open_runs"])
+            self._show_graph()
+
+    def _show_graph(self) -> None:
+        before = (self._modules, self._run_names)
+        for trait, value in self._describe().items():
+            self.set_trait(trait, value)
+        known = set(self._run_names)
+        self.open_runs = [name for name in self.open_runs if name in known]
+        if before != (self._modules, self._run_names):
+            # What travels as places has other places now.
+            self.send_state(["expanded", "open_runs"])
 
     def _describe(self) -> dict[str, Any]:
         rows = self._graph.rows

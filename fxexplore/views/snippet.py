@@ -56,12 +56,14 @@ def to_python(
         return "# Tick a node to see the code that extracts it."
     imports = ["from fxexplore import create_feature_extractor"]
     further = "".join(_option(name, value, imports) for name, value in (options or {}).items())
-    example = inputs.example if inputs is not None and recorded else None
+    if recorded and inputs is not None:
+        further = f'    example_inputs={inputs.example},\n    backend="recorded",\n{further}'
+    extractor = _call("create_feature_extractor", model, return_nodes, mode, further)
     call = "x)  # x is what the model takes" if inputs is None else f"{inputs.call})"
     return _program(
         *imports,
         *(() if inputs is None else inputs.lines),
-        _extractor("extractor", model, return_nodes, mode, example, further),
+        f"extractor = {extractor}.{mode}()",
         f"features = extractor({call}",
     )
 
@@ -101,51 +103,52 @@ def figure_to_python(
         >>> from fxexplore.inputs import ExampleInputs
         >>> batch = ExampleInputs((torch.ones(2, 3),), {}, "given", "batch")
         >>> print(figure_to_python({"layer1": "layer1"}, {"sort": "energy"}, batch))
-        import torch
-        from fxexplore import create_feature_extractor, open_model, plot_feature_maps
+        from fxexplore import extract_features, plot_feature_maps
         <BLANKLINE>
-        extractor = create_feature_extractor(
+        features = extract_features(
             model,
             return_nodes=[
                 "layer1",
             ],
             mode="eval",
-        ).eval()
-        with torch.no_grad():
-            features = extractor(batch)
+            example_inputs=batch,
+        )
         figure = plot_feature_maps(
             features,
             sort="energy",
-            graph=open_model(model),
         )
     """
     plot = "plot_feature_maps" if first is None else "plot_comparison"
-    example = inputs.example if recorded else None
-    extractors = [("extractor", model), *([("other_extractor", "other_model")] * other)]
-    opened = f"open_model({model}{f', {example}' if example else ''}{_mode(mode)})"
+    backend = '    backend="recorded",\n' if recorded else ""
+
+    def extracted(name: str, of: str, on: ExampleInputs) -> str:
+        further = f"    example_inputs={on.example},\n{backend}"
+        return f"{name} = {_call('extract_features', of, return_nodes, mode, further)}"
+
+    if first is None:
+        runs = [*inputs.lines, extracted("features", model, inputs)]
+    else:
+        between = () if first.lines == inputs.lines else inputs.lines
+        is_same = first.example == inputs.example and not between and not other
+        runs = [
+            *first.lines,
+            *(["# Before the model changed:"] if is_same else []),
+            extracted("first", model, first),
+            *between,
+            extracted("second", "other_model" if other else model, inputs),
+        ]
     arguments = {name: repr(value) for name, value in options.items()}
     arguments |= {"image": picture} if picture else {}
-    arguments["graph"] = opened
-    if any(node != key for node, key in return_nodes.items()):
-        arguments["return_nodes"] = repr(dict(return_nodes))
     arguments |= {"tokens": repr(list(inputs.tokens))} if inputs.tokens else {}
     arguments |= {"labels": repr(labels)} if labels else {}
-    arguments = {name: _in_double_quotes(text) for name, text in arguments.items()}
+    listed = "".join(f"    {name}={_in_double_quotes(arguments[name])},\n" for name in arguments)
     values = "features" if first is None else "first,\n    second"
-    listed = "".join(f"    {name}={text},\n" for name, text in arguments.items())
     return _program(
-        "import torch",
-        f"from fxexplore import create_feature_extractor, open_model, {plot}",
+        f"from fxexplore import extract_features, {plot}",
         *([f"from fxexplore.inputs import {picture.partition('(')[0]}"] if picture else []),
-        *(first or inputs).lines,
-        *(_extractor(name, of, return_nodes, mode, example) for name, of in extractors),
-        *_runs(inputs, first, other=other),
+        *runs,
         f"figure = {plot}(\n    {values},\n{listed})",
     )
-
-
-def _mode(mode: str) -> str:
-    return "" if mode == "eval" else f', mode="{mode}"'
 
 
 def _program(*lines: str) -> str:
@@ -161,37 +164,12 @@ def _program(*lines: str) -> str:
     return "\n".join([*plain, *merged, "", *rest])
 
 
-def _extractor(
-    name: str,
-    model: str,
-    return_nodes: Mapping[str, str],
-    mode: str,
-    example: str | None,
-    further: str = "",
+def _call(
+    function: str, model: str, return_nodes: Mapping[str, str], mode: str, further: str
 ) -> str:
-    """The call of ``create_feature_extractor``; with ``example`` for a recorded model."""
-    recording = f'    example_inputs={example},\n    backend="recorded",\n' if example else ""
-    return (
-        f"{name} = create_feature_extractor(\n    {model},\n{_argument(return_nodes)}"
-        f'{recording}    mode="{mode}",\n{further}).{mode}()'
-    )
-
-
-def _runs(inputs: ExampleInputs, first: ExampleInputs | None, *, other: bool) -> list[str]:
-    """The lines that run the extractor, once or twice."""
-    if first is None:
-        return ["with torch.no_grad():", f"    features = extractor({inputs.call})"]
-    between = () if first.lines == inputs.lines else inputs.lines
-    second = "other_extractor" if other else "extractor"
-    is_same = first.call == inputs.call and not between
-    note = "  # before the model changed" if is_same and not other else ""
-    return [
-        "with torch.no_grad():",
-        f"    first = extractor({first.call}){note}",
-        *between,
-        "with torch.no_grad():",
-        f"    second = {second}({inputs.call})",
-    ]
+    """A call with return nodes; ``further`` are lines with more arguments."""
+    nodes = _argument(return_nodes)
+    return f'{function}(\n    {model},\n{nodes}    mode="{mode}",\n{further})'
 
 
 def _in_double_quotes(text: str) -> str:
