@@ -261,10 +261,10 @@ class TestOpening:
             explorer.close()
             return page
 
-        monkeypatch.setattr(explorer_file, "_PATIENCE", 60)  # for machines that are busy
+        monkeypatch.setattr(explorer_file, "_DISPLAY_WAIT", 60)  # for machines that are busy
         assert "1×64×56×56" in asyncio.run(quick())
 
-        monkeypatch.setattr(explorer_file, "_PATIENCE", 0.05)
+        monkeypatch.setattr(explorer_file, "_DISPLAY_WAIT", 0.05)
         hold = threading.Event()
         held(monkeypatch, hold)
 
