@@ -14,7 +14,6 @@ from fxexplore import layout
 from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.views import (
     Drawing,
-    Edges,
     draw,
     kind_of,
     opening_fold,
@@ -218,7 +217,7 @@ def _sources(drawing: Drawing, tries: int) -> Iterator[str]:
 
 
 def _simplest(drawing: Drawing) -> Drawing:
-    return drawing.with_edges(Edges.FEWEST)
+    return drawing.with_edges("fewest")
 
 
 def _said(drawing: Drawing) -> str:

@@ -54,39 +54,20 @@ def to_python(
     """
     if not return_nodes:
         return "# Tick a node to see the code that extracts it."
-    imports = _Imports()
-    imports.add("fxexplore", "create_feature_extractor")
+    imports = ["from fxexplore import create_feature_extractor"]
     further = "".join(_option(name, value, imports) for name, value in (options or {}).items())
     imported, made = _parted(() if inputs is None else inputs.lines)
     if recorded and inputs is not None:
         further = f'    example_inputs={inputs.example},\n    backend="recorded",\n{further}'
     extractor = _call("create_feature_extractor", model, return_nodes, mode, further)
     lines = [
-        _merged([*str(imports).splitlines(), *imported]),
+        _merged([*imports, *imported]),
         *made,
         f"extractor = {extractor}.{mode}()",
         f"features = extractor({'x' if inputs is None else inputs.call})"
         + ("  # x is what the model takes" if inputs is None else ""),
     ]
     return "\n".join(lines)
-
-
-class _Imports:
-    """The ``from ... import ...`` lines of a piece of code."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, list[str]] = {}
-
-    def add(self, module: str, name: str) -> None:
-        names = self._names.setdefault(module, [])
-        if name not in names:
-            names.append(name)
-
-    def __str__(self) -> str:
-        return "".join(
-            f"from {module} import {', '.join(sorted(self._names[module]))}\n"
-            for module in sorted(self._names)
-        )
 
 
 def figure_to_python(
@@ -168,7 +149,11 @@ def figure_to_python(
     listed = "".join(f"    {name}={_in_double_quotes(arguments[name])},\n" for name in arguments)
     values = "features" if first is None else "first,\n    second"
     figure = f"figure = {plot}(\n    {values},\n{listed})"
-    return "\n".join([_merged([*_imports_of(plot, picture), *imports]), *runs, figure])
+    imports.append(f"from fxexplore import extract_features, {plot}")
+    called = (picture or "").partition("(")[0]
+    if called in ("Preprocessing", "as_seen"):
+        imports.append(f"from fxexplore.inputs import {called}")
+    return "\n".join([_merged(imports), *runs, figure])
 
 
 def _parted(lines: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -177,24 +162,18 @@ def _parted(lines: Sequence[str]) -> tuple[list[str], list[str]]:
     return imports, [line for line in lines if line not in imports]
 
 
-def _imports_of(plot: str, picture: str | None) -> list[str]:
-    imports = [f"from fxexplore import extract_features, {plot}"]
-    called = (picture or "").partition("(")[0]
-    if called in ("Preprocessing", "as_seen"):
-        imports.append(f"from fxexplore.inputs import {called}")
-    return imports
-
-
 def _merged(lines: Sequence[str]) -> str:
     """Imports without those that are there twice, one line for each module."""
-    imports = _Imports()
+    names: dict[str, set[str]] = {}
     for line in lines:
         if line.startswith("from "):
-            module, _, names = line.removeprefix("from ").partition(" import ")
-            for name in names.split(", "):
-                imports.add(module, name)
-    plain = sorted({line for line in lines if line.startswith("import ")})
-    return "".join(f"{line}\n" for line in plain) + str(imports)
+            module, _, listed = line.removeprefix("from ").partition(" import ")
+            names.setdefault(module, set()).update(listed.split(", "))
+    merged = sorted({line for line in lines if line.startswith("import ")})
+    merged += [
+        f"from {module} import {', '.join(sorted(names[module]))}" for module in sorted(names)
+    ]
+    return "".join(f"{line}\n" for line in merged)
 
 
 def _call(
@@ -221,7 +200,7 @@ def _argument(return_nodes: Mapping[str, str]) -> str:
     return f"    return_nodes={start}\n{''.join(entries)}    {end},\n"
 
 
-def _option(name: str, value: Any, imports: _Imports) -> str:
+def _option(name: str, value: Any, imports: list[str]) -> str:
     if not value:
         return ""
     try:
@@ -230,7 +209,7 @@ def _option(name: str, value: Any, imports: _Imports) -> str:
         return f"    {name}={name},  # as the explorer was given it\n"
 
 
-def _expression(value: Any, imports: _Imports) -> str:
+def _expression(value: Any, imports: list[str]) -> str:
     """An expression that gives ``value`` back; ValueError if no short one does."""
     if isinstance(value, type):
         return _class_name(value, imports)
@@ -244,7 +223,7 @@ def _expression(value: Any, imports: _Imports) -> str:
     raise ValueError
 
 
-def _class_name(cls: type, imports: _Imports) -> str:
+def _class_name(cls: type, imports: list[str]) -> str:
     """The name of a class where it can be imported, or was defined in the notebook."""
     found: Any = sys.modules.get(cls.__module__)
     parts = cls.__qualname__.split(".")
@@ -253,7 +232,7 @@ def _class_name(cls: type, imports: _Imports) -> str:
     if found is not cls or not all(part.isidentifier() for part in parts):
         raise ValueError
     if cls.__module__ not in ("__main__", "builtins"):
-        imports.add(cls.__module__, parts[0])
+        imports.append(f"from {cls.__module__} import {parts[0]}")
     return ".".join(parts)
 
 
