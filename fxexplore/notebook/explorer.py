@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import time
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import ipywidgets as widgets
 import traitlets
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import DisplayHandle, display
 from torch import nn
 
 from fxexplore.feature_extraction import checked_model
-from fxexplore.inputs import ExampleInputs, known_inputs
+from fxexplore.inputs import known_inputs
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.views import StaticPage, to_document, to_html, to_text
 
+from .closing import close_whole
 from .code_tab import CodeTab
 from .copy_button import SaveButton
 from .feature_maps import FeatureMapsPanel
@@ -30,20 +31,59 @@ from .node_tree import NodeTree
 from .notice import Notice
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
-from .shell import is_watched
+from .shell import is_interactive
 
-_PATIENCE = 1.0  # seconds that the first display may wait, so that it is saved with facts
-_UNWATCHED = 120.0  # the same where a notebook is run to be read, and nobody is held up
+_DISPLAY_WAIT = 1.0  # seconds that the first display may wait, so that it is saved with facts
+_BATCH_WAIT = 120.0  # the same where a notebook is run to be read, and nobody is held up
 
 
-def explore(model: nn.Module, example_inputs: Any = None, **options: Any) -> Explorer:
+def explore(
+    model: nn.Module,
+    example_inputs: Any = None,
+    *,
+    mode: Literal["eval", "train"] = "eval",
+    backend: Literal["auto", "symbolic", "recorded"] = "auto",
+    tracer_kwargs: dict[str, Any] | None = None,
+    concrete_args: dict[str, Any] | None = None,
+    name: str = "model",
+    inputs_name: str = "x",
+    tokenizer: Any = None,
+    tokenizer_name: str = "tokenizer",
+    shell: InteractiveShell | None = None,
+    selected: Sequence[str] | None = None,
+    return_nodes: Mapping[str, str] | None = None,
+    expanded: Sequence[str] | None = None,
+    focused: str = "",
+    query: str = "",
+    layout: widgets.Layout | dict[str, str] | None = None,
+) -> Explorer:
     """Show what is inside a model, and what each part of it computes.
 
     Args:
         model: the model to look at; it is left as it is.
         example_inputs: what to run it on: a tensor, a tuple of positional arguments, a
-            dict of keyword arguments, or a pair of both. By default a photograph.
-        **options: further arguments of :class:`Explorer`.
+            dict of keyword arguments, or a pair of both. By default those of
+            :func:`fxexplore.example_inputs_for`, for most models of pictures a photograph.
+        mode: the mode whose nodes are shown, and that is run. The explorer can change it.
+        backend: ``"symbolic"`` to trace, ``"recorded"`` to record one run, ``"auto"`` to
+            record only what cannot be traced.
+        tracer_kwargs: keyword arguments for :class:`fxexplore.NodePathTracer`, such as
+            ``{"leaf_modules": [MyBlock]}``.
+        concrete_args: values for arguments of forward while tracing.
+        name: the expression that stands for the model in the code that is shown.
+        inputs_name: the expression that stands for ``example_inputs`` there.
+        tokenizer: for a model of text: turns a sentence into arguments of the model, as the
+            tokenizers of transformers do.
+        tokenizer_name: the expression that stands for it in the code that is shown.
+        shell: the IPython shell whose variables can be named as inputs; by default the
+            present one.
+        selected: names of the nodes that are ticked.
+        return_nodes: the ticked names with their output keys, instead of ``selected``.
+        expanded: paths of the modules that are unfolded; by default those that say much in few
+            boxes.
+        focused: name of the node whose facts are shown; ``""`` for none.
+        query: what the tree is searched for, as ``ModelGraph.find`` describes it.
+        layout: CSS of the widget as a whole, such as ``{"width": "900px"}``.
 
     Returns:
         A widget; it is shown if it is the last line of a notebook's cell.
@@ -54,32 +94,18 @@ def explore(model: nn.Module, example_inputs: Any = None, **options: Any) -> Exp
 
     Example:
         >>> from torch import nn
-        >>> explorer = explore(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
-        >>> explorer.selected = ["1"]
+        >>> explorer = explore(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), selected=["1"])
         >>> {name: tuple(value.shape) for name, value in explorer.run().items()}
         {'1': (1, 4, 222, 222)}
     """
-    return Explorer(model, example_inputs, **options)
+    arguments = dict(locals())  # nothing but the arguments as yet
+    return Explorer(**arguments)
 
 
 class Explorer(SharedState, widgets.VBox):
     """Tree, diagram, feature maps and code of one model, on one selection and one fold state.
 
-    Args:
-        model: as for :func:`explore`.
-        example_inputs: likewise.
-        mode: ``"eval"`` or ``"train"``, the mode to open the model in.
-        backend: as for :func:`fxexplore.open_model`.
-        tracer_kwargs: as for :func:`fxexplore.create_feature_extractor`.
-        concrete_args: likewise.
-        name: the expression that stands for the model in the code that is shown.
-        inputs_name: the expression that stands for ``example_inputs`` there.
-        tokenizer: for a model of text: turns a sentence into arguments of the model, as the
-            tokenizers of transformers do.
-        tokenizer_name: the expression that stands for it in the code that is shown.
-        shell: the IPython shell whose variables can be named as inputs; by default the
-            present one.
-        **traits: initial values of traits.
+    It takes the arguments of :func:`explore`, which says what each of them is.
 
     Attributes:
         tree: the tree of names.
@@ -104,8 +130,6 @@ class Explorer(SharedState, widgets.VBox):
     features = traitlets.Dict(read_only=True)
     """The values of the return nodes at the last run, by key."""
 
-    # Defaults, because a widget is closed too when it could not be made.
-    _parts: tuple[widgets.Widget, ...] = ()
     _modes: Modes
 
     def __init__(
@@ -121,10 +145,14 @@ class Explorer(SharedState, widgets.VBox):
         inputs_name: str = "x",
         tokenizer: Any = None,
         tokenizer_name: str = "tokenizer",
-        shell: Any = None,
-        **traits: Any,
+        shell: InteractiveShell | None = None,
+        selected: Sequence[str] | None = None,
+        return_nodes: Mapping[str, str] | None = None,
+        expanded: Sequence[str] | None = None,
+        focused: str = "",
+        query: str = "",
+        layout: widgets.Layout | dict[str, str] | None = None,
     ) -> None:
-        _check_keywords(traits)
         self.model = checked_model(model)
         self._options: dict[str, Any] = {
             "tracer_kwargs": tracer_kwargs,
@@ -148,14 +176,24 @@ class Explorer(SharedState, widgets.VBox):
             shell=shell,
         )
         self.code = CodeTab(name, self._options)
-        self._make_parts(graph, inputs)
-        super().__init__(graph, self._laid_out(), mode=mode, layout=traits.pop("layout", {}))
+        self.header = Header(graph, inputs)
+        self.tree = NodeTree(graph)
+        self.diagram = NodeGraph(graph)
+        self.node = NodeFacts(graph)
+        self.chips = ReturnNodes()
+        super().__init__(
+            graph, self._laid_out(), mode=mode, layout={} if layout is None else layout
+        )
         self.add_class("fxx-explorer")
         self._connect()
-        if self._modes.is_open(mode):
-            self._modes.find_facts(mode)
-        for trait, value in traits.items():
-            setattr(self, trait, value)
+        self._modes.find_facts(mode)
+        if expanded is not None:
+            self.expanded = list(expanded)
+        if selected is not None:
+            self.selected = list(selected)
+        if return_nodes is not None:
+            self.return_nodes = dict(return_nodes)
+        self.focused, self.query = focused, query
 
     # --- what can be done ---------------------------------------------------------------
 
@@ -212,12 +250,11 @@ class Explorer(SharedState, widgets.VBox):
 
     def close(self) -> None:
         """Stop what runs, and take the widget with all its parts off the page."""
-        if "_modes" in vars(self):
+        if "_modes" in vars(self):  # a widget is closed too when it could not be made
             self._modes.stop()
         self.unobserve_all()
-        for part in self._parts:
-            part.unobserve_all()
-            part.close()
+        for child in self.children:
+            close_whole(child)
         super().close()
 
     def _ipython_display_(self) -> None:
@@ -226,7 +263,7 @@ class Explorer(SharedState, widgets.VBox):
         Raises:
             NotImplementedError: if all is there, for IPython to show it as any other result.
         """
-        self.wait(_patience())
+        self.wait(_display_wait())
         if not self._modes.opening:
             raise NotImplementedError
         data, metadata = self._bundle()
@@ -234,7 +271,7 @@ class Explorer(SharedState, widgets.VBox):
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The live widget, and the same as HTML for pages where no kernel runs."""
-        self.wait(_patience())
+        self.wait(_display_wait())
         return self._bundle()
 
     def _bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -246,7 +283,7 @@ class Explorer(SharedState, widgets.VBox):
     def _show_again(self) -> None:
         """Give the notebook the page that it is to be saved with."""
         if self._shown_early:
-            self.diagram.wait(_PATIENCE)
+            self.diagram.wait(_DISPLAY_WAIT)
         while self._shown_early:
             data, metadata = self._bundle()
             self._shown_early.pop().update(data, metadata=metadata, raw=True)
@@ -265,13 +302,6 @@ class Explorer(SharedState, widgets.VBox):
 
     # --- its parts ----------------------------------------------------------------------
 
-    def _make_parts(self, graph: ModelGraph, inputs: ExampleInputs | None) -> None:
-        self.header = Header(graph, inputs)
-        self.tree = NodeTree(graph)
-        self.diagram = NodeGraph(graph)
-        self.node = NodeFacts(graph)
-        self.chips = ReturnNodes()
-
     def _laid_out(self) -> list[widgets.Widget]:
         tabs = widgets.Tab(
             [self.diagram, self.maps, self.code, self.node],
@@ -287,10 +317,6 @@ class Explorer(SharedState, widgets.VBox):
         footer = widgets.HBox([self.chips, self.code.copy_button, save])
         for part, cls in ((self.tree, "left"), (tabs, "right"), (body, "body"), (footer, "footer")):
             part.add_class(f"fxx-{cls}")
-        self._parts = (
-            self.header, self.notice, self.tree, columns, self.diagram, self.maps, self.code,
-            self.node, tabs, body, height, self.chips, self.code.copy_button, save, footer,
-        )  # fmt: skip
         return [self.header, self.notice, body, height, footer]
 
     def _connect(self) -> None:
@@ -353,18 +379,13 @@ class Explorer(SharedState, widgets.VBox):
             self.mode = mode
             return
         self.header.refuse(mode, self.mode)
-        self._find_facts()
+        self._modes.find_facts(self.mode)
         self.notice.error(problem, f"The model does not open in {mode} mode")
 
     def _take_back(self) -> None:
         """Stay in the mode that is shown."""
         self.header.switch.value = self.mode
-        self._find_facts()
-
-    def _find_facts(self) -> None:
-        """Go on with what the opening of another mode broke off."""
-        if self._modes.is_open(self.mode):
-            self._modes.find_facts(self.mode)
+        self._modes.find_facts(self.mode)
 
     # --- its graph ----------------------------------------------------------------------
 
@@ -401,20 +422,5 @@ class Explorer(SharedState, widgets.VBox):
         self.code.show(self.graph, self.return_nodes, self.maps.current_inputs)
 
 
-def _patience() -> float:
-    return _PATIENCE if is_watched() else _UNWATCHED
-
-
-def _check_keywords(traits: dict[str, Any]) -> None:
-    """Refuse what is no argument and no trait, in words."""
-    known = ["selected", "return_nodes", "expanded", "focused", "query", "layout"]
-    arguments = [name for name in inspect.signature(Explorer.__init__).parameters if name != "self"]
-    for name in traits:
-        if name not in known:
-            near = difflib.get_close_matches(name, [*arguments, *known], n=1)
-            hint = (
-                f"did you mean {near[0]}?"
-                if near
-                else f"there are {', '.join([*arguments[1:-1], *known])}"
-            )
-            raise TypeError(f"the explorer has no argument {name!r}; {hint}")
+def _display_wait() -> float:
+    return _DISPLAY_WAIT if is_interactive() else _BATCH_WAIT

@@ -165,7 +165,8 @@ def _flops(graph: ModelGraph, item: Node | Module) -> str:
     if not item.flops:
         return ""
     text = short_flops(item.flops)
-    return f"{text} · {_share(item.flops, graph.flops)}" if graph.flops else text
+    share = f" · {_share(item.flops, graph.flops)}" if graph.flops else ""
+    return f"{text}{share} · a multiply-add counts 2"
 
 
 def _share(part: int, whole: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,37 +54,18 @@ def to_python(
     """
     if not return_nodes:
         return "# Tick a node to see the code that extracts it."
-    imports = _Imports()
-    imports.add("fxexplore", "create_feature_extractor")
+    imports = ["from fxexplore import create_feature_extractor"]
     further = "".join(_option(name, value, imports) for name, value in (options or {}).items())
-    imported, made = _parted(() if inputs is None else inputs.lines)
-    example = inputs.example if inputs is not None and recorded else None
+    if recorded and inputs is not None:
+        further = f'    example_inputs={inputs.example},\n    backend="recorded",\n{further}'
+    extractor = _call("create_feature_extractor", model, return_nodes, mode, further)
     call = "x)  # x is what the model takes" if inputs is None else f"{inputs.call})"
-    lines = [
-        _merged([*str(imports).splitlines(), *imported]),
-        *made,
-        _extractor("extractor", model, return_nodes, mode, example, further),
+    return _program(
+        *imports,
+        *(() if inputs is None else inputs.lines),
+        f"extractor = {extractor}.{mode}()",
         f"features = extractor({call}",
-    ]
-    return "\n".join(lines)
-
-
-class _Imports:
-    """The ``from ... import ...`` lines of a piece of code."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, list[str]] = {}
-
-    def add(self, module: str, name: str) -> None:
-        names = self._names.setdefault(module, [])
-        if name not in names:
-            names.append(name)
-
-    def __str__(self) -> str:
-        return "".join(
-            f"from {module} import {', '.join(sorted(self._names[module]))}\n"
-            for module in sorted(self._names)
-        )
+    )
 
 
 def figure_to_python(
@@ -122,118 +103,73 @@ def figure_to_python(
         >>> from fxexplore.inputs import ExampleInputs
         >>> batch = ExampleInputs((torch.ones(2, 3),), {}, "given", "batch")
         >>> print(figure_to_python({"layer1": "layer1"}, {"sort": "energy"}, batch))
-        import torch
-        from fxexplore import create_feature_extractor, open_model, plot_feature_maps
+        from fxexplore import extract_features, plot_feature_maps
         <BLANKLINE>
-        extractor = create_feature_extractor(
+        features = extract_features(
             model,
             return_nodes=[
                 "layer1",
             ],
             mode="eval",
-        ).eval()
-        with torch.no_grad():
-            features = extractor(batch)
+            example_inputs=batch,
+        )
         figure = plot_feature_maps(
             features,
             sort="energy",
-            graph=open_model(model),
         )
     """
     plot = "plot_feature_maps" if first is None else "plot_comparison"
-    imports, made = _parted(inputs.lines)
-    before, made_before = _parted(first.lines) if first else ([], made)
-    imports = ["import torch", *_imports_of(plot, picture), *before, *imports]
-    example = inputs.example if recorded else None
-    extractors = [("extractor", model), *([("other_extractor", "other_model")] * other)]
-    start = [
-        *made_before,
-        *(_extractor(name, of, return_nodes, mode, example) for name, of in extractors),
-    ]
-    runs = _runs(inputs, first, made_before, made, other=other)
-    opened = f"open_model({model}{f', {example}' if example else ''}{_mode(mode)})"
+    backend = '    backend="recorded",\n' if recorded else ""
+
+    def extracted(name: str, of: str, on: ExampleInputs) -> str:
+        further = f"    example_inputs={on.example},\n{backend}"
+        return f"{name} = {_call('extract_features', of, return_nodes, mode, further)}"
+
+    if first is None:
+        runs = [*inputs.lines, extracted("features", model, inputs)]
+    else:
+        between = () if first.lines == inputs.lines else inputs.lines
+        is_same = first.example == inputs.example and not between and not other
+        runs = [
+            *first.lines,
+            *(["# Before the model changed:"] if is_same else []),
+            extracted("first", model, first),
+            *between,
+            extracted("second", "other_model" if other else model, inputs),
+        ]
     arguments = {name: repr(value) for name, value in options.items()}
     arguments |= {"image": picture} if picture else {}
-    arguments["graph"] = opened
-    if any(node != key for node, key in return_nodes.items()):
-        arguments["return_nodes"] = repr(dict(return_nodes))
     arguments |= {"tokens": repr(list(inputs.tokens))} if inputs.tokens else {}
     arguments |= {"labels": repr(labels)} if labels else {}
-    arguments = {name: _in_double_quotes(text) for name, text in arguments.items()}
+    listed = "".join(f"    {name}={_in_double_quotes(arguments[name])},\n" for name in arguments)
     values = "features" if first is None else "first,\n    second"
-    listed = "".join(f"    {name}={text},\n" for name, text in arguments.items())
-    figure = f"figure = {plot}(\n    {values},\n{listed})"
-    return "\n".join([_merged(imports), *start, *runs, figure])
-
-
-def _mode(mode: str) -> str:
-    return "" if mode == "eval" else f', mode="{mode}"'
-
-
-def _parted(lines: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Imports, and the rest."""
-    imports = [line for line in lines if line.startswith(("import ", "from "))]
-    return imports, [line for line in lines if line not in imports]
-
-
-def _imports_of(plot: str, picture: str | None) -> list[str]:
-    imports = [f"from fxexplore import create_feature_extractor, open_model, {plot}"]
-    called = (picture or "").partition("(")[0]
-    if called in ("Preprocessing", "as_seen"):
-        imports.append(f"from fxexplore.inputs import {called}")
-    return imports
-
-
-def _merged(lines: Sequence[str]) -> str:
-    """Imports without those that are there twice, one line for each module."""
-    imports = _Imports()
-    for line in lines:
-        if line.startswith("from "):
-            module, _, names = line.removeprefix("from ").partition(" import ")
-            for name in names.split(", "):
-                imports.add(module, name)
-    plain = sorted({line for line in lines if line.startswith("import ")})
-    return "".join(f"{line}\n" for line in plain) + str(imports)
-
-
-def _extractor(
-    name: str,
-    model: str,
-    return_nodes: Mapping[str, str],
-    mode: str,
-    example: str | None,
-    further: str = "",
-) -> str:
-    """The call of ``create_feature_extractor``; with ``example`` for a recorded model."""
-    recording = f'    example_inputs={example},\n    backend="recorded",\n' if example else ""
-    return (
-        f"{name} = create_feature_extractor(\n    {model},\n{_argument(return_nodes)}"
-        f'{recording}    mode="{mode}",\n{further}).{mode}()'
+    return _program(
+        f"from fxexplore import extract_features, {plot}",
+        *([f"from fxexplore.inputs import {picture.partition('(')[0]}"] if picture else []),
+        *runs,
+        f"figure = {plot}(\n    {values},\n{listed})",
     )
 
 
-def _runs(
-    inputs: ExampleInputs,
-    first: ExampleInputs | None,
-    made_before: Sequence[str],
-    made: Sequence[str],
-    *,
-    other: bool,
-) -> list[str]:
-    """The lines that run the extractor, once or twice."""
-    if first is None:
-        return ["with torch.no_grad():", f"    features = extractor({inputs.call})"]
-    between = made if list(made) != list(made_before) else []
-    second = "other_extractor" if other else "extractor"
-    is_same = first.call == inputs.call and not between
-    note = "" if other or not is_same else "  # before the model changed"
-    return [
-        "with torch.no_grad():",
-        f"    first = extractor({first.call}){note}",
-        *between,
-        "with torch.no_grad():",
-        f"    second = {second}({inputs.call})",
-    ]
+def _program(*lines: str) -> str:
+    """Lines of code with their imports in front, one line for each module."""
+    names: dict[str, set[str]] = {}
+    for line in lines:
+        if line.startswith("from "):
+            module, _, found = line.removeprefix("from ").partition(" import ")
+            names.setdefault(module, set()).update(found.split(", "))
+    plain = sorted({line for line in lines if line.startswith("import ")})
+    merged = [f"from {m} import {', '.join(sorted(names[m]))}" for m in sorted(names)]
+    rest = [line for line in lines if not line.startswith(("from ", "import "))]
+    return "\n".join([*plain, *merged, "", *rest])
+
+
+def _call(
+    function: str, model: str, return_nodes: Mapping[str, str], mode: str, further: str
+) -> str:
+    """A call with return nodes; ``further`` are lines with more arguments."""
+    nodes = _argument(return_nodes)
+    return f'{function}(\n    {model},\n{nodes}    mode="{mode}",\n{further})'
 
 
 def _in_double_quotes(text: str) -> str:
@@ -252,7 +188,7 @@ def _argument(return_nodes: Mapping[str, str]) -> str:
     return f"    return_nodes={start}\n{''.join(entries)}    {end},\n"
 
 
-def _option(name: str, value: Any, imports: _Imports) -> str:
+def _option(name: str, value: Any, imports: list[str]) -> str:
     if not value:
         return ""
     try:
@@ -261,7 +197,7 @@ def _option(name: str, value: Any, imports: _Imports) -> str:
         return f"    {name}={name},  # as the explorer was given it\n"
 
 
-def _expression(value: Any, imports: _Imports) -> str:
+def _expression(value: Any, imports: list[str]) -> str:
     """An expression that gives ``value`` back; ValueError if no short one does."""
     if isinstance(value, type):
         return _class_name(value, imports)
@@ -275,7 +211,7 @@ def _expression(value: Any, imports: _Imports) -> str:
     raise ValueError
 
 
-def _class_name(cls: type, imports: _Imports) -> str:
+def _class_name(cls: type, imports: list[str]) -> str:
     """The name of a class where it can be imported, or was defined in the notebook."""
     found: Any = sys.modules.get(cls.__module__)
     parts = cls.__qualname__.split(".")
@@ -284,7 +220,7 @@ def _class_name(cls: type, imports: _Imports) -> str:
     if found is not cls or not all(part.isidentifier() for part in parts):
         raise ValueError
     if cls.__module__ not in ("__main__", "builtins"):
-        imports.add(cls.__module__, parts[0])
+        imports.append(f"from {cls.__module__} import {parts[0]}")
     return ".".join(parts)
 
 

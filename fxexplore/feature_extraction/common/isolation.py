@@ -379,7 +379,7 @@ class _ThreadState:
         while torch._C._len_torch_function_stack() > self._functions:
             torch._C._pop_torch_function_stack()
         while torch._C._len_torch_dispatch_stack() > self._dispatches:
-            torch._C._pop_torch_dispatch_stack()
+            torch._C._pop_torch_dispatch_stack(None)
         vars(_python_dispatch).update(self._flags)
         if torch.is_grad_enabled() != self._gradients:
             torch._C._set_grad_enabled(self._gradients)
