@@ -13,7 +13,7 @@ from fxexplore import open_model
 from fxexplore.layout import to_svg
 from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.views.diagram import OPENING_BOXES, kind_of, opening_fold, to_dot
-from fxexplore.views.drawing import OUTPUT, Drawing, Edges, implied_edges
+from fxexplore.views.drawing import OUTPUT, Drawing, implied_edges
 from fxexplore.views.kinds import FILLS, GLYPHS
 from tests.marks import mostly_thorough
 
@@ -205,7 +205,7 @@ def fold_states(graph):
 def test_edges_between_boxes_are_those_of_the_nodes_they_stand_for(name):
     graph = opened(name)
     for expanded in fold_states(graph):
-        drawing = Drawing.of(graph, expanded, Edges.ALL)
+        drawing = Drawing.of(graph, expanded, "all")
         counts = {p: link.count for p, link in drawing.links.items() if OUTPUT not in p}
         assert counts == plain_edges(graph, set(expanded))
         ends = {end for pair in counts for end in pair}

@@ -23,7 +23,7 @@ from .cards import MapCards
 from .controls import MapControls
 from .feature_map_view import file_of
 from .input_chooser import InputChooser
-from .running import computed, computed_harmlessly
+from .running import computed
 from .runs import Run, Runs, Shown, state_of
 
 if TYPE_CHECKING:
@@ -277,10 +277,8 @@ class FeatureMapsPanel(widgets.VBox):
     ) -> Mapping[str, Any]:
         """The values of a run; in the background if there is a task, of a twin of the model."""
         assert run.inputs is not None  # as _next_run makes it
-        args, kwargs, training = run.inputs.args, run.inputs.kwargs, run.training
-        if task is None:
-            return computed_harmlessly(extractor, args, kwargs, training=training)
-        return computed(extractor, args, kwargs, training=training, task=task)
+        args, kwargs = run.inputs.args, run.inputs.kwargs
+        return computed(extractor, args, kwargs, training=run.training, task=task)
 
     def _start(self) -> None:
         """What the button does: run, in the background if that can be, or stop the run."""
