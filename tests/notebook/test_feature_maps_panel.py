@@ -1024,6 +1024,7 @@ def test_a_closed_panel_leaves_no_figures_threads_values_or_widgets(model, x):
     assert set(_instances) <= widgets_before
 
 
+@pytest.mark.thorough
 def test_many_redraws_hold_no_more_figures_than_pictures(panel):
     from matplotlib.figure import Figure
 
