@@ -1,15 +1,11 @@
 """Names of the nodes of a model, and modules that return their values.
 
-The face of this room: other rooms import nothing from the modules inside.
+The rest of fxexplore imports from here only, never from the modules inside.
 """
 
 from .api import (
-    _is_subseq as _is_subseq,
-)
-from .api import (
-    _warn_graph_differences as _warn_graph_differences,
-)
-from .api import (
+    _is_subseq,  # noqa: F401  # torchvision has these two, so that people import them
+    _warn_graph_differences,  # noqa: F401
     create_feature_extractor,
     extractor_of,
     get_graph_node_names,
@@ -17,6 +13,7 @@ from .api import (
 from .backends import Backend, Mode, OpenedModel, first_line, open_with_backend
 from .common.flops import FlopCounter
 from .common.isolation import RandomState, beside_others, isolated, switch_mode, twin_of
+from .common.leaves import LeafModuleAwareTracer
 from .common.naming import operation_name
 from .common.return_nodes import ReturnNodes, keys_by_mode
 from .common.tensors import Attributes, TensorInfo, described, state_tensors, tensors_in
@@ -33,7 +30,7 @@ from .recorded.recorder import record
 from .recorded.recording import RecordedNode, Recording
 from .symbolic.extractor import GraphFeatureExtractor
 from .symbolic.module_returns import Built, ModuleReturn, nodes_in
-from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer
+from .symbolic.tracer import NodePathTracer
 
 __all__ = [
     "Arguments",

@@ -11,7 +11,7 @@ from torch import nn
 
 
 def plain_module(model: nn.Module) -> nn.Module:
-    """The model itself, out of wrappers of ``torch.compile`` and of data parallelism."""
+    """The model inside the wrappers of ``torch.compile`` and of data parallelism."""
     while True:
         inner = dict(model.named_children()).get("_orig_mod")
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
@@ -22,7 +22,7 @@ def plain_module(model: nn.Module) -> nn.Module:
 
 
 def sharded_parameter(model: nn.Module) -> str | None:
-    """The path of a parameter that ``fully_shard`` split; its hooks gather it for a run."""
+    """The path of a parameter that ``fully_shard`` has split, if there is one."""
     tensor = sys.modules.get("torch.distributed.tensor")
     if tensor is None:
         return None
@@ -30,8 +30,8 @@ def sharded_parameter(model: nn.Module) -> str | None:
     return next(split, None)
 
 
-def split_again(model: nn.Module) -> None:
-    """Split what a run of a sharded model left whole, as its bookkeeping is no attribute."""
+def reshard(model: nn.Module) -> None:
+    """Split what a run of a sharded model gathered: FSDP keeps its state outside of modules."""
     kind = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", None)
     if kind is not None:
         for module in model.modules():
@@ -40,7 +40,7 @@ def split_again(model: nn.Module) -> None:
 
 
 def uncompiled(model: nn.Module) -> contextlib.AbstractContextManager[Any]:
-    """Run what ``torch.compile`` compiled inside ``model`` as the Python code it was."""
+    """Run what ``torch.compile`` compiled inside ``model`` as Python code again."""
     if "torch._dynamo" in sys.modules and _holds_compiled(model):
         return cast(
             "contextlib.AbstractContextManager[Any]", torch.compiler.set_stance("force_eager")
@@ -53,7 +53,9 @@ def _holds_compiled(model: nn.Module) -> bool:
         return True
     registries = [model._modules]
     seen = {id(model._modules)}
-    for children in registries:  # it grows; this runs before each extraction
+    for (
+        children
+    ) in registries:  # a loop over a list that grows is fast: this runs before each extraction
         if "_orig_mod" in children:
             return True
         for child in children.values():

@@ -9,7 +9,7 @@ from torch import nn
 
 from fxexplore.feature_extraction.common.wrappers import plain_module
 
-from .capture import Catch, Enough, run_followed, run_with_hooks
+from .capture import Capture, StopForward, run_followed, run_with_hooks
 from .follower import stopping_allowed
 from .plan import Plan, planned
 from .recording import Recording
@@ -96,16 +96,16 @@ class RecordedFeatureExtractor(nn.Module):
                 f"the model was recorded in {other} mode only, and this is {mode} mode; call "
                 f".{other}() first"
             )
-        catch = Catch(plan, self._copied_too)
+        capture = Capture(plan, self._copied_too)
         run = run_followed if plan.follows else run_with_hooks
         try:
-            catch.arguments(self._recorded_model, args, kwargs)
+            capture.arguments(self._recorded_model, args, kwargs)
             with stopping_allowed():
-                run(self._recorded_model, plan, catch, args, kwargs)
-        except Enough as enough:
-            if enough.catch is not catch:
+                run(self._recorded_model, plan, capture, args, kwargs)
+        except StopForward as stop:
+            if stop.capture is not capture:
                 raise
         finally:
-            # A traceback that somebody keeps must not keep the values.
-            catch.is_over = True
-        return catch.results(args, kwargs)
+            # The hooks of a traceback that somebody keeps do nothing any more.
+            capture.is_over = True
+        return capture.results(args, kwargs)

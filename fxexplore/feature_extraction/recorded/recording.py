@@ -8,7 +8,7 @@ from typing import Any
 from .leaves import LeafSpec
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)  # not frozen: a run makes one for each operation
 class RecordedNode:
     """One input, parameter read, leaf module call or operation of a recorded run.
 
@@ -23,7 +23,7 @@ class RecordedNode:
         source: file and line in the model's own code.
         output: the result, with :class:`TensorInfo` in the place of tensors.
         order: position among all operations and module returns of the run.
-        call: for a call of a module, the how manyeth it was, from 1.
+        call: the 1-based call index, for a call of a module.
         overwritten: the ``order`` at which something wrote into the result's memory.
         flops: floating point operations that it took, if they were counted.
     """
@@ -41,7 +41,7 @@ class RecordedNode:
     flops: int | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class RecordedReturn:
     """What a module that is no leaf returned at its last call.
 

@@ -1,4 +1,4 @@
-"""Open a model symbolically: trace it in one mode, with what should always be a leaf."""
+"""Trace a model symbolically in one mode, with the default leaves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def traced(
         model: the model to trace; it is left as it is.
         training: True for train mode, False for eval mode.
         tracer_kwargs: as for :func:`create_feature_extractor`.
-        concrete_args: likewise.
+        concrete_args: as for :func:`create_feature_extractor`.
 
     Raises:
         TypeError: if an argument is of the wrong kind.

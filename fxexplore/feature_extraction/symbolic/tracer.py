@@ -1,4 +1,4 @@
-"""Symbolic tracers: leaf modules to the caller's taste, and a true name for every node."""
+"""A symbolic tracer that gives a true name to every node, and loses nothing that runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
-from fxexplore.feature_extraction.common.isolation import isolated, lock, undoing
-from fxexplore.feature_extraction.common.leaves import LeafTracer
+from fxexplore.feature_extraction.common.leaves import LeafModuleAwareTracer
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import source_line
 from fxexplore.feature_extraction.common.tensors import state_tensors
@@ -20,166 +19,11 @@ from fxexplore.feature_extraction.common.torch_ops import (
     written_argument,
 )
 
-from .errors import errors_in_words
+from .errors import errors_explained
 from .module_returns import ModuleReturn, with_nodes
 from .proxies import InPlaceProxy, RealTensorsInForward, holds_proxy
 from .runtime import AppliedFunction
 from .signature import Argument, arguments_while_tracing
-
-
-class LeafModuleAwareTracer(LeafTracer):
-    """An ``fx.Tracer`` that does not trace into the classes of modules it is told.
-
-    Tracing leaves the model as it was: attributes, flags, hooks and random state,
-    also when it raises. One trace runs at a time; other threads may go on running
-    models meanwhile.
-
-    Args:
-        autowrap_modules: Python modules whose functions become nodes (any iterable).
-        autowrap_functions: functions that become nodes (any iterable).
-        param_shapes_constant: see ``torch.fx.Tracer``.
-        leaf_modules: classes of modules that become one node each (any iterable).
-
-    Raises:
-        TypeError: if an entry is of the wrong kind.
-
-    Example:
-        >>> from torch import nn
-        >>> class Block(nn.Sequential): pass
-        >>> model = nn.Sequential(Block(nn.ReLU()), nn.ReLU())
-        >>> graph = LeafModuleAwareTracer(leaf_modules={Block}).trace(model)
-        >>> [node.target for node in graph.nodes if node.op == "call_module"]
-        ['0', '1']
-    """
-
-    def trace(
-        self,
-        root: nn.Module | Callable[..., Any],
-        concrete_args: dict[str, Any] | None = None,
-    ) -> fx.Graph:
-        """Trace ``root`` and return its graph.
-
-        Args:
-            root: a module, or a function of tensors.
-            concrete_args: values that stand for arguments of forward while tracing.
-                ``torch.fx.PH`` marks an argument with a default that is to be an input.
-
-        Raises:
-            torch.fx.proxy.TraceError: where the code cannot be traced symbolically.
-        """
-        with undoing() as undo:
-            lock.write(undo)
-            self._thread = threading.get_ident()
-            self._parameter_paths: dict[int, str] = {}
-            self.failed_in = ""  # the path of the innermost module that raised
-            if not isinstance(root, nn.Module):
-                return super().trace(root, concrete_args)
-            with isolated(root):
-                return self._trace_module(root, concrete_args)
-
-    def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
-        state = list(state_tensors(root))
-        self._parameter_paths = {id(t): path for path, t, is_parameter in state if is_parameter}
-        buffers = [
-            (p, m._buffers, m._buffers.copy()) for p, m in root.named_modules() if m._buffers
-        ]
-        with (
-            # A no_grad block inside forward shows only if gradients are on to begin with.
-            torch.enable_grad(),
-            errors_in_words(self, root),
-            RealTensorsInForward(self, state),
-            custom_functions_run_by(self._custom_function),
-        ):
-            graph = super().trace(root, concrete_args)
-        for path, now, before in buffers:
-            for name, tensor in before.items():
-                if now.get(name, tensor) is not tensor:
-                    full = f"{path}.{name}" if path else name
-                    raise TraceError(
-                        f"forward puts a new tensor in the place of buffer '{full}', which a "
-                        f"symbolic trace would lose. Write into the buffer instead: "
-                        f"self.{full}.copy_(...)"
-                    )
-        return graph
-
-    def create_arg(self, a: Any) -> Any:
-        """Turn a value into the argument of a node; the usual kinds without a search."""
-        kind = type(a)
-        if kind is InPlaceProxy and a.tracer is self:
-            return a.node
-        if kind is tuple:
-            return tuple(map(self.create_arg, a))
-        if a is None or kind is int or kind is float or kind is bool or kind is str:
-            return a
-        if kind is dict and not a:
-            return {}
-        return super().create_arg(a)
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        """Stand a proxy in for a value; it knows ``+=`` and ``x[i] = y``."""
-        return InPlaceProxy(node, self)
-
-    def _custom_function(
-        self, apply: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Record ``autograd.Function.apply`` as one node, so that its own backward is kept."""
-        if self._is_elsewhere or not holds_proxy((args, kwargs)):
-            return apply(*args, **kwargs)
-        function = AppliedFunction(apply.__self__)  # type: ignore[attr-defined]
-        return self.create_proxy("call_function", function, args, kwargs)
-
-    @property
-    def _is_elsewhere(self) -> bool:
-        """Whether another thread than the tracing one asks: it must see plain torch."""
-        return threading.get_ident() != self._thread
-
-    def call_module(
-        self,
-        m: nn.Module,
-        forward: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """Record the call of a leaf module, or trace into the forward of another."""
-        if self._is_elsewhere:
-            return forward(*args, **kwargs)
-        if m not in self._paths:
-            return self._call_unregistered(m, forward, args, kwargs)
-        return super().call_module(m, forward, args, kwargs)
-
-    @property
-    def _paths(self) -> dict[nn.Module, str]:
-        return self.submodule_paths or {}
-
-    def _call_unregistered(
-        self,
-        m: nn.Module,
-        forward: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """Trace into a module made inside a forward, as long as it holds no state."""
-        state = [name for name, _ in (*m.named_parameters(), *m.named_buffers())]
-        if state:
-            raise TraceError(
-                f"a {type(m).__name__} is called that is not a registered submodule, so its "
-                f"{', '.join(state[:3])} would belong to no model. Assign the module to an "
-                f"attribute in __init__; for a list of modules use torch.nn.ModuleList."
-            )
-        return forward(*args, **kwargs)
-
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
-        """Stand a proxy in for a parameter that forward reads."""
-        if self._is_elsewhere:
-            return attr_val
-        if isinstance(attr_val, nn.Parameter):
-            # fx searches all parameters for each read; a look-up keeps tracing linear.
-            path = self._parameter_paths.get(id(attr_val))
-            if path is None:
-                return attr_val
-            if path in parameter_proxy_cache:
-                return parameter_proxy_cache[path]
-        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
 class NodePathTracer(LeafModuleAwareTracer):
@@ -217,6 +61,9 @@ class NodePathTracer(LeafModuleAwareTracer):
 
     def _reset(self) -> None:
         self._namer = NodeNamer(())
+        self._thread = threading.get_ident()
+        self._parameter_paths: dict[int, str] = {}
+        self.failed_in = ""  # the path of the innermost module that raised
         self.current_module_qualname = ""
         self.node_to_qualname: dict[fx.Node, str] = {}
         self.module_returns: dict[str, ModuleReturn] = {}
@@ -239,12 +86,62 @@ class NodePathTracer(LeafModuleAwareTracer):
 
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
         self._namer = NodeNamer(path for path, _ in root.named_modules(remove_duplicate=False))
-        before = set(vars(root))
-        graph = super()._trace_module(root, concrete_args)
+        state = list(state_tensors(root))
+        self._parameter_paths = {id(t): path for path, t, is_parameter in state if is_parameter}
+        buffers = [(path, m._buffers, m._buffers.copy()) for path, m in root.named_modules()]
+        attributes = set(vars(root))
+        with (
+            # A no_grad block inside forward shows only if gradients are on to begin with.
+            torch.enable_grad(),
+            errors_explained(self, root),
+            RealTensorsInForward(self, state),
+            custom_functions_run_by(self._custom_function),
+        ):
+            graph = super()._trace_module(root, concrete_args)
+        for path, now, before in buffers:
+            for name, tensor in before.items():
+                if now.get(name, tensor) is not tensor:
+                    full = f"{path}.{name}" if path else name
+                    raise TraceError(
+                        f"forward puts a new tensor in the place of buffer '{full}', which a "
+                        f"symbolic trace would lose. Write into the buffer instead: "
+                        f"self.{full}.copy_(...)"
+                    )
         # fx hangs tensors that forward made on the root, which is the caller's.
         read = {node.target for node in graph.nodes if node.op == "get_attr"}
-        self.constants = {k: v for k, v in vars(root).items() if k not in before and k in read}
+        self.constants = {k: v for k, v in vars(root).items() if k in read - attributes}
         return graph
+
+    def create_arg(self, a: Any) -> Any:
+        """Turn a value into the argument of a node; the usual kinds without a search."""
+        kind = type(a)
+        if kind is InPlaceProxy and a.tracer is self:
+            return a.node
+        if kind is tuple:
+            return tuple(map(self.create_arg, a))
+        if a is None or kind is int or kind is float or kind is bool or kind is str:
+            return a
+        if kind is dict and not a:
+            return {}
+        return super().create_arg(a)
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Make a proxy that records ``+=`` and ``x[i] = y``."""
+        return InPlaceProxy(node, self)
+
+    def _custom_function(
+        self, apply: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Record ``autograd.Function.apply`` as one node, so that its own backward is kept."""
+        if self._is_elsewhere or not holds_proxy((args, kwargs)):
+            return apply(*args, **kwargs)
+        function = AppliedFunction(apply.__self__)  # type: ignore[attr-defined]
+        return self.create_proxy("call_function", function, args, kwargs)
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether another thread than the tracing one asks: it must see plain torch."""
+        return threading.get_ident() != self._thread
 
     def call_module(
         self,
@@ -253,16 +150,23 @@ class NodePathTracer(LeafModuleAwareTracer):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        """Keep track of whose forward runs, and of what it returns."""
-        path = None if self._is_elsewhere else self._paths.get(m)
-        if path is None:
-            return super().call_module(m, forward, args, kwargs)
-        # What the class between here and fx would check has been checked.
-        call_module = super(LeafModuleAwareTracer, self).call_module
+        """Record the call of a leaf module, or trace into another and note what it returns."""
+        if self._is_elsewhere:
+            return forward(*args, **kwargs)
+        path = (self.submodule_paths or {}).get(m)
+        if path is None:  # made inside a forward
+            state = [name for name, _ in (*m.named_parameters(), *m.named_buffers())]
+            if not state:
+                return forward(*args, **kwargs)
+            raise TraceError(
+                f"a {type(m).__name__} is called that is not a registered submodule, so its "
+                f"{', '.join(state[:3])} would belong to no model. Assign the module to an "
+                f"attribute in __init__; for a list of modules use torch.nn.ModuleList."
+            )
         caller = self.current_module_qualname
         self.current_module_qualname = path
         try:
-            output = call_module(m, forward, args, kwargs)
+            output = super().call_module(m, forward, args, kwargs)
         except Exception:
             self.failed_in = self.failed_in or path
             raise
@@ -276,6 +180,19 @@ class NodePathTracer(LeafModuleAwareTracer):
             returned = ModuleReturn(value, after, len(self.module_returns), calls)
             self.module_returns[path] = returned
         return output
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        """Make a proxy for a parameter that forward reads."""
+        if self._is_elsewhere:
+            return attr_val
+        if isinstance(attr_val, nn.Parameter):
+            # fx searches all parameters for each read; a look-up keeps tracing linear.
+            path = self._parameter_paths.get(id(attr_val))
+            if path is None:
+                return attr_val
+            if path in parameter_proxy_cache:
+                return parameter_proxy_cache[path]
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def create_proxy(
         self,
