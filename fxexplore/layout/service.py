@@ -16,12 +16,14 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from typing import NamedTuple
 
 TIME_LIMIT = 5.0
 _WORKER = pathlib.Path(__file__).with_name("worker.py")
+_TICK = 0.05  # seconds between two looks at whether to stop
 _NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # on Windows only
 
 _turn = threading.Lock()  # one layout at a time: the time limit is for a processor of its own
@@ -67,7 +69,7 @@ def to_svg(dot_source: str, *, time_limit: float = TIME_LIMIT) -> str:
         >>> to_svg("digraph { a -> b }")[:4]
         '<svg'
     """
-    return svg_element(submit([dot_source], time_limit=time_limit).result().picture)
+    return svg_element(lay_out([dot_source], time_limit=time_limit).picture)
 
 
 def svg_element(file: bytes) -> str:
@@ -76,104 +78,96 @@ def svg_element(file: bytes) -> str:
     return text[text.index("<svg") :].strip()
 
 
-def submit(
-    sources: Iterable[str], *, time_limit: float = TIME_LIMIT, file_format: str = "svg"
-) -> Future[Layout]:
-    """Ask for a layout and go on.
+def lay_out(
+    sources: Iterable[str],
+    *,
+    time_limit: float = TIME_LIMIT,
+    file_format: str = "svg",
+    stop: threading.Event | None = None,
+) -> Layout:
+    """Lay out a graph, in a simpler version if that takes too long.
 
     Args:
-        sources: DOT graphs, tried in turn until one is laid out in time. The iterable is
-            read in another thread.
+        sources: DOT graphs, tried in turn until one is laid out in time.
         time_limit: seconds that each may take.
         file_format: what Graphviz writes, such as ``"svg"`` or ``"png"``.
+        stop: set it in another thread, and the layout ends.
 
-    Returns:
-        A future with a :class:`Layout`, or with what :func:`to_svg` would raise. Its
-        ``cancel`` also stops a layout that is running.
+    Raises:
+        concurrent.futures.CancelledError: if ``stop`` was set.
+        LayoutTimeoutError: if the last of the sources takes too long.
+        ValueError: if Graphviz refuses it, with what it says.
+        RuntimeError: if there is no Graphviz.
+
+    Example:
+        >>> lay_out(["digraph { a -> b }", "digraph { a }"]).attempt
+        0
     """
-    request = _Request(sources, time_limit, file_format)
-    threading.Thread(target=request.run, name="fxexplore layout", daemon=True).start()
-    return request
+    stop = stop or threading.Event()
+    failure: Exception = ValueError("there is nothing to lay out")
+    with _turn:
+        try:
+            for attempt, source in enumerate(sources):
+                try:
+                    return Layout(_picture(source, file_format, time_limit, stop), attempt)
+                except (LayoutTimeoutError, ValueError) as problem:  # noqa: PERF203  # it takes seconds
+                    failure = problem
+            raise failure
+        finally:
+            _start_spare()  # for the next one
 
 
 def warm_up() -> None:
     """Start a worker, so that the next picture need not wait for it."""
-    submit(())
-
-
-class _Request(Future[Layout]):
-    """A layout that somebody asked for, and the process that makes it."""
-
-    def __init__(self, sources: Iterable[str], time_limit: float, file_format: str) -> None:
-        super().__init__()
-        self._sources = sources
-        self._time_limit = time_limit
-        self._file_format = file_format
-        self._process: subprocess.Popen[bytes] | None = None
-        self._is_wanted = True
-
-    def cancel(self) -> bool:
-        """Stop it, also if it is running: then its result is a ``CancelledError``."""
-        if super().cancel():
-            return True
-        self._is_wanted = False
-        if self._process is not None:
-            self._process.kill()
-        return not self.done()
-
-    def run(self) -> None:
-        """Wait for its turn, and lay it out."""
-        with _turn:
-            if not self.set_running_or_notify_cancel():
-                return
-            try:
-                layout = self._first_in_time()
-            except Exception as problem:  # noqa: BLE001  # it is raised where the result is asked for
-                self.set_exception(problem)
-            else:
-                self.set_result(layout)
+    if _turn.acquire(blocking=False):  # else there is one soon
+        try:
             _start_spare()
+        finally:
+            _turn.release()
 
-    def _first_in_time(self) -> Layout:
-        failure: Exception = ValueError("there is nothing to lay out")
-        for attempt, source in enumerate(self._sources):
-            try:
-                return Layout(self._lay_out(source.encode(errors="replace")), attempt)
-            except (LayoutTimeoutError, ValueError) as problem:  # noqa: PERF203  # seconds each
-                failure = problem
-        raise failure
 
-    def _lay_out(self, source: bytes) -> bytes:
-        dot = _dot_program()
-        self._process = _worker() if dot is None else _started([dot, f"-T{self._file_format}"])
-        with self._process as process:
-            try:
-                if not self._is_wanted:
-                    process.kill()
-                if dot is None:
-                    assert process.stdout is not None
-                    process.stdout.read(1)  # it is ready; until then, its time does not count
-                    head = f"{self._file_format} {self._time_limit} {len(source)}\n"
-                    source = head.encode() + source
-                picture, said = process.communicate(source, self._time_limit)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise LayoutTimeoutError(
-                    f"the picture is too dense to lay out in {self._time_limit:g} seconds; "
-                    "fold a module"
-                ) from None
-            finally:
-                _processes.discard(process)
-        if not self._is_wanted:
-            raise CancelledError
-        if process.returncode:
-            words = said.decode(errors="replace").strip()[-500:]
-            raise ValueError(
-                f"Graphviz cannot lay out this graph: {words}"
-                if words
-                else "Graphviz stopped in the middle of this graph; fold a module"
-            )
+def _picture(source: str, file_format: str, time_limit: float, stop: threading.Event) -> bytes:
+    if stop.is_set():
+        raise CancelledError
+    request = source.encode(errors="replace")
+    dot = _dot_program()
+    with _worker() if dot is None else _started([dot, f"-T{file_format}"]) as process:
+        try:
+            if dot is None:
+                assert process.stdout is not None
+                process.stdout.read(1)  # it is ready; until then, its time does not count
+                request = f"{file_format} {time_limit} {len(request)}\n".encode() + request
+            picture, said = _answer(process, request, time_limit, stop)
+        finally:
+            process.kill()
+            _processes.discard(process)
+    if process.returncode == 0:
         return picture
+    words = said.decode(errors="replace").strip()[-500:]
+    raise ValueError(
+        f"Graphviz cannot lay out this graph: {words}"
+        if words
+        else "Graphviz stopped in the middle of this graph; fold a module"
+    )
+
+
+def _answer(
+    process: subprocess.Popen[bytes], request: bytes, time_limit: float, stop: threading.Event
+) -> tuple[bytes, bytes]:
+    """What a process writes to stdout and stderr."""
+    deadline = time.monotonic() + time_limit
+    unsent: bytes | None = request
+    while not stop.is_set():
+        left = deadline - time.monotonic()
+        try:
+            return process.communicate(unsent, min(_TICK, max(0.0, left)))
+        except subprocess.TimeoutExpired:
+            unsent = None  # it is on its way
+        if left <= 0:
+            raise LayoutTimeoutError(
+                f"the picture is too dense to lay out in {time_limit:g} seconds; fold a module"
+            )
+    raise CancelledError
 
 
 def _dot_program() -> str | None:

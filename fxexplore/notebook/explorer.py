@@ -23,7 +23,6 @@ from .copy_button import SaveButton
 from .feature_maps import FeatureMapsPanel
 from .frame import Splitter
 from .header import Header
-from .loader import Loader
 from .modes import Modes, check_mode
 from .node_facts import NodeFacts
 from .node_graph import NodeGraph
@@ -107,7 +106,7 @@ class Explorer(SharedState, widgets.VBox):
 
     # Defaults, because a widget is closed too when it could not be made.
     _parts: tuple[widgets.Widget, ...] = ()
-    _loader: Loader
+    _modes: Modes
 
     def __init__(
         self,
@@ -133,11 +132,11 @@ class Explorer(SharedState, widgets.VBox):
         }
         warm_up()  # while the model is opened
         inputs = known_inputs(self.model, example_inputs, name, inputs_name)
-        self._modes = Modes(self.model, inputs, {"backend": backend, **self._options})
         self._shown_early: list[DisplayHandle] = []
         self.notice = Notice()
-        self._loader = Loader(self._modes, self.notice, self._take)
-        graph = self._loader.first(mode)
+        options = {"backend": backend, **self._options}
+        self._modes = Modes(self.model, inputs, options, self.notice, self._take)
+        graph = self._modes.first(mode)
         self.maps = FeatureMapsPanel(
             self.model,
             graph,
@@ -154,7 +153,7 @@ class Explorer(SharedState, widgets.VBox):
         self.add_class("fxx-explorer")
         self._connect()
         if self._modes.is_open(mode):
-            self._loader.find_facts(mode)
+            self._modes.find_facts(mode)
         for trait, value in traits.items():
             setattr(self, trait, value)
 
@@ -189,7 +188,7 @@ class Explorer(SharedState, widgets.VBox):
             Whether they are.
         """
         deadline = time.monotonic() + seconds
-        found = self._loader.wait(seconds)
+        found = self._modes.wait(seconds)
         return self.diagram.wait(max(0.0, deadline - time.monotonic())) and found
 
     def static(self) -> StaticPage:
@@ -212,8 +211,8 @@ class Explorer(SharedState, widgets.VBox):
 
     def close(self) -> None:
         """Stop what runs, and take the widget with all its parts off the page."""
-        if "_loader" in vars(self):
-            self._loader.stop()
+        if "_modes" in vars(self):
+            self._modes.stop()
         self.unobserve_all()
         for part in self._parts:
             part.unobserve_all()
@@ -227,7 +226,7 @@ class Explorer(SharedState, widgets.VBox):
             NotImplementedError: if all is there, for IPython to show it as any other result.
         """
         self.wait(_patience())
-        if not self._loader.opening:
+        if not self._modes.opening:
             raise NotImplementedError
         data, metadata = self._bundle()
         self._shown_early.append(display(data, metadata=metadata, raw=True, display_id=True))
@@ -319,7 +318,7 @@ class Explorer(SharedState, widgets.VBox):
         if mode == self.graph.mode:
             return mode
         try:
-            self._loader.complete(mode)
+            self._modes.graph(mode)
         except Exception as problem:
             raise traitlets.TraitError(
                 f"the model does not open in {mode} mode: {problem}"
@@ -333,30 +332,25 @@ class Explorer(SharedState, widgets.VBox):
             return
         self._show(self._modes.graph(mode))
         self.header.switch.value = mode
-        self._loader.find_facts(mode)
+        self._modes.find_facts(mode)
 
     def _switch(self, mode: str) -> None:
         """What a click on the switch asks for."""
-        if self._loader.opening not in ("", mode):
-            self._loader.stop()  # another mind
+        if self._modes.opening not in ("", mode):
+            self._modes.stop()  # another mind
         if mode == self.mode:
             return
         self.notice.clear()
         try:
-            self._loader.open(
-                mode,
-                lambda: self._switched(mode),
-                lambda problem: self._not_switched(mode, problem),
-                self._take_back,
-            )
+            self._modes.open(mode, lambda problem: self._switched(mode, problem), self._take_back)
         except KeyboardInterrupt as problem:
             self._take_back()
             self.notice.error(problem)
 
-    def _switched(self, mode: str) -> None:
-        self.mode = mode
-
-    def _not_switched(self, mode: str, problem: Exception) -> None:
+    def _switched(self, mode: str, problem: Exception | None) -> None:
+        if problem is None:
+            self.mode = mode
+            return
         self.header.refuse(mode, self.mode)
         self._find_facts()
         self.notice.error(problem, f"The model does not open in {mode} mode")
@@ -368,20 +362,20 @@ class Explorer(SharedState, widgets.VBox):
 
     def _find_facts(self) -> None:
         """Go on with what the opening of another mode broke off."""
-        if self._modes.is_open(self.mode) and not self._modes.is_annotated(self.mode):
-            self._loader.find_facts(self.mode)
+        if self._modes.is_open(self.mode):
+            self._modes.find_facts(self.mode)
 
     # --- its graph ----------------------------------------------------------------------
 
     def complete(self) -> None:
         """Wait for a model that is still being opened, and open it if somebody stopped that."""
-        graph = self._loader.complete(self.mode)
+        graph = self._modes.graph(self.mode)
         if not self.graph.backend:
             self._show(graph)
             self._show_again()
 
     def _take(self, graph: ModelGraph) -> None:
-        """Take a graph that was found beside the kernel."""
+        """Take a graph that was found in the background."""
         if graph is not self.graph and graph.mode == self.mode:
             self._show(graph)
             self._show_again()

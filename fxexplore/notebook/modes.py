@@ -1,4 +1,4 @@
-"""A model opened in eval mode and in train mode, each when it is first asked for."""
+"""A model opened in eval mode and in train mode, and what is found out about it meanwhile."""
 
 from __future__ import annotations
 
@@ -12,64 +12,84 @@ from torch import nn
 from fxexplore.feature_extraction import beside_others, twin_of
 from fxexplore.model_graph import ModelGraph, Opening, graph_before_run
 
-from .feature_maps.running import Progress, watched
+from .notice import Notice
+from .shell import present_shell
+from .task import Task, running_loop, watched
 
 MODES = ("eval", "train")
-_SLOW = 0.5  # seconds after which a person wonders
+_SOON = 0.5  # seconds after which a person wonders what is going on
+_STOPPED = (
+    "Stopped before the model had run: these are but its registered modules. "
+    "Run the cell again to open it."
+)
+
+Ended = Callable[[Exception | None], None]
 
 
 class Modes:
-    """The graphs of a model in its modes.
+    """The graphs of a model in its modes, each opened when it is first asked for.
+
+    A model that can be traced is traced in the thread that runs the cells, because the traced
+    graph is of the model itself. One that has to be run is run in a background thread, which
+    can be stopped, as a twin: it shares the parameters, and its flags and buffers are its own,
+    so that nothing of the run shows in the model meanwhile. Shapes and FLOPs are found in a
+    background thread too.
 
     Args:
         model: the model; it is left as it is.
         example_inputs: as for :func:`fxexplore.open_model`.
         options: further arguments of :class:`~fxexplore.model_graph.opening.Opening`.
+        notice: where progress and errors are shown.
+        show: shows a graph that comes later.
+
+    Attributes:
+        opening: the mode that is being opened in the background; ``""`` for none.
 
     Example:
         >>> from torch import nn
-        >>> modes = Modes(nn.Sequential(nn.ReLU()), None, {})
+        >>> modes = Modes(nn.Sequential(nn.ReLU()), None, {}, Notice(), print)
         >>> modes.graph("train").mode, modes.only("train")
         ('train', ())
     """
 
-    def __init__(self, model: nn.Module, example_inputs: Any, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        example_inputs: Any,
+        options: dict[str, Any],
+        notice: Notice,
+        show: Callable[[ModelGraph], None],
+    ) -> None:
         self._model = model
         self._example_inputs = example_inputs
         self._options = options
+        self._notice = notice
+        self._show = show
         self._openings: dict[str, Opening] = {}
         self._annotated: dict[str, ModelGraph] = {}
-        self.is_slow = False
-        """Whether opening took long in the thread that runs the cells, so that it will again."""
+        self._task: Task[Any] | None = None
+        self._stopped: Callable[[], None] | None = None
+        self._is_slow = False  # opening took long in the thread that runs the cells
+        self.opening = ""
+
+    # --- what is there ------------------------------------------------------------------
 
     def is_open(self, mode: str) -> bool:
         """Whether the model is open in a mode."""
         return mode in self._openings
 
     def graph(self, mode: str) -> ModelGraph:
-        """What is known of the graph in a mode, which is opened if it was not yet.
+        """What is known of the graph in a mode: waits if it is being opened, or opens it here.
 
         Raises:
             traitlets.TraitError: if ``mode`` is no mode.
             Exception: what :class:`Opening` raises, if the model does not open in it.
         """
+        check_mode(mode)
+        if self._task is not None and self.opening == mode:
+            self._task.wait()
         self._open(mode)
         return self._annotated.get(mode) or self._openings[mode].graph
-
-    def before_run(self, mode: str) -> ModelGraph:
-        """What is known of a mode that is not open yet: the registered modules."""
-        return graph_before_run(self._model, mode)
-
-    def is_annotated(self, mode: str) -> bool:
-        """Whether every fact about the graph in a mode is known."""
-        return mode in self._annotated or self.graph(mode).backend == "recorded"
-
-    def annotated(self, mode: str) -> ModelGraph:
-        """The graph in a mode with every fact; in any thread, if the mode is open already."""
-        self._open(mode)
-        if mode not in self._annotated:
-            self._annotated[mode] = self._openings[mode].annotated()
-        return self._annotated[mode]
 
     def extractor(self, mode: str, return_nodes: Mapping[str, str]) -> nn.Module:
         """The feature extractor of some nodes; the model is not opened anew for it.
@@ -88,13 +108,118 @@ class Modes:
         elsewhere = {node.name for node in others[0].graph.nodes}
         return tuple(n.name for n in self._openings[mode].graph.nodes if n.name not in elsewhere)
 
-    # --- beside the kernel --------------------------------------------------------------
+    # --- opening it ---------------------------------------------------------------------
 
-    def open_by_tracing(self, mode: str) -> bool:
-        """Open the model in a mode without running it; says whether that could be done.
+    def first(self, mode: str) -> ModelGraph:
+        """What is known within half a second; a graph that comes later is shown by itself.
 
-        It has to be in the thread that runs the cells: a traced graph is of the model itself.
+        Raises:
+            traitlets.TraitError: if ``mode`` is no mode.
+            Exception: if the model does not open, and that shows within that time.
         """
+        check_mode(mode)
+        is_late = False
+
+        def ended(problem: Exception | None) -> None:
+            if not is_late and problem is not None:
+                raise problem
+            if problem is not None:
+                self._notice.error(problem, f"The model does not open in {mode} mode")
+            elif is_late:
+                self._show(self.graph(mode))
+
+        self.open(mode, ended, lambda: self._notice.say(_STOPPED), patience=_SOON)
+        is_late = True
+        if running_loop() is None:
+            self._annotate(mode)  # nobody would bring the facts later
+        return self.graph(mode) if self.is_open(mode) else graph_before_run(self._model, mode)
+
+    def open(
+        self,
+        mode: str,
+        ended: Ended,
+        stopped: Callable[[], None] | None = None,
+        *,
+        patience: float = 0.0,
+    ) -> None:
+        """Open the model in a mode, in the background if it has to be run.
+
+        Args:
+            mode: the mode.
+            ended: called when it is open, or with the reason if it does not open.
+            stopped: called if somebody stops it.
+            patience: seconds to wait for it here.
+
+        Raises:
+            KeyboardInterrupt: if it has to be opened in this thread, and is interrupted.
+        """
+        self.stop()
+        twin = None
+        try:
+            if running_loop() is not None and not self._can_be_traced(mode):
+                twin = twin_of(self._model)
+            if twin is None:
+                self._open(mode)
+        except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
+            return ended(problem)
+        if twin is None:
+            return ended(None)
+
+        def work(task: Task[Opening]) -> Opening:
+            with beside_others(), watched(twin, task):
+                return self._opening(twin, mode)
+
+        def opened(task: Task[Opening]) -> None:
+            self.opening = ""
+            try:
+                opening = task.result()
+                if opening.graph.backend == "recorded":
+                    self._openings[mode] = opening.of_original(self._model)
+                else:
+                    self._open(mode)
+            except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
+                ended(problem)
+            else:
+                ended(None)
+
+        self.opening = mode
+        words = f"Running the model once in {mode} mode, to see what it does"
+        task = Task(work, self._ending(opened), shell=present_shell())
+        return self._start(task, words, stopped, patience)
+
+    def find_facts(self, mode: str) -> None:
+        """Look for the shapes and FLOPs of a mode that is open, and show them."""
+
+        def found(task: Task[ModelGraph]) -> None:
+            try:
+                graph = task.result()
+            except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
+                self._notice.error(problem, "Shapes and FLOPs could not be found")
+                return
+            self._show(graph)
+            if graph.missing and not self._notice.words:
+                self._notice.say(graph.missing[0].upper() + graph.missing[1:])
+
+        is_known = mode in self._annotated or self.graph(mode).backend == "recorded"
+        task = Task(lambda _: self._annotate(mode), self._ending(found), in_background=not is_known)
+        self._start(task, "Finding shapes and FLOPs")
+
+    def wait(self, seconds: float) -> bool:
+        """Block until nothing is on its way, but not longer than ``seconds``; says whether."""
+        return self._task is None or self._task.wait(seconds)
+
+    def stop(self) -> None:
+        """Stop what is on its way."""
+        if self._task is None or not self._task.is_pending:
+            return
+        self._task.cancel()
+        self.opening = ""
+        self._clear_progress()
+        if self._stopped is not None:
+            self._stopped()
+
+    def _can_be_traced(self, mode: str) -> bool:
+        """Open the model in a mode without running it, if that can be done."""
         if mode not in self._openings and self._options.get("backend") != "recorded":
             try:
                 self._open(mode, backend="symbolic")
@@ -102,44 +227,60 @@ class Modes:
                 return False
         return mode in self._openings
 
-    def opener(self, mode: str) -> Callable[[Progress], Opening] | None:
-        """What opens a copy of the model by running it, in any thread.
-
-        The copy shares the parameters. Its flags and buffers are its own, so that nothing of
-        the run shows in the model meanwhile.
-
-        Returns:
-            The work to do, which raises what :class:`Opening` raises, or
-            :class:`~.feature_maps.running.Stop`; :meth:`take` takes its result. None if the
-            model cannot be copied.
-        """
-        twin = twin_of(self._model)
-        if twin is None:
-            return None
-
-        def work(progress: Progress) -> Opening:
-            with beside_others(), watched(twin, progress):
-                return self._opening(twin, mode)
-
-        return work
-
-    def take(self, mode: str, opening: Opening) -> None:
-        """Take what :meth:`opener` opened, in the thread that runs the cells."""
-        if opening.graph.backend == "recorded":
-            self._openings[mode] = opening.of_original(self._model)
-        else:
-            self._open(mode)
-
     def _open(self, mode: str, **options: Any) -> None:
+        """Open the model in this thread, if it is not open."""
         if mode in self._openings:
             return
-        check_mode(mode)
+        if self._is_slow:
+            self._notice.progress(f"Opening the model in {mode} mode; interrupt the kernel to stop")
         began = time.monotonic()
-        self._openings[mode] = self._opening(self._model, mode, **options)
-        self.is_slow |= time.monotonic() - began > _SLOW
+        try:
+            self._openings[mode] = self._opening(self._model, mode, **options)
+        finally:
+            self._clear_progress()
+        self._is_slow |= time.monotonic() - began > _SOON
 
     def _opening(self, model: nn.Module, mode: str, **options: Any) -> Opening:
         return Opening(model, self._example_inputs, mode=mode, **(self._options | options))
+
+    def _annotate(self, mode: str) -> ModelGraph:
+        """The graph of a mode that is open with every fact; in any thread."""
+        if mode not in self._annotated:
+            self._annotated[mode] = self._openings[mode].annotated()
+        return self._annotated[mode]
+
+    # --- its task -----------------------------------------------------------------------
+
+    def _start(
+        self,
+        task: Task[Any],
+        words: str,
+        stopped: Callable[[], None] | None = None,
+        patience: float = 0.0,
+    ) -> None:
+        """Start a task in place of the last, and speak of it if it takes long."""
+        self.stop()
+        self._task, self._stopped = task, stopped
+
+        def speak() -> None:
+            if task.is_pending:
+                self._notice.progress(words, self.stop)
+
+        loop = running_loop()
+        if loop is not None:
+            loop.call_later(_SOON, speak)
+        task.start(patience)
+
+    def _ending(self, ended: Callable[[Task[Any]], None]) -> Callable[[Task[Any]], None]:
+        def end(task: Task[Any]) -> None:
+            self._clear_progress()
+            ended(task)
+
+        return end
+
+    def _clear_progress(self) -> None:
+        if self._notice.is_progress:
+            self._notice.clear()
 
 
 def check_mode(mode: str) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-import contextlib
 import pathlib
 import re
 from collections.abc import Collection, Iterator
@@ -29,13 +26,12 @@ from fxexplore.views import (
     to_dot,
 )
 
-from .background import running_loop
+from .task import Task
 
 _HERE = pathlib.Path(__file__).parent
 _SECONDS = 1.6  # an answer within two, whatever is unfolded
 _FEW = 100  # boxes that take Graphviz a moment: if that is slow, the machine is busy
 _MANY = 800  # boxes from which Graphviz is asked for haste at once
-_PATIENCE = 60.0  # for a worker that has to start on a machine with no time
 _MOST_BOXES = 2_000  # more of them, and the page stutters
 _NOISE = re.compile(r"<!--.*?-->\n?|<title>.*?</title>\n?", re.DOTALL)
 _SPACE = ' xml:space="preserve"'
@@ -120,8 +116,7 @@ class NodeGraph(anywidget.AnyWidget):
     def __init__(self, graph: ModelGraph, *, only: Collection[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("expanded", opening_fold(graph))
         self._graph = graph
-        self._asked: concurrent.futures.Future[layout.Layout] | None = None
-        self._drawing: Drawing | None = None
+        self._task: Task[layout.Layout] | None = None
         self._is_newest = False
         super().__init__(only=list(only), mode=graph.mode, **kwargs)
         self.on_msg(self._on_message)
@@ -157,10 +152,8 @@ class NodeGraph(anywidget.AnyWidget):
         Returns:
             Whether it is; False also if it could not be laid out, as ``message`` says.
         """
-        if self._asked is not None:
-            concurrent.futures.wait([self._asked], seconds)
-            if self._asked.done():
-                self._deliver(self._asked)
+        if self._task is not None:
+            self._task.wait(seconds)
         return self._is_newest
 
     def save(self, path: str | pathlib.Path) -> None:
@@ -188,7 +181,7 @@ class NodeGraph(anywidget.AnyWidget):
         if kind in ("dot", "gv"):
             path.write_text(source, encoding="utf-8")
         else:
-            path.write_bytes(layout.submit([source], file_format=kind).result().picture)
+            path.write_bytes(layout.lay_out([source], file_format=kind).picture)
 
     @property
     def dot(self) -> str:
@@ -196,9 +189,9 @@ class NodeGraph(anywidget.AnyWidget):
         return str(to_dot(self._graph, self.expanded, self.selected).source)
 
     def _draw(self) -> None:
-        if self._asked is not None:
-            self._asked.cancel()
-            self._asked = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
         drawing = Drawing.of(self._graph, self.expanded)
         self._is_newest = False
         self.busy = True  # the page hears that somebody is there
@@ -208,36 +201,25 @@ class NodeGraph(anywidget.AnyWidget):
             return
         if len(drawing.boxes) > _MOST_BOXES:
             self.busy = False
-            self._regret(f"the picture would have {len(drawing.boxes):,} boxes", drawing)
+            self._report_failure(f"the picture would have {len(drawing.boxes):,} boxes", drawing)
             return
-        self._drawing = drawing
         tries = 1 if len(drawing.boxes) > _MANY else 2
         limit = _SECONDS if len(drawing.boxes) <= _FEW else _SECONDS / tries
-        self._asked = layout.submit(_sources(drawing, tries), time_limit=limit)
-        loop = running_loop()
-        if loop is None:  # a script: nobody would deliver it later
-            self.wait(_PATIENCE)
-        else:
-            self._asked.add_done_callback(lambda asked: self._call_back(loop, asked))
+        self._task = Task(
+            lambda task: layout.lay_out(_sources(drawing, tries), time_limit=limit, stop=task.stop),
+            lambda task: self._deliver(task, drawing),
+        )
+        self._task.start()
 
-    def _call_back(
-        self, loop: asyncio.AbstractEventLoop, asked: concurrent.futures.Future[layout.Layout]
-    ) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and its reader with it
-            loop.call_soon_threadsafe(self._deliver, asked)
-
-    def _deliver(self, asked: concurrent.futures.Future[layout.Layout]) -> None:
-        if asked is not self._asked or self._drawing is None:
-            return  # a newer one is wanted, or it is delivered already
-        drawing, self._asked = self._drawing, None
+    def _deliver(self, task: Task[layout.Layout], drawing: Drawing) -> None:
         with self.hold_sync():
             self.busy = False
             try:
-                picture, attempt = asked.result()
+                picture, attempt = task.result()
             except layout.LayoutTimeoutError:
-                self._regret("this is too dense to lay out in time", drawing)
+                self._report_failure("this is too dense to lay out in time", drawing)
             except (ValueError, RuntimeError) as problem:
-                self._regret(str(problem).rstrip("."), drawing)
+                self._report_failure(str(problem).rstrip("."), drawing)
             else:
                 self._show(picture, drawing if attempt == 0 else _simplest(drawing))
 
@@ -251,7 +233,7 @@ class NodeGraph(anywidget.AnyWidget):
         self.message = _said(drawing)
         self._is_newest = True
 
-    def _regret(self, reason: str, drawing: Drawing) -> None:
+    def _report_failure(self, reason: str, drawing: Drawing) -> None:
         last = "This is the last picture: " if self.svg else "No picture: "
         crowded = " or ".join(f"{name} ({count:,} boxes)" for name, count in drawing.crowded())
         self.message = last + reason + (f". Fold {crowded}." if crowded else ".")

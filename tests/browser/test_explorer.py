@@ -427,7 +427,7 @@ def test_a_switch_that_runs_the_model_leaves_the_kernel_free_and_can_be_stopped(
     lab.wait_for("explorer.header.switch.value", "'eval'")
     assert explorer.get_by_role("radio", name="eval").is_checked()
     lab.python("hold.set()")
-    lab.wait_for("[t.name for t in threading.enumerate() if 'fxexplore-work' in t.name]", "[]")
+    lab.wait_for("[t.name for t in threading.enumerate() if 'fxexplore-task' in t.name]", "[]")
     assert lab.python("explorer.mode") == "'eval'"
     explorer.get_by_role("radio", name="train").check()
     lab.wait_for("explorer.mode", "'train'")

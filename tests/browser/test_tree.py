@@ -9,7 +9,7 @@ from fxexplore import open_model
 from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.notebook.node_tree import NodeTree
 from fxexplore.views.numbers import short_count
-from tests.benchmarks.test_tree import big_graph
+from tests.graphs import big_graph
 
 from .widget_page import WidgetPage
 

@@ -71,8 +71,8 @@ def test_a_layout_that_takes_too_long_is_stopped_and_the_next_one_works():
 
 
 def test_sources_are_tried_until_one_is_laid_out_in_time():
-    assert layout.submit([DENSE, SMALL], time_limit=0.3).result(PATIENCE).attempt == 1
-    assert layout.submit([SMALL, DENSE]).result(PATIENCE).attempt == 0
+    assert layout.lay_out([DENSE, SMALL], time_limit=0.3).attempt == 1
+    assert layout.lay_out([SMALL, DENSE]).attempt == 0
 
 
 def test_sources_are_not_asked_for_until_they_are_needed():
@@ -80,7 +80,7 @@ def test_sources_are_not_asked_for_until_they_are_needed():
         yield SMALL
         pytest.fail("the first was good")
 
-    assert layout.submit(sources()).result(PATIENCE).attempt == 0
+    assert layout.lay_out(sources()).attempt == 0
 
 
 def test_an_error_in_making_a_source_arrives_with_the_result():
@@ -89,33 +89,37 @@ def test_an_error_in_making_a_source_arrives_with_the_result():
         yield
 
     with pytest.raises(KeyError, match="mine"):
-        layout.submit(sources()).result(PATIENCE)
+        layout.lay_out(sources())
     assert to_svg(SMALL)
 
 
-def test_a_cancelled_layout_stops_at_once_and_those_after_it_are_served():
+def test_a_stopped_layout_ends_at_once_and_those_after_it_are_served():
     before = worker_id()
-    running = layout.submit([DENSE, DENSE], time_limit=PATIENCE)
-    wait_until(running.running)
-    waiting = layout.submit([DENSE], time_limit=PATIENCE)
-    last = layout.submit([SMALL])
-    assert waiting.cancel()
-    assert running.cancel()
-    for future in (running, waiting):
-        with pytest.raises(concurrent.futures.CancelledError):
-            future.result(PATIENCE)
-    assert last.result(PATIENCE).picture.endswith(b"</svg>\n")
+    stop = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        stopped = [
+            pool.submit(layout.lay_out, [DENSE, DENSE], time_limit=PATIENCE, stop=stop)
+            for _ in range(2)
+        ]
+        wait_until(lambda: not layout._spares)  # one has begun
+        last = pool.submit(to_svg, SMALL)
+        stop.set()
+        for future in stopped:
+            with pytest.raises(concurrent.futures.CancelledError):
+                future.result(PATIENCE)
+        assert last.result(PATIENCE).startswith("<svg")
     assert is_gone(before)
 
 
-def test_cancelling_what_is_done_disturbs_nobody():
-    done = layout.submit([SMALL])
-    done.result(PATIENCE)
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="nobody can be interrupted here")
+def test_an_interrupt_of_the_kernel_ends_the_layout_that_its_thread_waits_for():
     before = worker_id()
-    assert not done.cancel()
-    assert done.result()
-    assert worker_id() == before
-    assert not is_gone(before)
+    me = threading.get_ident()
+    threading.Timer(0.5, lambda: signal.pthread_kill(me, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        to_svg(DENSE, time_limit=PATIENCE)
+    wait_until(lambda: is_gone(before))
+    assert to_svg(SMALL)
 
 
 def test_a_worker_that_was_killed_is_replaced():
@@ -175,8 +179,12 @@ def test_a_forked_child_has_a_worker_of_its_own_and_leaves_ours_alone():
     assert to_svg(SMALL)
 
 
+THREAD = """
+arguments = {{"target": layout.to_svg, "args": ({!r},), "kwargs": {{"time_limit": {}}}}}
+threading.Thread(**arguments, daemon=True).start()
+"""
 STARTS = """
-import time
+import threading, time
 from fxexplore.layout import service as layout
 layout.warm_up()
 while not layout._spares: pass
@@ -187,7 +195,7 @@ print(layout._spares[0].pid, flush=True)
 @pytest.mark.skipif(not os.path.exists("/proc/self"), reason="processes are looked up in /proc")
 @pytest.mark.parametrize(
     "then",
-    ["", f"future = layout.submit([{DENSE!r}], time_limit=600)\nwhile not future.running(): pass"],
+    ["", f"{THREAD.format(DENSE, 600)}while layout._spares: pass"],
     ids=["idle", "busy"],
 )
 def test_an_interpreter_ends_at_once_and_its_worker_with_it(then):
@@ -201,22 +209,13 @@ def test_an_interpreter_ends_at_once_and_its_worker_with_it(then):
 @pytest.mark.parametrize("busy", [False, True])
 def test_the_worker_of_a_kernel_that_was_killed_ends_too(busy):
     # A layout in progress ends by its own watchdog, a little after the time limit.
-    then = f"layout.submit([{DENSE!r}], time_limit=0.5)\ntime.sleep(0.2)\n" if busy else ""
+    then = f"{THREAD.format(DENSE, 0.5)}time.sleep(0.2)\n" if busy else ""
     process = python(f"{STARTS}{then}print('now', flush=True)\ninput()", stdin=subprocess.PIPE)
     pid = int(process.stdout.readline())
     process.stdout.readline()
     process.kill()
     process.communicate()
     wait_until(lambda: is_gone(pid))
-
-
-def test_no_thread_of_ours_keeps_an_interpreter_alive():
-    future = layout.submit([DENSE], time_limit=PATIENCE)
-    wait_until(future.running)
-    ours = [t for t in threading.enumerate() if t.name == "fxexplore layout"]
-    future.cancel()
-    assert ours
-    assert all(thread.daemon for thread in ours)
 
 
 # A `dot` on the PATH instead of pygraphviz, played by a script.

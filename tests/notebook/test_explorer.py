@@ -14,9 +14,8 @@ from torch.fx.proxy import TraceError
 from fxexplore import Explorer, create_feature_extractor, explore
 from fxexplore.inputs import photograph
 from fxexplore.model_graph.opening import Opening
-from fxexplore.notebook import errand as errand_file
 from fxexplore.notebook import explorer as explorer_file
-from fxexplore.notebook import loader as loader_file
+from fxexplore.notebook import modes as modes_file
 from tests.notebook.switching import Switching
 
 
@@ -279,7 +278,7 @@ class TestOpening:
         assert "1×64×56×56" not in page
 
     def test_slow_facts_show_progress_that_can_be_stopped(self, model, monkeypatch):
-        monkeypatch.setattr(errand_file, "_SOON", 0.0)
+        monkeypatch.setattr(modes_file, "_SOON", 0.0)
         hold = threading.Event()
         held(monkeypatch, hold)
 
@@ -360,8 +359,8 @@ class Draws(Switching):
 @pytest.mark.parametrize("another_cell", [False, True], ids=["none", "another"])
 def test_opening_beside_the_kernel_leaves_the_random_state(monkeypatch, another_cell):
     shell = types.SimpleNamespace(execution_count=1, user_ns={})
-    monkeypatch.setattr(loader_file, "present_shell", lambda: shell)
-    monkeypatch.setattr(loader_file, "_SOON", 60.0)
+    monkeypatch.setattr(modes_file, "present_shell", lambda: shell)
+    monkeypatch.setattr(modes_file, "_SOON", 60.0)
 
     async def main():
         net = Draws().eval()
@@ -409,8 +408,7 @@ class TestOpeningBesideTheKernel:
 
     @pytest.fixture(autouse=True)
     def at_once(self, monkeypatch):
-        monkeypatch.setattr(errand_file, "_SOON", 0.0)
-        monkeypatch.setattr(loader_file, "_SOON", 0.05)
+        monkeypatch.setattr(modes_file, "_SOON", 0.05)
 
     def test_a_switch_lets_the_loop_run_and_comes_when_it_is_ready(self):
         async def main():
@@ -538,7 +536,7 @@ class TestOpeningBesideTheKernel:
         asyncio.run(main())
 
     def test_what_does_not_open_at_all_is_an_error_of_the_cell(self, monkeypatch):
-        monkeypatch.setattr(loader_file, "_SOON", 60.0)  # however busy the machine is
+        monkeypatch.setattr(modes_file, "_SOON", 60.0)  # however busy the machine is
 
         async def main():
             explore(Waits(fails_in="eval"))
@@ -580,7 +578,7 @@ class TestOpeningBesideTheKernel:
 
 
 def working_threads():
-    return [t for t in threading.enumerate() if t.name == "fxexplore-work"]
+    return [t for t in threading.enumerate() if t.name == "fxexplore-task"]
 
 
 class TestPages:
@@ -666,7 +664,7 @@ class TestRecordedModels:
             opened = len(net.threads)
             explorer.maps.controls.run.click()
             await until(lambda: explorer.features)
-            assert net.threads[opened:] == ["fxexplore-run"]
+            assert net.threads[opened:] == ["fxexplore-task"]
             explorer.close()
 
         asyncio.run(main())

@@ -310,7 +310,7 @@ def test_the_button_runs_in_a_thread_and_the_loop_stays_free(waiting):
         assert waiting.features == {}
         await until(ENTERED.is_set)
         await until(lambda: "wait · 2 of 3" in waiting.controls._said.value)
-        threads = [t for t in threading.enumerate() if t.name == "fxexplore-run"]
+        threads = [t for t in threading.enumerate() if t.name == "fxexplore-task"]
         assert [thread.daemon for thread in threads] == [True]
         GATE.set()
         await until(lambda: waiting.features)
@@ -340,7 +340,7 @@ def test_stop_ends_the_run_at_the_next_module_and_keeps_the_pictures(waiting):
     assert "stopped; the pictures are those of the run before" in waiting.controls._said.value
     assert reached == []
     assert all(waiting.features[key] is before[key] for key in before)
-    assert not any(t.name == "fxexplore-run" and t.is_alive() for t in threading.enumerate())
+    assert not any(t.name == "fxexplore-task" and t.is_alive() for t in threading.enumerate())
 
 
 def test_a_users_run_of_the_same_model_meanwhile_is_not_disturbed(waiting):
@@ -384,7 +384,7 @@ def test_closing_while_a_run_goes_on_drops_its_result(waiting):
         await until(ENTERED.is_set)
         waiting.close()
         GATE.set()
-        await until(lambda: not [t for t in threading.enumerate() if t.name == "fxexplore-run"])
+        await until(lambda: not [t for t in threading.enumerate() if t.name == "fxexplore-task"])
         await asyncio.sleep(0)
 
     asyncio.run(main())
@@ -403,7 +403,7 @@ def test_a_loop_that_is_gone_does_not_trouble_the_thread(waiting):
         asyncio.run(main())
         GATE.set()
         for thread in threading.enumerate():
-            if thread.name == "fxexplore-run":
+            if thread.name == "fxexplore-task":
                 thread.join(30)
     finally:
         threading.excepthook = before

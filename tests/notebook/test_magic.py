@@ -148,8 +148,9 @@ def test_completion_does_not_run_the_users_code(shell):
             ran.append(1)
 
     shell.user_ns["sly"] = Sly()
-    completed(shell, "%fxnodes sly.tr")
+    found = completed(shell, "%fxnodes sly.tr")
     del shell.user_ns["sly"]
+    assert "trap" in found
     assert not ran
 
 

@@ -1,5 +1,4 @@
 import asyncio
-import concurrent.futures
 import dataclasses
 import subprocess
 import sys
@@ -125,17 +124,14 @@ def test_in_a_kernel_wait_blocks_until_the_picture_is_there(graph):
     in_a_loop(action)
 
 
-def never(*_, **__):
-    return concurrent.futures.Future()
-
-
 def test_wait_gives_up(graph, monkeypatch):
-    monkeypatch.setattr(layout, "submit", never)
+    monkeypatch.setattr(layout, "lay_out", lambda *_, stop, **__: stop.wait(PATIENCE))
 
     async def action():
         diagram = NodeGraph(graph)
         assert not diagram.wait(0.05)
         assert diagram.busy
+        diagram.close()
 
     in_a_loop(action)
 
@@ -188,9 +184,10 @@ def test_a_layout_that_takes_too_long_leaves_the_last_picture(graph, monkeypatch
 
 
 def test_without_graphviz_the_message_says_what_to_install(graph, monkeypatch):
-    failed = concurrent.futures.Future()
-    failed.set_exception(RuntimeError("there is no Graphviz: pip install it"))
-    monkeypatch.setattr(layout, "submit", lambda *_, **__: failed)
+    def failed(*_, **__):
+        raise RuntimeError("there is no Graphviz: pip install it")
+
+    monkeypatch.setattr(layout, "lay_out", failed)
     assert NodeGraph(graph).message.startswith("No picture: there is no Graphviz: pip install it")
 
 
@@ -198,7 +195,7 @@ def test_a_picture_that_took_too_long_is_drawn_plainer(monkeypatch):
     dense = tuple(
         Node(f"n{i}", "operation", "cat", inputs=tuple(f"n{j}" for j in range(i))) for i in range(8)
     )
-    real = layout.submit
+    real = layout.lay_out
 
     def second_try(sources, **kwargs):
         first, second = sources
@@ -206,7 +203,7 @@ def test_a_picture_that_took_too_long_is_drawn_plainer(monkeypatch):
         assert second.count("->") == 7
         return real(["digraph {", second], **kwargs)
 
-    monkeypatch.setattr(layout, "submit", second_try)
+    monkeypatch.setattr(layout, "lay_out", second_try)
     diagram = NodeGraph(ModelGraph("Dense", dense, ()))
     assert "21 edges that longer paths imply are left out" in diagram.message
     assert len(diagram.left_out) == 42

@@ -11,7 +11,7 @@ from ipywidgets.widgets.widget import _remove_buffers
 from fxexplore import open_model
 from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.notebook.node_tree import NodeTree, _pack_subset, _unpack_subset
-from tests.benchmarks.test_tree import big_graph
+from tests.graphs import big_graph
 
 
 class Wire:

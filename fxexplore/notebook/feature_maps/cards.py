@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ipywidgets as widgets
 
-from fxexplore.notebook.background import running_loop
 from fxexplore.notebook.closing import close_whole
 from fxexplore.notebook.problems import problem_html
+from fxexplore.notebook.task import running_loop
 from fxexplore.views.feature_maps import channel_at
 
 from .feature_map_view import FeatureMapView, PageFacts

@@ -13,10 +13,10 @@ import traitlets
 
 from fxexplore.feature_extraction import tensors_in
 from fxexplore.notebook.problems import problem_html
+from fxexplore.notebook.task import Task
 
 from .labels import named
 from .pictures import Look
-from .running import Progress
 
 _VIEWS = [
     ("channels", "channels"),
@@ -153,16 +153,16 @@ class MapControls(traitlets.HasTraits):
         """Say whether the code is on the clipboard."""
         self.say("copied" if done else "this page may not copy; the code is below")
 
-    def show_progress(self, progress: Progress) -> None:
+    def show_progress(self, task: Task[Any]) -> None:
         """Show how far a run is."""
-        calls, total = progress.calls, progress.total
+        calls, total = task.calls, task.total
         self._bar.layout.display = "flex"
         self._bar.max = max(total, calls, 1)
         self._bar.value = calls
-        if progress.stop.is_set():
+        if task.stop.is_set():
             self.say("stopping at the next module…")
         else:
-            self.say(f"{progress.at} · {calls} of {total} leaf modules" if calls else "running…")
+            self.say(f"{task.at} · {calls} of {total} leaf modules" if calls else "running…")
 
     def show_values(self, features: Mapping[str, Any], look: Look) -> None:
         """Fit the controls to what there is to look at.

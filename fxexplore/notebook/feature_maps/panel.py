@@ -14,23 +14,17 @@ from torch import nn
 from fxexplore.feature_extraction import Backend, Mode, create_feature_extractor, twin_of
 from fxexplore.inputs import ExampleInputs, example_inputs_for, known_inputs
 from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.notebook.background import running_loop
 from fxexplore.notebook.closing import close_whole
 from fxexplore.notebook.problems import problem_html
 from fxexplore.notebook.shell import present_shell
+from fxexplore.notebook.task import Stop, Task, running_loop
 
 from .cards import MapCards
 from .controls import MapControls
 from .finished_runs import FinishedRuns
 from .input_chooser import InputChooser
 from .pictures import Look, file_of
-from .running import (
-    RandomState,
-    Runner,
-    Stop,
-    computed,
-    computed_harmlessly,
-)
+from .running import computed, computed_harmlessly
 from .shown_runs import Job, ShownRuns, numbers_of
 
 if TYPE_CHECKING:
@@ -96,7 +90,7 @@ class FeatureMapsPanel(widgets.VBox):
         self._name = name
         self._shell = shell
         self._runs = FinishedRuns(self.kept_bytes)
-        self._runner = Runner()
+        self._task: Task[Mapping[str, Any]] | None = None
         self._graphs = 0
         self.controls = MapControls()
         self.inputs = InputChooser(
@@ -151,7 +145,7 @@ class FeatureMapsPanel(widgets.VBox):
         Raises:
             ValueError: if nothing is ticked, or there are no inputs.
         """
-        self._runner.stop()
+        self._cancel()
         self.controls.running = False
         job = self._job()
         values = computed_harmlessly(
@@ -216,7 +210,7 @@ class FeatureMapsPanel(widgets.VBox):
 
     def close(self) -> None:
         """Stop what runs, let go of the values and close the widgets."""
-        self._runner.stop()
+        self._cancel()
         self._runs.clear()
         self.return_nodes = {}
         self.cards.close()
@@ -241,46 +235,45 @@ class FeatureMapsPanel(widgets.VBox):
         )
 
     def _start(self) -> None:
-        """What the button does: run beside the loop, if there is one and the model allows it."""
-        if self._runner.busy:
-            self._runner.ask_to_stop()
+        """What the button does: run, in the background if that can be, or stop the run."""
+        if self._task is not None and self._task.is_pending:
+            self._task.stop.set()
             return
         self.controls.complain("")
         self.controls.say("")
         self.inputs.forget_problem()
-        loop = running_loop()
         job = self._job()
         extractor = self._make_extractor()
-        twin = twin_of(extractor) if loop is not None else None
-        if loop is None or twin is None:
-            values = computed_harmlessly(
-                extractor, job.inputs.args, job.inputs.kwargs, training=job.training
-            )
-            self._finished(job, values)
-            if loop is not None:
-                self.controls.say("this model cannot be copied, so that its runs cannot be stopped")
-            return
-        state = RandomState(self._shell or present_shell())
+        twin = twin_of(extractor) if running_loop() is not None else None
 
-        def ended(values: Any, problem: BaseException | None) -> None:
-            state.put_back()
-            self.controls.running = False
-            if isinstance(problem, Stop):
-                self.controls.say("stopped; the pictures are those of the run before")
-            elif problem is not None:
-                self.controls.complain(problem_html(problem))
-            else:
-                self._guarded(lambda: self._finished(job, values))
+        def work(task: Task[Mapping[str, Any]]) -> Mapping[str, Any]:
+            args, kwargs = job.inputs.args, job.inputs.kwargs
+            if twin is None:
+                return computed_harmlessly(extractor, args, kwargs, training=job.training)
+            return computed(twin, args, kwargs, training=job.training, task=task)
 
-        self.controls.running = True
-        self._runner.start(
-            lambda progress: computed(
-                twin, job.inputs.args, job.inputs.kwargs, training=job.training, progress=progress
-            ),
-            loop=loop,
-            on_progress=self.controls.show_progress,
-            on_end=ended,
+        self.controls.running = twin is not None
+        self._task = Task(
+            work,
+            lambda task: self._guarded(lambda: self._ended(task, job)),
+            ticked=self.controls.show_progress,
+            in_background=twin is not None,
+            shell=self._shell or present_shell(),
         )
+        self._task.start()
+        if twin is None and running_loop() is not None:
+            self.controls.say("this model cannot be copied, so that its runs cannot be stopped")
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _ended(self, task: Task[Mapping[str, Any]], job: Job) -> None:
+        self.controls.running = False
+        try:
+            self._finished(job, task.result())
+        except Stop:
+            self.controls.say("stopped; the pictures are those of the run before")
 
     def _finished(self, job: Job, values: Mapping[str, Any]) -> None:
         self.controls.complain("")

@@ -1,5 +1,13 @@
 """Tensors as matplotlib figures."""
 
-from .plotting import channel_at, plot_channel, plot_comparison, plot_feature_maps
+from .plotting import channel_at, channels_in, plot_channel, plot_comparison, plot_feature_maps
+from .render import PlotOptions
 
-__all__ = ["channel_at", "plot_channel", "plot_comparison", "plot_feature_maps"]
+__all__ = [
+    "PlotOptions",
+    "channel_at",
+    "channels_in",
+    "plot_channel",
+    "plot_comparison",
+    "plot_feature_maps",
+]

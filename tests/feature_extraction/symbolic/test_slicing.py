@@ -167,10 +167,13 @@ def test_a_branch_that_no_value_needs_is_left_out():
     assert [name for name, _ in extractor.named_children()] == ["left", "last"]
 
 
-def test_values_that_nobody_overwrites_are_not_copied():
+def test_only_values_that_are_overwritten_are_copied():
     model = torchvision.models.resnet18(weights=None).eval()
-    extractor = create_feature_extractor(model, ["relu", "layer1", "layer4"])
-    assert not [n for n in executed(extractor) if "snapshot" in str(n.target)]
+    copies = {}
+    for last in ("layer4", "bn1"):
+        extractor = create_feature_extractor(model, ["relu", "layer1", last])
+        copies[last] = sum("snapshot" in str(node.target) for node in executed(extractor))
+    assert copies == {"layer4": 0, "bn1": 1}  # the ReLU after bn1 works in place
 
 
 def test_a_model_of_in_place_operations_alone_is_right():

@@ -18,7 +18,7 @@ from fxexplore.feature_extraction import (
     create_feature_extractor,
     get_graph_node_names,
 )
-from tests.feature_extraction.truth import copied, same
+from tests.feature_extraction.truth import same
 from tests.models import ODD, UNTRACEABLE, VECTOR
 
 
@@ -337,13 +337,6 @@ def test_signatures_are_torchvisions():
         ]
         extra = [p.name for p in ours.values() if p.kind is p.KEYWORD_ONLY]
         assert set(extra) <= {"example_inputs", "backend", "mode"}
-
-
-def test_copied_is_of_no_use_if_it_shares():
-    value = torch.zeros(1)
-    kept = copied({"a": [value]})
-    value.add_(1)
-    assert kept["a"][0] == 0
 
 
 class Whole(nn.Sequential):

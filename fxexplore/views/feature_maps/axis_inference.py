@@ -13,8 +13,8 @@ import re
 
 from fxexplore.model_graph import ModelGraph, Node
 
-from .axes_rules import Known, derived, of_dimensional, of_input, of_operation, of_readers
-from .tensor_axes import Reading
+from .axes import Reading
+from .axis_rules import Known, derived, of_dimensional, of_input, of_operation, of_readers
 
 _JOINS = ("cat", "concat", "concatenate")
 _SHUFFLES = ("gather", "index_select", "take_along_dim", "index", "scatter", "sort", "topk")

@@ -8,7 +8,7 @@ import re
 
 from fxexplore.model_graph import Node
 
-from .tensor_axes import Reading
+from .axes import Reading
 
 _FIRST = {1: "NCL", 2: "NCHW", 3: "NCTHW"}  # by the d in Conv1d, Conv2d, Conv3d
 _LAST = {2: "NC", 3: "NLC", 4: "NHWC", 5: "NTHWC"}  # by the number of axes

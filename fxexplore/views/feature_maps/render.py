@@ -1,0 +1,391 @@
+"""Which chart a tensor gets: from an item and the options to what is drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+
+from .arrays import (
+    checked_channel,
+    chosen_channels,
+    frames_shown,
+    image_of,
+    on_scale,
+    principal_colours,
+    resized,
+    strips,
+    tiled,
+)
+from .axes import Reading
+from .charts import Bars, Chart, ColourImage, Curve, HeatMap, Histogram, TileGrid, Words
+from .tensors import Item, facts
+
+View = Literal["channels", "mean", "pca", "overlay", "histogram"]
+Sort = Literal["index", "energy", "variance", "sparsity"]
+Scaling = Literal["channel", "shared"]
+Channels = int | Sequence[int] | slice
+Query = int | tuple[int, ...]
+
+_FRAMES = 16
+_ORDERS = {"energy": ", most energy first", "variance": ", highest variance first",
+           "sparsity": ", most zeros first"}  # fmt: skip
+_VIDEO, _FLAT = 4, 2  # axes of C×T×H×W; axes of a grid without time
+
+
+@dataclasses.dataclass(frozen=True)
+class PlotOptions:
+    """How feature maps are drawn: options of ``plot_feature_maps``, which explains each.
+
+    Raises:
+        ValueError: if one is none that is known, in words.
+
+    Example:
+        >>> PlotOptions(sort="energy").changed()
+        {'sort': 'energy'}
+    """
+
+    view: View = "channels"
+    channels: Channels = 24
+    sort: Sort = "index"
+    scale: Scaling = "channel"
+    index: int = 0
+    query: Query | None = None
+    image: Any = dataclasses.field(default=None, compare=False, repr=False)
+    tokens: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in (("view", View), ("sort", Sort), ("scale", Scaling)):
+            value = getattr(self, name)
+            if value not in get_args(known):
+                known_names = ", ".join(get_args(known))
+                raise ValueError(f"{name}={value!r} is not known; write one of {known_names}")
+        if isinstance(self.tokens, str):
+            raise ValueError("tokens is one string; give a list of names")  # noqa: TRY004
+        settle = object.__setattr__  # once, in a frozen dataclass
+        settle(self, "channels", _checked_channels(self.channels))
+        settle(self, "query", _checked_query(self.query))
+        settle(self, "image", None if self.image is None else image_of(self.image))
+        settle(self, "tokens", tuple(map(str, self.tokens or ())))
+
+    def changed(self) -> dict[str, Any]:
+        """The options that are not as they are by default, without ``image`` and ``tokens``."""
+        fields = [f for f in dataclasses.fields(self) if f.name not in ("image", "tokens")]
+        values = {field.name: getattr(self, field.name) for field in fields}
+        return {f.name: values[f.name] for f in fields if values[f.name] != f.default}
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width of the input picture, if there is one."""
+        return None if self.image is None else (self.image.shape[0], self.image.shape[1])
+
+
+def _checked_channels(channels: Any) -> Channels:
+    if isinstance(channels, slice):
+        return channels
+    is_several = isinstance(channels, Iterable) and not isinstance(channels, str)
+    try:
+        chosen = tuple(map(operator.index, channels if is_several else [channels]))
+    except TypeError:
+        chosen = ()
+    if not chosen or channels is True or not (is_several or chosen[0] > 0):
+        raise ValueError(
+            f"channels is {channels!r}; give how many to show, at least 1, a list of their "
+            f"numbers, or a slice"
+        )
+    return chosen if is_several else chosen[0]
+
+
+def _checked_query(query: Any) -> Query | None:
+    if query is None:
+        return None
+    try:
+        if isinstance(query, Sequence) and not isinstance(query, str):
+            return tuple(operator.index(q) for q in query)
+        return operator.index(query)
+    except TypeError:
+        raise ValueError(
+            f"query is {query!r}; give a token's number, or its (row, column) in the grid"
+        ) from None
+
+
+def charts_of(
+    items: Sequence[Item], options: PlotOptions, key: str, *, signed: bool = False
+) -> tuple[list[Chart], list[str]]:
+    """Choose and prepare the charts of items.
+
+    Args:
+        items: of the same kind and shape; several share their scales.
+        options: how to draw them.
+        key: name of the tensor, for errors.
+        signed: whether zero is in the middle of colours, whatever the values.
+
+    Returns:
+        One chart for each item, and what was done, in words.
+
+    Raises:
+        ValueError: if a channel or query token does not exist, or ``overlay`` has no picture.
+    """
+    kind = items[0].kind
+    values = [item.values for item in items]
+    if options.view == "histogram" or kind == "unplaced":
+        return [Histogram(v, values) for v in values], []
+    if kind == "scalar":
+        return [Words(f"{v.item():.6g}", is_large=True) for v in values], []
+    render = _Render(options, key, signed=signed)
+    if kind == "attention":
+        return render.attention(values, items[0].reading), render.notes
+    if kind == "sequence":
+        return render.sequence(values, items[0].reading), render.notes
+    return (render.vector if kind == "vector" else render.maps)(values), render.notes
+
+
+class _Render:
+    """One tensor on its way to charts; every method takes the values of all items.
+
+    Attributes:
+        notes: what was done, in words.
+    """
+
+    def __init__(self, options: PlotOptions, key: str, *, signed: bool) -> None:
+        self._options = options
+        self._tokens = options.tokens or ()
+        self._key = key
+        self._signed = signed
+        self.notes: list[str] = []
+
+    def maps(
+        self,
+        values: list[torch.Tensor],
+        *,
+        noun: str = "channel",
+        ground: torch.Tensor | None = None,
+        labels: Sequence[str] = (),
+        place: tuple[int, int] | None = None,
+    ) -> list[Chart]:
+        """Maps and videos as tiles, over a picture if there is a ``ground``.
+
+        Args:
+            values: C×H×W or C×T×H×W.
+            noun: what a channel is called.
+            ground: the picture, H × W × 3.
+            labels: names of rows and columns.
+            place: row and column that are outlined.
+        """
+        view = self._options.view
+        if view == "pca":
+            return self._principal(values)
+        grid = values[0].shape[-2:]
+        numbers: Sequence[int] = ()
+        if view == "channels":
+            numbers = self._chosen(values[0], noun, self._options.channels, self._options.sort)
+            values = [v[numbers] for v in values]
+        else:
+            values = self._mean(values, noun)
+        if view == "overlay":
+            ground = self._options.image
+            if ground is None:
+                raise ValueError("view='overlay' lays maps over the input; give it as image=")
+            values = [v.mean(dim=1) if v.ndim == _VIDEO else v for v in values]  # over time
+        if ground is not None:
+            values = [resized(v, ground) for v in values]
+        each = self._options.scale == "channel" and len(values[0]) > 1
+        units, scale = on_scale(values, each=each, signed=self._signed)
+        if units[0].ndim == _VIDEO:
+            frames = self._frames(units[0].shape[1])
+            units = [strips(unit, frames) for unit in units]
+        count, height, width = units[0].shape
+        marks = []
+        if place is not None:
+            tall, wide = height / grid[0], width / grid[1]
+            marks = [(place[0] * tall, place[1] * wide, tall, wide)]
+        most = (3.2 if count == 1 else 1.9) * max(1.0, math.sqrt(width / height))
+        columns = _columns(count, height / width)
+        return [
+            TileGrid(tiled(unit, columns), numbers, scale, ground, marks, labels, most)
+            for unit in units
+        ]
+
+    def attention(self, values: list[torch.Tensor], reading: Reading) -> list[Chart]:
+        """Attention as a map per head; of one query, or over the picture, as what it attends to.
+
+        Args:
+            values: heads × queries × keys.
+            reading: tells the grid of the tokens.
+        """
+        options = self._options
+        queries, keys = values[0].shape[1:]
+        first, last = reading.prefix, reading.prefix + math.prod(reading.grid)
+        grid = reading.grid if last + reading.suffix == keys else ()
+        if options.query is None and not (options.view == "overlay" and grid):
+            self.notes.append("rows are queries, columns keys")
+            if options.view == "overlay":
+                self.notes.append("tokens make no grid that is known: not laid over the input")
+                self._options = dataclasses.replace(options, view="channels")
+            fits = len(self._tokens) == queries == keys
+            return self.maps(values, noun="head", labels=self._tokens if fits else ())
+        place = None
+        if options.query is None:
+            rows = [v.mean(dim=1) for v in values]
+            self.notes.append("attention that each place gets, mean over queries")
+        else:
+            number = self._query_number(options.query, reading, queries)
+            rows = [v[:, number] for v in values]
+            self.notes.append(f"attention of query token {number}")
+            if len(grid) == _FLAT and queries == keys and first <= number < last:
+                place = divmod(number - first, grid[1])
+        if not grid:
+            return self.sequence(rows, reading, "head")
+        maps = [row[:, first:last].reshape(-1, *grid) for row in rows]
+        ground = options.image if len(grid) == _FLAT and options.view != "pca" else None
+        return self.maps(maps, noun="head", ground=ground, place=place)
+
+    def _query_number(self, query: Query, reading: Reading, count: int) -> int:
+        import numpy as np
+
+        grid = reading.grid
+        if isinstance(query, int):
+            if not -count <= query < count:
+                has = f"tokens 0 to {count - 1}"
+                raise ValueError(f"query={query} is not there: {self._key!r} has {has}")
+            return query % count
+        try:
+            return reading.prefix + int(np.ravel_multi_index(query, grid))
+        except ValueError:
+            has = "no grid that is known; give a token's number"
+            if grid:
+                has = f"a grid of {'×'.join(map(str, grid))}"
+            raise ValueError(f"query={query} is not there: {self._key!r} has {has}") from None
+
+    def sequence(
+        self, values: list[torch.Tensor], reading: Reading, noun: str = "channel"
+    ) -> list[Chart]:
+        """Sequences as heat maps, or as a curve where there is one channel.
+
+        Args:
+            values: C×L.
+            reading: tells whether tokens are rows.
+            noun: what a channel is called.
+        """
+        count, length = values[0].shape
+        labels = self._tokens if len(self._tokens) == length else ()
+        by_rows = reading.axes.endswith("LC")
+        word = "token" if labels or by_rows else "position"
+        self._say_no_places("mean", "pca")
+        if self._options.view == "pca":
+            return self._principal(values, labels)
+        if self._options.view == "mean" or count == 1:
+            means = [mean[0] for mean in self._mean(values, noun)]
+            span = means if len(means) > 1 else ()
+            return [Curve(mean, labels, word, span) for mean in means]
+        # A heat map has room for all channels: a number of them is for tiles.
+        channels = self._options.channels
+        channels = count if isinstance(channels, int) else channels
+        chosen = self._chosen(values[0], noun, channels, self._options.sort)
+        each = self._options.scale == "channel" and len(chosen) > 1
+        units, scale = on_scale([v[chosen] for v in values], each=each, signed=self._signed)
+        return [
+            HeatMap(unit.T if by_rows else unit, chosen, by_rows, scale, labels, (noun, word))
+            for unit in units
+        ]
+
+    def vector(self, values: list[torch.Tensor]) -> list[Chart]:
+        """Vectors as sorted bars."""
+        self._say_no_places()
+        chosen = list(range(len(values[0])))
+        if not isinstance(self._options.channels, int):
+            chosen = self._chosen(values[0], "channel", self._options.channels, "index")
+        values = [v[chosen] for v in values]
+        return [Bars(v, chosen, values if len(values) > 1 else ()) for v in values]
+
+    # --- steps on the way ------------------------------------------------------------------
+
+    def _chosen(self, values: torch.Tensor, noun: str, channels: Channels, sort: str) -> list[int]:
+        """The channels to show; says how many, and in which order."""
+        chosen = chosen_channels(values, channels, sort, self._key)
+        order, count = _ORDERS.get(sort, ""), len(values)
+        if len(chosen) < count:
+            self.notes.append(f"{len(chosen)} of {count} {noun}s{order}")
+        elif order and count > 1:
+            self.notes.append(f"{count} {noun}s{order}")
+        return chosen
+
+    def _mean(self, values: list[torch.Tensor], noun: str) -> list[torch.Tensor]:
+        """The mean over all channels, or over those that were asked for one by one."""
+        if not isinstance(self._options.channels, int):
+            chosen = chosen_channels(values[0], self._options.channels, "index", self._key)
+            values = [v[chosen] for v in values]
+        if len(values[0]) > 1:
+            self.notes.append(f"mean over {len(values[0])} {noun}s")
+        return [v.double().mean(dim=0, keepdim=True) for v in values]
+
+    def _principal(self, values: list[torch.Tensor], labels: Sequence[str] = ()) -> list[Chart]:
+        pictures, share = principal_colours(*values)
+        words = f"3 principal components as red, green, blue: {100 * share:.0f} % of the variance"
+        self.notes.append(words)
+        most = 3.2
+        if values[0].ndim == _VIDEO:
+            frames, most = self._frames(values[0].shape[1]), 8
+            pictures = [strips(picture, frames, fill=-1) for picture in pictures]
+        elif values[0].ndim == _FLAT:  # a sequence
+            pictures = [picture.unsqueeze(1) for picture in pictures]
+        return [ColourImage(p.permute(1, 2, 0), labels, most) for p in pictures]
+
+    def _frames(self, length: int) -> list[int]:
+        """The frames to show; says how many."""
+        shown = frames_shown(length, _FRAMES)
+        count = f"{len(shown)} of {length}" if len(shown) < length else f"{length}"
+        self.notes.append(f"{count} frame{'s' * (length > 1)} from left to right")
+        return shown
+
+    def _say_no_places(self, *possible: str) -> None:
+        view = self._options.view
+        if view not in ("channels", *possible):
+            self.notes.append(f"a tensor without places has no view={view!r}: drawn as channels")
+
+
+def _columns(count: int, aspect: float) -> int:
+    """How many tiles stand side by side, so that they fill a picture wider than high."""
+    target = math.sqrt(count * (1.7 if aspect > 0.25 else 0.8) * aspect)  # noqa: PLR2004
+    near = range(max(1, math.ceil(target * 0.7)), max(1, math.floor(target * 1.35)) + 1)
+    near = near or range(max(1, round(target)), max(1, round(target)) + 1)
+    return min(near, key=lambda columns: (-count % columns, abs(columns - target)))
+
+
+def channel_chart(
+    item: Item, options: PlotOptions, key: str, channel: int
+) -> tuple[Chart, str, list[str]]:
+    """The chart of one channel, what it is called, and its facts.
+
+    Args:
+        item: what holds the channel.
+        options: of which the names of tokens are used.
+        key: name of the tensor, for errors.
+        channel: its number.
+
+    Raises:
+        ValueError: if there is no such channel.
+    """
+    if item.kind in ("scalar", "unplaced"):
+        charts, _ = charts_of([item], options, key)
+        return charts[0], "", facts(item.values)
+    number = checked_channel(channel, len(item.values), key)
+    title = f" · {'head' if item.kind == 'attention' else 'channel'} {number}"
+    values = item.values[number : number + 1]
+    labels = options.tokens if len(options.tokens or ()) == values.shape[-1:].numel() else ()
+    if item.kind == "vector":
+        rank = int((item.values > values).sum()) + 1
+        chart = Words(f"{values.item():.6g}", is_large=True)
+        return chart, title, [f"rank {rank} of {len(item.values)}"]
+    if item.kind == "sequence":
+        return Curve(values[0], labels or ()), title, facts(values)
+    (tile,), scale = on_scale([values])
+    if item.kind == "video":
+        tile = strips(tile, frames_shown(tile.shape[1], 8))
+    labels = (labels or ()) if item.kind == "attention" else ()
+    grid = TileGrid(tiled(tile, 1), [number], scale, labels=labels, most=8, is_numbered=False)
+    return grid, title, facts(values)
