@@ -13,7 +13,6 @@ from .api import (
 from .backends import Backend, Mode, OpenedModel, first_line, open_with_backend
 from .common.flops import FlopCounter
 from .common.isolation import RandomState, beside_others, isolated, switch_mode, twin_of
-from .common.leaves import LeafModuleAwareTracer
 from .common.naming import operation_name
 from .common.return_nodes import ReturnNodes, keys_by_mode
 from .common.tensors import Attributes, TensorInfo, described, state_tensors, tensors_in
@@ -30,7 +29,7 @@ from .recorded.recorder import record
 from .recorded.recording import RecordedNode, Recording
 from .symbolic.extractor import GraphFeatureExtractor
 from .symbolic.module_returns import Built, ModuleReturn, nodes_in
-from .symbolic.tracer import NodePathTracer
+from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer
 
 __all__ = [
     "Arguments",

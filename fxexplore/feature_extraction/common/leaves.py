@@ -11,16 +11,9 @@ from typing import Any
 
 from torch import fx, nn
 
-from .isolation import isolated, lock, undoing
 
-
-class LeafModuleAwareTracer(fx.Tracer):
-    """An ``fx.Tracer`` that does not trace into the classes of modules it is told.
-
-    Tracing leaves the model as it was: attributes, flags, hooks and random state,
-    also when it raises. One trace runs at a time; other threads may go on running
-    models meanwhile. The graph is that of torch.fx; :class:`NodePathTracer` names its
-    nodes and records what torch.fx would lose.
+class LeafDecisions(fx.Tracer):
+    """Decides which modules and functions become one node, in traces and in recordings.
 
     Args:
         autowrap_modules: Python modules whose functions become nodes (any iterable).
@@ -30,14 +23,6 @@ class LeafModuleAwareTracer(fx.Tracer):
 
     Raises:
         TypeError: if an entry is of the wrong kind.
-
-    Example:
-        >>> from torch import nn
-        >>> class Block(nn.Sequential): pass
-        >>> model = nn.Sequential(Block(nn.ReLU()), nn.ReLU())
-        >>> graph = LeafModuleAwareTracer(leaf_modules={Block}).trace(model)
-        >>> [node.target for node in graph.nodes if node.op == "call_module"]
-        ['0', '1']
     """
 
     def __init__(
@@ -69,31 +54,6 @@ class LeafModuleAwareTracer(fx.Tracer):
         """Whether ``m`` becomes one node: one of ``leaf_modules``, or torch.nn's own."""
         return isinstance(m, self.leaf_modules) or super().is_leaf_module(m, module_qualified_name)
 
-    def trace(
-        self,
-        root: nn.Module | Callable[..., Any],
-        concrete_args: dict[str, Any] | None = None,
-    ) -> fx.Graph:
-        """Trace ``root`` and return its graph.
-
-        Args:
-            root: a module, or a function of tensors.
-            concrete_args: values that stand for arguments of forward while tracing.
-                ``torch.fx.PH`` marks an argument with a default that is to be an input.
-
-        Raises:
-            torch.fx.proxy.TraceError: where the code cannot be traced symbolically.
-        """
-        with undoing() as undo:
-            lock.write(undo)
-            if not isinstance(root, nn.Module):
-                return super().trace(root, concrete_args)
-            with isolated(root):
-                return self._trace_module(root, concrete_args)
-
-    def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
-        return super().trace(root, concrete_args)
-
 
 def _checked(
     argument: str, entries: Iterable[Any], accepts: Callable[[Any], bool], wanted: str
@@ -124,7 +84,7 @@ def default_tracer_kwargs(tracer_kwargs: Mapping[str, Any] | None = None) -> dic
     """
     kwargs = dict(tracer_kwargs or {})
     with_leaves = kwargs.pop("default_leaf_modules", True)
-    known = set(inspect.signature(LeafModuleAwareTracer).parameters)
+    known = set(inspect.signature(LeafDecisions).parameters)
     for name in kwargs:
         if name not in known:
             raise TypeError(

@@ -117,4 +117,4 @@ def described(value: Any) -> Any:
 
 
 class Attributes(dict[str, Any]):
-    """The attributes of an object, told from the items of a dict."""
+    """The attributes of an object; a dict of its own class, to tell them from the items of one."""

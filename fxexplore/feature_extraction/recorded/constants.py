@@ -10,11 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.common.tensors import (
-    state_tensors,
-    tensors_in,
-    tensors_in_containers,
-)
+from fxexplore.feature_extraction.common.tensors import tensors_in, tensors_in_containers
 
 from .bytecode import operands_of
 
@@ -31,10 +27,11 @@ class Constants:
 
     Args:
         model: the model that is run.
+        state: its state tensors.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        named = [(path, t) for path, t, is_parameter in state_tensors(model) if not is_parameter]
+    def __init__(self, model: nn.Module, state: list[tuple[str, torch.Tensor, bool]]) -> None:
+        named = [(path, tensor) for path, tensor, is_parameter in state if not is_parameter]
         # A number that forward keeps in an attribute may come from an input; a tensor is known.
         self._names = {path.rpartition(".")[2] for path, _ in named}
         self._known: dict[int, Callable[[], torch.Tensor | None]] = {

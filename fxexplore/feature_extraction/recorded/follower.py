@@ -76,8 +76,9 @@ class Follower(TorchFunctionMode):
         self._paths = {module: path for path, module in model.named_modules() if path}
         self._leaves = {m for m, path in self._paths.items() if path in leaf_spec.leaves}
         self._namer = NodeNamer(path for path, _ in model.named_modules(remove_duplicate=False))
-        self._state = {id(tensor): path for path, tensor, _ in state_tensors(model)}
-        self._constants = Constants(model)
+        state = list(state_tensors(model))
+        self._state = {id(tensor): path for path, tensor, _ in state}
+        self._constants = Constants(model, state)
         self._read_once: dict[str, str] = {}
         self._counts: dict[str, int] = {}
         self._stack: list[tuple[nn.Module | None, str, Any]] = [(None, "", None)]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.common.leaves import LeafModuleAwareTracer
+from fxexplore.feature_extraction.common.leaves import LeafDecisions
 from fxexplore.feature_extraction.common.torch_ops import custom_functions_run_by
 
 
@@ -29,7 +29,7 @@ class LeafSpec(NamedTuple):
     wrapped: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, model: nn.Module, tracer: LeafModuleAwareTracer) -> LeafSpec:
+    def of(cls, model: nn.Module, tracer: LeafDecisions) -> LeafSpec:
         """Ask ``tracer`` which modules of ``model`` are leaves and which functions it wraps."""
         leaves = frozenset(
             path
@@ -55,7 +55,7 @@ RunAsOneNode = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any], En
 APPLY = ("torch.autograd", "Function.apply")
 
 
-def wrapped_functions(model: nn.Module, tracer: LeafModuleAwareTracer) -> Iterator[Entry]:
+def wrapped_functions(model: nn.Module, tracer: LeafDecisions) -> Iterator[Entry]:
     """Names of the functions that fx would not trace into, where the model may find them."""
     from torch.fx import _symbolic_trace as fx_internals
 

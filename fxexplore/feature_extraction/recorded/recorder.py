@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from types import FrameType
 from typing import Any
@@ -13,7 +13,7 @@ from torch import nn
 
 from fxexplore.feature_extraction.common.flops import FlopCounter, FlopsByPart
 from fxexplore.feature_extraction.common.isolation import isolated
-from fxexplore.feature_extraction.common.leaves import LeafModuleAwareTracer, default_tracer_kwargs
+from fxexplore.feature_extraction.common.leaves import LeafDecisions, default_tracer_kwargs
 from fxexplore.feature_extraction.common.source import model_frame
 from fxexplore.feature_extraction.common.tensors import (
     TensorInfo,
@@ -41,7 +41,7 @@ def record(
     tracer_kwargs: Mapping[str, Any] | None = None,
     count_flops: bool = False,
 ) -> Recording:
-    """Run ``model`` once and tell which operations its code ran, on what.
+    """Run ``model`` once and record which operations its code ran, on what.
 
     Works for any code that runs, such as branches on data. The run is without gradients;
     afterwards the model, the inputs and the random
@@ -75,7 +75,7 @@ def record(
     """
     model = plain_module(model)
     kwargs = dict(kwargs or {})
-    tracer = LeafModuleAwareTracer(**default_tracer_kwargs(tracer_kwargs))
+    tracer = LeafDecisions(**default_tracer_kwargs(tracer_kwargs))
     isolation = isolated(model, (args, kwargs), training=training)
     with isolation, torch.no_grad():
         with torch._C.DisableTorchFunction():
@@ -127,7 +127,7 @@ class _Recorder(Follower):
         self._memory = Memory(tensor for _, tensor, _ in state_tensors(model))
 
     def recording(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording:
-        """Run the model and tell what it did."""
+        """Run the model and return what it did."""
         arguments: dict[str, str] = {}
         with torch._C.DisableTorchFunction():
             for name, argument, value in self.named_arguments(args, kwargs):
@@ -150,7 +150,6 @@ class _Recorder(Follower):
             nodes={node.name: node for node, _ in self._rows},
             module_returns={path: returned for path, (returned, _) in self._returns.items()},
             output=feeding,
-            result=described(output),
             arguments=arguments,
             repeated=frozenset(self._repeated),
             parameters=frozenset(path for path, _ in self.model.named_parameters()),
@@ -293,17 +292,16 @@ class _Recorder(Follower):
 
     def entered(self, path: str, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - not needed here
         """Remember what feeds a module: it made whatever is computed unseen in it."""
-        self._entered.append(tuple(self._without_new_reads(args, kwargs)))
-        if self._flops is not None:
-            self._flops.enters()
-
-    def _without_new_reads(self, *values: Any) -> Iterator[str]:
-        for tensor in tensors_in(values):
+        names: dict[str, None] = {}
+        for tensor in tensors_in((args, kwargs)):
             maker = self._maker(tensor)
             if maker is not None:
-                yield maker
+                names[maker] = None
             elif not self._is_known(tensor):
-                yield from self._entered[-1]
+                names.update(dict.fromkeys(self._entered[-1]))
+        self._entered.append(tuple(names))
+        if self._flops is not None:
+            self._flops.enters()
 
     def left(self, path: str, count: int, result: Any, failed: bool) -> None:
         """Note what a module returned."""
@@ -319,12 +317,10 @@ class _Recorder(Follower):
             call = Call(self._namer.module_call(path), "call_module", path, self._path, count)
             order = self._order = self._order + 1
             memory = tuple(self._made(tensor, call, order, None) for tensor in hidden)
-            names = tuple(dict.fromkeys(inputs))
-            self._add(call, names, described(result), order, memory, frame)
+            self._add(call, inputs, described(result), order, memory, frame)
         self._order += 1
         memory = tuple(self._memory.piece_of(tensor) for tensor in tensors)
-        nodes = tuple(dict.fromkeys(self._without_new_reads(result)))
-        returned = RecordedReturn(described(result), nodes, self._order, count, None, flops)
+        returned = RecordedReturn(described(result), self._order, count, None, flops)
         self._returns.pop(path, None)
         self._returns[path] = (returned, memory)
 

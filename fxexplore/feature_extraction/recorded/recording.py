@@ -47,7 +47,6 @@ class RecordedReturn:
 
     Attributes:
         output: the value, with :class:`TensorInfo` in the place of tensors.
-        nodes: names of the nodes that computed it.
         order: as for :class:`RecordedNode`.
         calls: how often the module was called.
         overwritten: as for :class:`RecordedNode`.
@@ -55,7 +54,6 @@ class RecordedReturn:
     """
 
     output: Any
-    nodes: tuple[str, ...]
     order: int
     calls: int
     overwritten: int | None = None
@@ -70,7 +68,6 @@ class Recording:
         nodes: every node that computes tensors, by name, in order of execution.
         module_returns: what each module that is no leaf returned, by its path.
         output: names of the nodes that feed the model's output.
-        result: the model's output, with :class:`TensorInfo` in the place of tensors.
         arguments: which argument of forward each placeholder stands for.
         repeated: paths of modules that one line called several times, as in a loop.
         parameters: paths of the parameters.
@@ -81,7 +78,6 @@ class Recording:
     nodes: dict[str, RecordedNode]
     module_returns: dict[str, RecordedReturn]
     output: tuple[str, ...]
-    result: Any
     arguments: dict[str, str]
     repeated: frozenset[str]
     parameters: frozenset[str]

@@ -55,10 +55,9 @@ def tracer_of_graph(graph: fx.Graph) -> NodePathTracer:
         TypeError: if it was not made by :class:`NodePathTracer` from a module.
     """
     tracer = getattr(graph, "_fxexplore_tracer", None)
-    if tracer is None or not isinstance(tracer.root, nn.Module):
+    if not isinstance(tracer, NodePathTracer) or not isinstance(tracer.root, nn.Module):
         raise TypeError(
             "this fx.Graph does not know its model: only what NodePathTracer().trace(model) "
             "returned can be given instead of a model"
         )
-    assert isinstance(tracer, NodePathTracer)
     return tracer

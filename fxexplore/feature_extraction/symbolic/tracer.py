@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,8 @@ import torch
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
-from fxexplore.feature_extraction.common.leaves import LeafModuleAwareTracer
+from fxexplore.feature_extraction.common.isolation import isolated, lock, undoing
+from fxexplore.feature_extraction.common.leaves import LeafDecisions
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import source_line
 from fxexplore.feature_extraction.common.tensors import state_tensors
@@ -26,35 +28,32 @@ from .runtime import AppliedFunction
 from .signature import Argument, arguments_while_tracing
 
 
-class NodePathTracer(LeafModuleAwareTracer):
-    """A tracer that gives every node the qualified name of where it comes from.
+class LeafModuleAwareTracer(LeafDecisions):
+    """An ``fx.Tracer`` that does not trace into given classes of modules.
 
-    A name is the dotted path from the top module (not included) to the leaf module
-    or operation; see the README for the rules. The shape of this class is that of
-    ``torchvision.models.feature_extraction.NodePathTracer``.
-
-    Attributes:
-        node_to_qualname: each ``fx.Node`` with its name, in order of execution; what is
-            computed from buffers and constants alone has none.
-        current_module_qualname: path of the module whose forward runs at the moment.
-        module_returns: for each path of a module that was traced into, what it
-            returned at its last call.
-        fixed_arguments: arguments of forward that kept a value while tracing: their
-            default, or the one in ``concrete_args``.
-        constants: tensors made inside forward that the graph reads by attribute name.
+    Tracing leaves the model as it was: attributes, flags, hooks and random state,
+    also when it raises. One trace runs at a time; other threads may go on running
+    models meanwhile. What torch.fx would lose, such as writes in place, is in the graph.
 
     Args:
-        *args: as for :class:`LeafModuleAwareTracer`.
-        **kwargs: as for :class:`LeafModuleAwareTracer`.
+        autowrap_modules: Python modules whose functions become nodes (any iterable).
+        autowrap_functions: functions that become nodes (any iterable).
+        param_shapes_constant: see ``torch.fx.Tracer``.
+        leaf_modules: classes of modules that become one node each (any iterable).
+
+    Raises:
+        TypeError: if an entry is of the wrong kind.
 
     Example:
         >>> from torch import nn
-        >>> tracer = NodePathTracer()
-        >>> graph = tracer.trace(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
-        >>> list(tracer.node_to_qualname.values())
-        ['input', '0', '1']
+        >>> class Block(nn.Sequential): pass
+        >>> model = nn.Sequential(Block(nn.ReLU()), nn.ReLU())
+        >>> graph = LeafModuleAwareTracer(leaf_modules={Block}).trace(model)
+        >>> [node.target for node in graph.nodes if node.op == "call_module"]
+        ['0', '1']
     """
 
+    @functools.wraps(LeafDecisions.__init__)  # its signature
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reset()
@@ -77,9 +76,23 @@ class NodePathTracer(LeafModuleAwareTracer):
         root: nn.Module | Callable[..., Any],
         concrete_args: dict[str, Any] | None = None,
     ) -> fx.Graph:
-        """Trace ``root``, filling ``node_to_qualname``; see :class:`LeafModuleAwareTracer`."""
+        """Trace ``root`` and return its graph.
+
+        Args:
+            root: a module, or a function of tensors.
+            concrete_args: values that stand for arguments of forward while tracing.
+                ``torch.fx.PH`` marks an argument with a default that is to be an input.
+
+        Raises:
+            torch.fx.proxy.TraceError: where the code cannot be traced symbolically.
+        """
         self._reset()
-        graph = super().trace(root, concrete_args)
+        with undoing() as undo:
+            lock.write(undo)
+            if not isinstance(root, nn.Module):
+                return super().trace(root, concrete_args)
+            with isolated(root):
+                graph = self._trace_module(root, concrete_args)
         # What a graph needs to serve as the argument of create_feature_extractor.
         graph._fxexplore_tracer = self  # type: ignore[attr-defined]
         return graph
@@ -97,7 +110,7 @@ class NodePathTracer(LeafModuleAwareTracer):
             RealTensorsInForward(self, state),
             custom_functions_run_by(self._custom_function),
         ):
-            graph = super()._trace_module(root, concrete_args)
+            graph = super().trace(root, concrete_args)
         for path, now, before in buffers:
             for name, tensor in before.items():
                 if now.get(name, tensor) is not tensor:
@@ -268,9 +281,39 @@ class NodePathTracer(LeafModuleAwareTracer):
         if argument.is_input:
             return self.create_proxy("placeholder", name, default, {}, type_expr=annotation)
         self.fixed_arguments[name] = argument.value
-        # Kept in the signature, so that handing it over can be answered in words.
+        # Kept in the signature, so that giving another value raises an error that explains.
         self.create_node("placeholder", name, default, {}, type_expr=annotation)
         return argument.value
+
+
+class NodePathTracer(LeafModuleAwareTracer):
+    """A tracer that gives every node the qualified name of where it comes from.
+
+    A name is the dotted path from the top module (not included) to the leaf module
+    or operation; see the README for the rules. torchvision has these two classes; here
+    :class:`LeafModuleAwareTracer` does everything.
+
+    Attributes:
+        node_to_qualname: each ``fx.Node`` with its name, in order of execution; what is
+            computed from buffers and constants alone has none.
+        current_module_qualname: path of the module whose forward runs at the moment.
+        module_returns: for each path of a module that was traced into, what it
+            returned at its last call.
+        fixed_arguments: arguments of forward that kept a value while tracing: their
+            default, or the one in ``concrete_args``.
+        constants: tensors made inside forward that the graph reads by attribute name.
+
+    Args:
+        *args: as for :class:`LeafModuleAwareTracer`.
+        **kwargs: as for :class:`LeafModuleAwareTracer`.
+
+    Example:
+        >>> from torch import nn
+        >>> tracer = NodePathTracer()
+        >>> graph = tracer.trace(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+        >>> list(tracer.node_to_qualname.values())
+        ['input', '0', '1']
+    """
 
 
 def _is_call_of(path: str, output: Any) -> bool:
