@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .inputs import example_inputs_for
     from .model_graph import Features, ModelGraph, extract_features, open_model
     from .notebook.explorer import Explorer, explore
+    from .picture import to_svg
+    from .views import to_dot, to_html, to_text
     from .views.feature_maps import (
         channel_at,
         plot_channel,
@@ -41,6 +43,10 @@ _HOMES = {
     "plot_channel": "views.feature_maps",
     "plot_comparison": "views.feature_maps",
     "plot_feature_maps": "views.feature_maps",
+    "to_dot": "views",
+    "to_html": "views",
+    "to_svg": "picture",
+    "to_text": "views",
     "Explorer": "notebook.explorer",
     "explore": "notebook.explorer",
 }
@@ -61,6 +67,10 @@ __all__ = [
     "plot_channel",
     "plot_comparison",
     "plot_feature_maps",
+    "to_dot",
+    "to_html",
+    "to_svg",
+    "to_text",
 ]
 
 
@@ -68,6 +78,8 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name in _HOMES:
+        if _HOMES[name] == "model_graph":
+            importlib.import_module(f"{__name__}.views")  # has what shows a graph
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

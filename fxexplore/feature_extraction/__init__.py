@@ -12,7 +12,15 @@ from .api import (
 )
 from .backends import Backend, Mode, OpenedModel, first_line, open_with_backend
 from .common.flops import FlopCounter
-from .common.isolation import RandomState, beside_others, isolated, switch_mode, twin_of
+from .common.isolation import (
+    RandomState,
+    beside_others,
+    isolated,
+    patch,
+    restores,
+    switch_mode,
+    twin_of,
+)
 from .common.naming import operation_name
 from .common.return_nodes import ReturnNodes, keys_by_mode
 from .common.tensors import Attributes, TensorInfo, described, state_tensors, tensors_in
@@ -63,8 +71,10 @@ __all__ = [
     "nodes_in",
     "open_with_backend",
     "operation_name",
+    "patch",
     "record",
     "require_no_lazy_parameters",
+    "restores",
     "shapes_of",
     "state_tensors",
     "switch_mode",

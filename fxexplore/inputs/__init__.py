@@ -1,14 +1,6 @@
 """What a model is run on: given, inferred, samples, pictures and their preprocessing."""
 
-from .choosing import (
-    is_picture_like,
-    picture_place,
-    variable_named,
-    with_picture,
-    with_sample,
-    with_text,
-    with_variable,
-)
+from .choosing import EXAMPLE, SAMPLES, InputChoice, is_picture_like
 from .example_inputs import ExampleInputs, as_model_has_it
 from .inferred import example_inputs_for, known_inputs
 from .pictures import Picture, read_picture, sample_photograph
@@ -25,10 +17,13 @@ from .presets import presets_for
 from .samples import checkerboard, impulse, noise
 
 __all__ = [
+    "EXAMPLE",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "RGB",
+    "SAMPLES",
     "ExampleInputs",
+    "InputChoice",
     "Picture",
     "Preprocessing",
     "as_model_has_it",
@@ -40,14 +35,8 @@ __all__ = [
     "known_inputs",
     "noise",
     "photograph",
-    "picture_place",
     "preprocessing_from_text",
     "presets_for",
     "read_picture",
     "sample_photograph",
-    "variable_named",
-    "with_picture",
-    "with_sample",
-    "with_text",
-    "with_variable",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import re
@@ -14,172 +15,276 @@ from torch import nn
 from fxexplore.feature_extraction import as_arguments
 
 from .example_inputs import BATCH_OF_PICTURES, Choice, ExampleInputs, Place, as_model_has_it
-from .pictures import Picture
+from .pictures import Picture, read_picture, sample_photograph
 from .preprocessing import RGB, Preprocessing
+from .presets import presets_for
 from .samples import checkerboard, impulse, noise
 
+PHOTOGRAPH, EXAMPLE = "photograph", "example inputs"
 _SAMPLES = {"noise": noise, "impulse": impulse, "checkerboard": checkerboard}
+SAMPLES = (PHOTOGRAPH, *_SAMPLES)
+_MASKS = {"attention_mask": 1, "token_type_ids": 0}
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
-def with_picture(
-    model: nn.Module, inputs: ExampleInputs, picture: Picture, prepare: Preprocessing
-) -> ExampleInputs:
-    r"""Inputs with a picture, prepared, in its place.
+class InputChoice:
+    """What a model is run on: its example inputs, or what is chosen instead.
 
     Args:
-        model: the model that is to run on them.
-        inputs: the present inputs.
-        picture: the picture.
-        prepare: how to prepare it.
+        model: the model.
+        example_inputs: its example inputs.
+        name: the expression that the model goes by in code.
+        tokenizer: turns a sentence into arguments, as those of transformers do.
+        tokenizer_name: the expression that it goes by in code.
 
-    Raises:
-        ValueError: if the model takes no picture.
+    Attributes:
+        chosen: the inputs; None as long as there are none.
 
     Example:
-        >>> from fxexplore.inputs import example_inputs_for, sample_photograph
+        >>> from fxexplore.inputs import known_inputs
         >>> net = nn.Conv2d(3, 8, 3)
-        >>> prepare = Preprocessing((64,), (64, 64))
-        >>> inputs = with_picture(net, example_inputs_for(net), sample_photograph(), prepare)
-        >>> print(inputs.shapes, *inputs.lines, sep="\n")
-        1×3×64×64
-        from fxexplore.inputs import Preprocessing, sample_photograph
-        prepare = Preprocessing(resize=(64,), crop=(64, 64))
-        x = prepare(sample_photograph().image)
+        >>> choice = InputChoice(net, known_inputs(net))
+        >>> choice.use_sample("impulse")
+        >>> choice.chosen.lines
+        ('from fxexplore.inputs import impulse', 'x = impulse(1, 3, 224, 224)')
     """
-    values, code = _put(
-        model, picture_place(inputs), prepare(picture.image), f"prepare({picture.code}.image)"
-    )
-    choice = Choice(
-        values,
-        code,
-        lines=(f"prepare = {prepare.code}",),
-        imports=("Preprocessing", picture.code.partition("(")[0]),
-        name=picture.name,
-        source=f"{picture.name} ({prepare.source})",
-        picture=picture,
-        prepared_by=prepare,
-        notes=picture.notes,
-    )
-    return inputs.choose("picture", choice)
 
+    chosen: Any = None
 
-def picture_place(inputs: ExampleInputs) -> Place:
-    """Where a picture goes.
+    def __init__(
+        self,
+        model: nn.Module,
+        example_inputs: ExampleInputs,
+        name: str = "model",
+        tokenizer: Any = None,
+        tokenizer_name: str = "tokenizer",
+    ) -> None:
+        self._model = model
+        self._base = example_inputs
+        self._name = name
+        self._tokenizer = tokenizer
+        self._tokenizer_name = tokenizer_name
+        self._prepare: Preprocessing | None = None
+        self._presets: list[Preprocessing] = []
+        self.chosen = None if example_inputs.missing else example_inputs
 
-    Raises:
-        ValueError: if the model takes no picture, or one with other channels.
-    """
-    place = _places(inputs).get("picture")
-    if place is None:
-        raise ValueError(
-            f"this model does not take one picture (its example inputs are {inputs.shapes}); name "
-            f"a variable that holds all that it takes"
+    @property
+    def next_preparation(self) -> Preprocessing:
+        """How the next picture is prepared."""
+        present = self.chosen.prepared_by if self.chosen else None
+        return self._prepare or present or self.presets[0]
+
+    @property
+    def presets(self) -> list[Preprocessing]:
+        """The ways to prepare a picture that suit the model, the likeliest first.
+
+        Raises:
+            ValueError: if the model takes no picture.
+        """
+        if not self._presets:
+            channels, height, width = self._picture_place().shape[-3:]
+            self._presets = presets_for(self._model, channels, (height, width))
+            if self._base.prepared_by is not None:
+                self._presets.append(self._base.prepared_by)
+        return self._presets
+
+    def prepare_with(self, prepare: Preprocessing) -> None:
+        """Prepare pictures in another way, the present one too.
+
+        Args:
+            prepare: the way.
+        """
+        self._prepare = prepare
+        chosen = self._present.choices.get("picture")
+        if chosen is not None and chosen.picture is not None:
+            self.use_picture(chosen.picture)
+        elif chosen is None and self._present.prepared_by is not None:
+            self.use_picture(sample_photograph())
+
+    def use_picture(self, source: Any, name: str | None = None, code: str | None = None) -> None:
+        """Take a picture, prepared.
+
+        Args:
+            source: as for :func:`~fxexplore.inputs.read_picture`.
+            name: what it goes by.
+            code: the expression that reads it.
+
+        Raises:
+            ValueError: if it is no picture, or the model takes none.
+        """
+        place = self._picture_place()
+        picture = read_picture(source, name, code)
+        prepare = self._prepare = self._prepare or self.presets[0]
+        self._put(
+            place,
+            prepare(picture.image),
+            f"prepare({picture.code}.image)",
+            lines=(f"prepare = {prepare.code}",),
+            imports=("Preprocessing", picture.code.partition("(")[0]),
+            name=picture.name,
+            source=f"{picture.name} ({prepare.source})",
+            picture=picture,
+            prepared_by=prepare,
+            notes=picture.notes,
         )
-    if place.shape[-3] not in (1, RGB):
-        raise ValueError(
-            f"this model takes {place.shape[-3]} channels, and a picture has 1 or 3; name a "
-            f"variable that holds a tensor of shape {_shape(place.shape)}"
-        )
-    return place
 
+    def use_sample(self, kind: str) -> None:
+        """Take a sample.
 
-def with_sample(model: nn.Module, inputs: ExampleInputs, kind: str) -> ExampleInputs:
-    """Inputs with noise, an impulse or a checkerboard in the place of the picture.
+        Args:
+            kind: ``"photograph"``, ``"noise"``, ``"impulse"``, ``"checkerboard"``, or
+                ``"example inputs"`` for what the model was opened with.
 
-    Args:
-        model: the model that is to run on them.
-        inputs: the present inputs, which have the shape.
-        kind: ``"noise"``, ``"impulse"`` or ``"checkerboard"``.
+        Raises:
+            ValueError: if it is none of these, or the model takes no picture.
+        """
+        if kind == EXAMPLE:
+            self.chosen = self._base
+        elif kind == PHOTOGRAPH:
+            self.use_picture(sample_photograph())
+        elif kind not in _SAMPLES:
+            raise ValueError(f"there is no sample {kind!r}; take one of {', '.join(SAMPLES)}")
+        else:
+            place = self._place("picture", "one picture")
+            shape = place.shape if len(place.keys) == 1 else (1, *place.shape)
+            code = f"{kind}({', '.join(map(str, shape))})"
+            self._put(place, _SAMPLES[kind](*shape), code, imports=(kind,), name=kind)
 
-    Raises:
-        ValueError: if ``kind`` is unknown, or the model takes no single picture.
-    """
-    if kind not in _SAMPLES:
-        raise ValueError(f"there is no sample {kind!r}; take one of {', '.join(_SAMPLES)}")
-    place = _places(inputs).get("picture")
-    if place is None:
-        raise ValueError(
-            f"{kind} is a picture, and this model does not take one (its example inputs are "
-            f"{inputs.shapes})"
-        )
-    shape = place.shape if len(place.keys) == 1 else (1, *place.shape)
-    made = f"{kind}({', '.join(map(str, shape))})"
-    values, code = _put(model, place, _SAMPLES[kind](*shape), made)
-    return inputs.choose("picture", Choice(values, code, imports=(kind,), name=kind))
+    def use_text(self, text: str | Sequence[int]) -> None:
+        """Take a text.
 
+        Args:
+            text: ids, also as text such as ``"101, 7592, 102"``, or a sentence if there is a
+                tokenizer.
 
-def with_text(
-    model: nn.Module,
-    inputs: ExampleInputs,
-    text: str | Sequence[int],
-    tokenizer: Any = None,
-    *,
-    name: str = "tokenizer",
-) -> ExampleInputs:
-    """Inputs with a text in its place: a list of ids, or a sentence for a tokenizer.
+        Raises:
+            ValueError: if the model takes no text, or the ids are none of its.
+        """
+        key = self._place("tokens", "a text").keys[0]
+        values: dict[int | str, Any]
+        code: dict[int | str, str]
+        lines: tuple[str, ...] = ()
+        if isinstance(text, str) and self._tokenizer is not None:
+            if not text.strip():
+                raise ValueError("the text is empty; write a sentence")
+            accepted = {*inspect.signature(self._model.forward).parameters, *self._base.kwargs}
+            made = self._tokenizer(text, return_tensors="pt")
+            names = {key: "input_ids"} | {m: m for m in _MASKS if m in made and m in accepted}
+            values = {part: made[name] for part, name in names.items()}
+            code = {part: f'tokens["{name}"]' for part, name in names.items()}
+            lines = (f'tokens = {self._tokenizer_name}({text!r}, return_tensors="pt")',)
+            title = f"“{text}”"
+        else:
+            ids = _ids(text)
+            masks = {m: n for m, n in _MASKS.items() if m in self._base.kwargs}
+            values = {key: torch.tensor([ids])}
+            values |= {mask: torch.full((1, len(ids)), n) for mask, n in masks.items()}
+            code = {key: f"torch.tensor([{ids}])"}
+            code |= {mask: f"torch.full((1, {len(ids)}), {n})" for mask, n in masks.items()}
+            title = f"{len(ids)} ids"
+        tokens = values[key][0].tolist()
+        _check_vocabulary(self._model, tokens)
+        if hasattr(self._tokenizer, "convert_ids_to_tokens"):
+            tokens = self._tokenizer.convert_ids_to_tokens(tokens)
+        moved = as_model_has_it(self._model, values)
+        code = {part: text + self._moved(values[part]) for part, text in code.items()}
+        choice = Choice(moved, code, lines, name=title, tokens=tuple(map(str, tokens)))
+        self.chosen = self._present.choose("tokens", choice)
 
-    Args:
-        model: the model that is to run on them.
-        inputs: the present inputs.
-        text: ids, also as text such as ``"101, 7592, 102"``, or a sentence.
-        tokenizer: as those of transformers: called, it gives the arguments of the model.
-        name: the expression that the tokenizer goes by in code.
+    def use_variable(self, name: str, variables: Mapping[str, Any]) -> None:
+        """Take a variable: a picture to prepare, a text, or what the model takes as it is.
 
-    Raises:
-        ValueError: if the model takes no text, or the ids are none.
-    """
-    place = _places(inputs).get("tokens")
-    if place is None:
-        raise ValueError(f"this model takes no tokens; its example inputs are {inputs.shapes}")
-    key = place.keys[0]
-    lines: tuple[str, ...] = ()
-    values: dict[int | str, Any]
-    code: dict[int | str, str]
-    if isinstance(text, str) and tokenizer is not None:
-        if not text.strip():
-            raise ValueError("the text is empty; write a sentence")
-        accepted = inspect.signature(model.forward).parameters
-        made = tokenizer(text, return_tensors="pt")
-        masks = [m for m in _MASKS if m in made and (m in accepted or m in inputs.kwargs)]
-        values = {key: made["input_ids"], **{mask: made[mask] for mask in masks}}
-        code = {key: 'tokens["input_ids"]', **{mask: f'tokens["{mask}"]' for mask in masks}}
-        lines = (f'tokens = {name}({text!r}, return_tensors="pt")',)
-        title = f"“{text}”"
-    else:
-        values, code = _of_ids(key, _ids(text), inputs)
-        title = f"{values[key].shape[1]} ids"
-    ids = values[key][0].tolist()
-    _check_vocabulary(model, ids)
-    if hasattr(tokenizer, "convert_ids_to_tokens"):
-        labels = tokenizer.convert_ids_to_tokens(ids)
-    else:
-        labels = ids
-    choice = Choice(
-        as_model_has_it(model, values),
-        {part: made + _moved(model, values[part]) for part, made in code.items()},
-        lines=lines,
-        name=title,
-        tokens=tuple(map(str, labels)),
-    )
-    return inputs.choose("tokens", choice)
+        Args:
+            name: of the variable; a path of attributes will do.
+            variables: those of the notebook.
 
+        Raises:
+            ValueError: if it is no name, or does not fit the model.
+            LookupError: if there is no such variable.
+            TypeError: if it is of a kind that no model takes.
+        """
+        name = name.strip()
+        value = variable_named(name, variables)
+        kinds = self._base.places
+        if "tokens" in kinds and (isinstance(value, str) or _are_ids(value)):
+            self.use_text(value)
+        elif is_picture_like(value, maybe="picture" in kinds):
+            self.use_picture(value, name, f"read_picture({name}, {name!r})")
+        elif isinstance(value, torch.Tensor):
+            self._use_tensor(name, value, name)
+        elif hasattr(value, "__array_interface__"):
+            self._use_tensor(name, torch.as_tensor(value), f"torch.as_tensor({name})")
+        else:
+            expression = f"example_inputs_for({self._name}, {name}).to({self._name})"
+            given = ExampleInputs(*as_arguments(value), name, name, expression)
+            self.chosen = given.to(self._model)
 
-_MASKS = ("attention_mask", "token_type_ids")
+    def _use_tensor(self, name: str, value: torch.Tensor, code: str) -> None:
+        # Where nothing is known of the model, the variable is its one argument.
+        place = next(iter(self._base.places.values()), None)
+        notes: tuple[str, ...] = ()
+        if place is not None and len(place.keys) == 1 and value.ndim == len(place.shape) - 1:
+            value, code, notes = value.unsqueeze(0), f"{code}.unsqueeze(0)", ("a batch of one",)
+        is_batch = place is not None and place.kind == "picture" and value.ndim == BATCH_OF_PICTURES
+        if place is not None and is_batch and value.shape[1] != place.shape[-3]:
+            raise ValueError(
+                f"{name} is {_shape(value.shape)}, with {value.shape[1]} channels; this "
+                f"model takes {place.shape[-3]}, as in {_shape(place.shape)}"
+            )
+        self._put(place or Place("tensor", (0,), ()), value, code, name=name, notes=notes)
 
+    @property
+    def _present(self) -> ExampleInputs:
+        """What the next choice goes into: what was chosen for other places stays."""
+        chosen: ExampleInputs | None = self.chosen
+        if chosen is not None and chosen.original is self._base:
+            return chosen
+        return self._base if self._base.places else ExampleInputs((), {}, "none")
 
-def _of_ids(
-    key: int | str, ids: list[int], inputs: ExampleInputs
-) -> tuple[dict[int | str, Any], dict[int | str, str]]:
-    """Ids, and the masks beside them in their length."""
-    values: dict[int | str, Any] = {key: torch.tensor([ids])}
-    code: dict[int | str, str] = {key: f"torch.tensor([{ids}])"}
-    original = (inputs.original or inputs).kwargs
-    for mask, number in zip(_MASKS, (1, 0), strict=True):
-        if isinstance(original.get(mask), torch.Tensor):
-            values[mask] = torch.full((1, len(ids)), number)
-            code[mask] = f"torch.full((1, {len(ids)}), {number})"
-    return values, code
+    def _place(self, kind: str, what: str) -> Place:
+        """Where a picture or a text goes."""
+        place = self._base.places.get(kind)
+        if place is None:
+            raise ValueError(
+                f"this model does not take {what} among its arguments (its example inputs are "
+                f"{self._base.shapes}); name a variable that holds all that it takes"
+            )
+        return place
+
+    def _picture_place(self) -> Place:
+        place = self._place("picture", "one picture")
+        if place.shape[-3] not in (1, RGB):
+            raise ValueError(
+                f"this model takes {place.shape[-3]} channels, and a picture has 1 or 3; name a "
+                f"variable that holds a tensor of shape {_shape(place.shape)}"
+            )
+        return place
+
+    def _put(self, place: Place, value: torch.Tensor, code: str, **facts: Any) -> None:
+        """Choose a tensor for a place.
+
+        Args:
+            place: where it goes.
+            value: a batch, also where the model takes a list.
+            code: the expression that makes it.
+            facts: what else is known of it, as in :class:`Choice`.
+        """
+        first, *rest = place.keys
+        code += self._moved(value)
+        new: Any = as_model_has_it(self._model, value)
+        if rest:
+            if value.ndim == BATCH_OF_PICTURES:  # a list of pictures has no batch
+                new, code = new[0], f"{code}[0]"
+            new, code = [new], f"[{code}]"
+        choice = Choice({first: new}, {first: code}, **facts)
+        self.chosen = self._present.choose(place.kind, choice)
+
+    def _moved(self, value: torch.Tensor) -> str:
+        """The call that brings a tensor to where the model is, and to its dtype; "" for none."""
+        there = as_model_has_it(self._model, value)
+        changes = [f'"{there.device}"'] if there.device != value.device else []
+        changes += [str(there.dtype)] if there.dtype != value.dtype else []
+        return f".to({', '.join(changes)})" if changes else ""
 
 
 def _ids(text: str | Sequence[int]) -> list[int]:
@@ -196,56 +301,24 @@ def _ids(text: str | Sequence[int]) -> list[int]:
     return ids
 
 
+def _are_ids(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and bool(value)
+        and all(type(item) is int for item in value)
+    )
+
+
 def _check_vocabulary(model: nn.Module, ids: Sequence[int]) -> None:
-    try:
+    embedding = next((m for m in model.modules() if isinstance(m, nn.Embedding)), None)
+    with contextlib.suppress(AttributeError, NotImplementedError, TypeError):
         embedding = model.get_input_embeddings()  # type: ignore[operator]
-    except (AttributeError, NotImplementedError, TypeError):
-        embedding = next((m for m in model.modules() if isinstance(m, nn.Embedding)), None)
     size = getattr(embedding, "num_embeddings", None)
     wrong = [i for i in ids if isinstance(size, int) and not 0 <= i < size]
     if wrong:
         raise ValueError(
             f"{wrong[0]} is no id of this model; its ids are 0 to {int(size or 0) - 1}"
         )
-
-
-def with_variable(
-    model: nn.Module, inputs: ExampleInputs, name: str, value: Any, model_name: str = "model"
-) -> ExampleInputs:
-    """Inputs with a variable that holds what the model takes, as it is.
-
-    Args:
-        model: the model that is to run on them.
-        inputs: the present inputs.
-        name: the expression that the variable goes by.
-        value: a tensor, an array, or a tuple or dict of arguments.
-        model_name: the expression that the model goes by.
-
-    Raises:
-        ValueError: if it has other channels than the model takes.
-        TypeError: if it is none of these.
-    """
-    code = name
-    if hasattr(value, "__array_interface__"):
-        value, code = torch.as_tensor(value), f"torch.as_tensor({name})"
-    if not isinstance(value, torch.Tensor):
-        expression = f"example_inputs_for({model_name}, {name}).to({model_name})"
-        return ExampleInputs(*as_arguments(value), name, name, expression).to(model)
-    place = next(iter(_places(inputs).values()), None)
-    notes: tuple[str, ...] = ()
-    if place is None:  # nothing is known of the model: the variable is its one argument
-        inputs = ExampleInputs((), {}, name)
-        place = Place("tensor", (0,), tuple(value.shape))
-    elif len(place.keys) == 1 and value.ndim == len(place.shape) - 1:
-        value, code, notes = value.unsqueeze(0), f"{code}.unsqueeze(0)", ("a batch of one",)
-    is_picture = place.kind == "picture" and value.ndim == BATCH_OF_PICTURES
-    if is_picture and value.shape[1] != place.shape[-3]:
-        raise ValueError(
-            f"{name} is {_shape(value.shape)}, with {value.shape[1]} channels; this "
-            f"model takes {place.shape[-3]}, as in {_shape(place.shape)}"
-        )
-    values, made = _put(model, place, value, code)
-    return inputs.choose(place.kind, Choice(values, made, name=name, notes=notes))
 
 
 def variable_named(name: str, namespace: Mapping[str, Any]) -> Any:
@@ -299,33 +372,6 @@ def is_picture_like(value: Any, *, maybe: bool = True) -> bool:
     if not tensor.is_floating_point():
         return True
     return tensor.device.type != "meta" and bool(((tensor >= 0) & (tensor <= 1)).all())
-
-
-def _places(inputs: ExampleInputs) -> dict[str, Place]:
-    """Where a picture and a text can go, in the shapes of the example inputs."""
-    return (inputs.original or inputs).places
-
-
-def _put(
-    model: nn.Module, place: Place, value: torch.Tensor, code: str
-) -> tuple[dict[int | str, Any], dict[int | str, str]]:
-    """A batch as the argument that has this place, on the model's device: value and code."""
-    first, *rest = place.keys
-    code += _moved(model, value)
-    value = as_model_has_it(model, value)
-    if not rest:
-        return {first: value}, {first: code}
-    if value.ndim == BATCH_OF_PICTURES:  # a list of pictures has no batch
-        value, code = value[0], f"{code}[0]"
-    return {first: [value]}, {first: f"[{code}]"}
-
-
-def _moved(model: nn.Module, value: torch.Tensor) -> str:
-    """The call that brings a tensor to where the model is, and to its dtype; "" for none."""
-    there = as_model_has_it(model, value)
-    changes = [f'"{there.device}"'] if there.device != value.device else []
-    changes += [str(there.dtype)] if there.dtype != value.dtype else []
-    return f".to({', '.join(changes)})" if changes else ""
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -258,8 +258,7 @@ class ExampleInputs:
         place = self.places.get("picture")
         if place is None or place.shape[-3] not in (1, RGB):
             return None
-        value: Any = reduce(getitem, place.keys, self.arguments)
-        pixels: torch.Tensor = value.detach().float().cpu()
+        pixels: Any = reduce(getitem, place.keys, self.arguments)
         if pixels.ndim == BATCH_OF_PICTURES:
             pixels = pixels[min(index, len(pixels) - 1)]
         return self.prepared_by.seen(pixels) if self.prepared_by else as_seen(pixels)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -102,24 +101,38 @@ class Preprocessing:
         return dataclasses.replace(self, mean=mean, std=std)
 
     @property
+    def texts(self) -> dict[str, str]:
+        """The numbers as somebody types them, by field.
+
+        Example:
+            >>> Preprocessing((64,), (56, 48), (0.5,) * 3).texts
+            {'resize': '64', 'crop': '56×48', 'mean': '0.5', 'std': '0.229 0.224 0.225'}
+        """
+        texts = {name: "×".join(map(str, getattr(self, name))) for name in ("resize", "crop")}
+        for name in ("mean", "std"):
+            numbers = getattr(self, name)
+            shown = numbers[:1] if len(set(numbers)) == 1 else numbers
+            texts[name] = " ".join(f"{number:.8g}" for number in shown)
+        return texts
+
+    @property
     def words(self) -> str:
         """The numbers in one line."""
-        parts = [
-            f"resize {_sizes(self.resize)}" if self.resize else "",
-            f"crop {_sizes(self.crop)}" if self.crop else "",
-            _normalisation(self.mean, self.std),
-        ]
-        return " · ".join(part for part in parts if part)
+        texts = self.texts
+        parts = [f"{name} {texts[name]}" for name in ("resize", "crop") if texts[name]]
+        if (self.mean, self.std) == (IMAGENET_MEAN, IMAGENET_STD):
+            parts.append("ImageNet mean and deviation")
+        elif (texts["mean"], texts["std"]) == ("0", "1"):
+            parts.append("pixels from 0 to 1")
+        else:
+            parts.append(f"mean {texts['mean']}, deviation {texts['std']}")
+        return " · ".join(parts)
 
     @property
     def code(self) -> str:
         """The expression that makes it."""
-        defaults = Preprocessing()
-        arguments = [
-            f"{field}={getattr(self, field)!r}"
-            for field in ("resize", "crop", "mean", "std", "interpolation")
-            if getattr(self, field) != getattr(defaults, field)
-        ]
+        values = [(f, getattr(self, f.name)) for f in dataclasses.fields(self)]
+        arguments = [f"{f.name}={v!r}" for f, v in values if v != f.default and f.name != "source"]
         return f"Preprocessing({', '.join(arguments)})"
 
 
@@ -187,6 +200,7 @@ def as_seen(pixels: torch.Tensor) -> torch.Tensor:
         >>> as_seen(torch.tensor([[[-2.0, 0.0, 2.0]]]))[0]
         tensor([[0.0000, 0.5000, 1.0000]])
     """
+    pixels = pixels.detach().float().cpu()
     low, high = float(pixels.min()), float(pixels.max())
     if low >= 0 and high <= 1:
         return pixels.expand(RGB, -1, -1)
@@ -238,29 +252,6 @@ def preprocessing_from_text(
         interpolation,
         "your numbers",
     )
-
-
-def _sizes(sides: Iterable[int]) -> str:
-    return "×".join(map(str, sides))
-
-
-def _normalisation(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
-    if (mean, std) == (IMAGENET_MEAN, IMAGENET_STD):
-        return "ImageNet mean and deviation"
-    if not any(mean) and set(std) == {1.0}:
-        return "pixels from 0 to 1"
-    return f"mean {numbers_text(mean)}, deviation {numbers_text(std)}"
-
-
-def numbers_text(numbers: tuple[float, ...]) -> str:
-    """Numbers of channels in few digits, once if they are all the same.
-
-    Example:
-        >>> numbers_text((0.5, 0.5, 0.5)), numbers_text((0.48145466, 0.4578275, 0.408))
-        ('0.5', '0.4815 0.4578 0.408')
-    """
-    shown = numbers[:1] if len(set(numbers)) == 1 else numbers
-    return " ".join(f"{number:.4g}" for number in shown)
 
 
 def _numbers(text: str) -> list[str]:

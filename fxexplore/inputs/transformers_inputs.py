@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction import isolated, tensors_in
+from fxexplore.feature_extraction import isolated, patch, restores, tensors_in
 
 from .example_inputs import as_model_has_it, required_arguments
 from .preprocessing import RGB, imagenet, photograph_or_noise
@@ -41,7 +41,8 @@ def arguments_from_config(model: nn.Module) -> tuple[dict[str, Any], str] | None
     guesses = list(_guesses(asked, list(_TRANSFORMERS)))
     text_alone = list(_guesses(asked, list(_TEXT)))
     kwargs = guesses[0] if guesses else {}
-    if len(guesses) > 1 or asked.has_tokens_for_others:
+    has_placeholders = any(name in asked.accepted for name, *_ in asked.placeholders)
+    if len(guesses) > 1 or has_placeholders:
         kwargs = next((g for g in [*guesses, *text_alone] if _runs(model, g)), kwargs)
     if not kwargs:
         return None
@@ -69,12 +70,23 @@ class _Asked:
             needed.add("decoder_input_ids")
         return cls(model, model.config, accepted, frozenset(needed), {})
 
+    def field(self, part: str, *names: str) -> Any:
+        """The first of these fields that a part of the configuration has, or the whole of it.
+
+        Args:
+            part: what the model has for ``"text"``, ``"vision"`` or ``"sound"``; "" for all.
+            names: the names that the field goes by.
+        """
+        found = [getattr(self.config, name, None) for name in _PARTS.get(part, ())]
+        parts = [p for p in found if p is not None and not isinstance(p, (dict, str))][:1]
+        values = (getattr(owner, name, None) for owner in (*parts, self.config) for name in names)
+        return next((value for value in values if value is not None), None)
+
     @property
-    def has_tokens_for_others(self) -> bool:
-        """Whether the text marks where a picture or a sound goes."""
-        return bool({"pixel_values", "input_features"} & self.accepted) and any(
-            _first(self.config, fields) is not None for _, fields, _ in _PLACEHOLDERS
-        )
+    def placeholders(self) -> list[tuple[str, int, str]]:
+        """The token ids in a text that stand for what is not text."""
+        found = [(name, self.field("", *fields), way) for name, fields, way in _PLACEHOLDERS]
+        return [row for row in found if isinstance(row[1], int)]
 
     def wants(self, name: str) -> bool:
         """Whether an argument is needed, or goes together with those that are given."""
@@ -82,6 +94,15 @@ class _Asked:
             return False
         partner = _TOGETHER.get(name)
         return name in self.needed or (partner is not None and partner in {"", *self.given})
+
+
+_PARTS = {
+    "text": ("text_config", "llm_config", "decoder"),
+    "vision": (
+        "vision_config", "vision_encoder_config", "image_config", "backbone_config", "vq_config",
+    ),
+    "sound": ("audio_config", "encoder_config", "speech_config"),
+}  # fmt: skip
 
 
 def _guesses(asked: _Asked, names: list[str]) -> Iterator[dict[str, Any]]:
@@ -103,51 +124,41 @@ def _runs(model: nn.Module, kwargs: dict[str, Any]) -> bool:
     return _tried(model, lambda: (model(**inputs),)) is not None
 
 
+@restores
 def _tried(model: nn.Module, run: Callable[[], Any]) -> Any:
     """What a run in eval mode gives; None if it raises."""
     try:
-        with warnings.catch_warnings(), isolated(model, (), training=False), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with isolated(model, (), training=False), torch.no_grad():
+            patch(warnings, "filters", [("ignore", None, Warning, None, 0)])
             return run()
     except Exception:  # noqa: BLE001  # whatever the model raises, the guess was wrong
         return None
 
 
-def _part(config: Any, *names: str) -> Any:
-    """The first part of a configuration that has one of these names, else the whole."""
-    parts = (getattr(config, name, None) for name in names)
-    return next((p for p in parts if p is not None and not isinstance(p, (dict, str))), config)
-
-
-def _first(config: Any, fields: Iterable[str]) -> Any:
-    """The first of these fields that a configuration has."""
-    values = (getattr(config, field, None) for field in fields)
-    return next((value for value in values if value is not None), None)
+# --- text ------------------------------------------------------------------------------
 
 
 def _ids(asked: _Asked) -> list[torch.Tensor]:
-    text = _part(asked.config, "text_config", "llm_config", "decoder")
-    vocabulary = getattr(text, "vocab_size", None) or TOKENS
+    vocabulary = asked.field("text", "vocab_size") or TOKENS
     vocabulary = vocabulary if isinstance(vocabulary, int) else TOKENS
-    special = {_first(asked.config, fields) for _, fields, _ in _PLACEHOLDERS}
+    special = {token for _, token, _ in asked.placeholders}
     plain = [i for i in range(2, 2 + TOKENS + len(special)) if i not in special][:TOKENS]
     ids = torch.tensor([plain]).remainder(vocabulary)
     # CLIP and its kin look for the end of the text by its id.
-    end = getattr(text, "eos_token_id", None)
+    end = asked.field("text", "eos_token_id")
     if isinstance(end, int) and 0 <= end < vocabulary:
         ids[0, -1] = end
     return [ids]
 
 
 def _ids_with_placeholders(asked: _Asked) -> list[torch.Tensor]:
-    """Text with as many marks as there are features of the picture and of the sound."""
-    marks: list[int] = []
-    for argument, fields, method in _PLACEHOLDERS:
-        token = _first(asked.config, fields)
-        if isinstance(token, int) and argument in asked.given:
-            marks += [token] * _count_of_features(asked, method)
+    """Text with as many placeholders as there are features of the picture and of the sound."""
+    tokens: list[int] = []
+    for argument, token, method in asked.placeholders:
+        if argument in asked.given:
+            tokens += [token] * _count_of_features(asked, method)
     return [
-        torch.cat([ids[:, :1], torch.tensor([marks]).long(), ids[:, 1:]], dim=1)
+        torch.cat([ids[:, :1], torch.tensor([tokens]).long(), ids[:, 1:]], dim=1)
         for ids in _ids(asked)
     ]
 
@@ -165,35 +176,35 @@ def _count_of_features(asked: _Asked, method: str) -> int:
     return sum(t.numel() // t.shape[-1] for t in tensors if t.dim())
 
 
-def _marked(asked: _Asked) -> list[torch.Tensor]:
-    """One where a mark for a picture is, zero elsewhere."""
-    ids = asked.given["input_ids"]
-    token = _first(asked.config, _PLACEHOLDERS[0][1])
-    return [(ids == token).long() if token is not None else torch.zeros_like(ids)]
+def _is_picture(asked: _Asked) -> list[torch.Tensor]:
+    """One where a placeholder of a picture is, zero elsewhere."""
+    tokens = [token for argument, token, _ in asked.placeholders if argument == "pixel_values"]
+    return [torch.isin(asked.given["input_ids"], torch.tensor(tokens)).long()]
 
 
-def _vision(config: Any) -> Any:
-    names = ("vision_config", "vision_encoder_config", "image_config", "backbone_config")
-    return _part(config, *names, "vq_config")
+def _boxes(asked: _Asked) -> list[torch.Tensor]:
+    """Where on a page each token stands."""
+    boxes = torch.tensor([0, 0, 1, 1]).repeat(1, asked.given["input_ids"].shape[1], 1)
+    return [boxes, boxes.float()]
 
 
-def _picture(channels: int, size: tuple[int, int]) -> torch.Tensor:
-    return photograph_or_noise(channels, imagenet(RGB, size))[0]
+# --- pictures --------------------------------------------------------------------------
+
+
+def _picture(asked: _Asked) -> torch.Tensor:
+    size = asked.field("vision", "image_size", "crop_size", "img_size", "resolution") or 224
+    if isinstance(size, dict):
+        size = (size.get("height", 224), size.get("width", 224))
+    height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
+    channels = asked.field("vision", *_CHANNELS) or RGB
+    return photograph_or_noise(channels, imagenet(RGB, (height, width)))[0]
 
 
 def _pixels(asked: _Asked) -> list[torch.Tensor]:
-    vision = _vision(asked.config)
     if {"image_grid_thw", "grid_thw", "spatial_shapes"} & asked.accepted:
         return _patches(asked)
-    size = _first(vision, ("image_size", "crop_size", "img_size", "resolution"))
-    size = _first(asked.config, ("image_size",)) if size is None else size
-    if isinstance(size, dict):
-        size = (size.get("height", 224), size.get("width", 224))
-    size = size or 224
-    height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
-    channels = _first(vision, ("num_channels", "in_channels", "in_chans", "n_channels")) or RGB
-    picture = _picture(channels, (height, width))
-    frames = getattr(vision, "num_frames", None)
+    frames = asked.field("vision", "num_frames")
+    picture = _picture(asked)
     if frames:
         return [picture.unsqueeze(1).repeat(1, frames, 1, 1, 1)]
     if {"input_ids", "pixel_attention_mask"} <= asked.accepted:
@@ -202,28 +213,23 @@ def _pixels(asked: _Asked) -> list[torch.Tensor]:
 
 
 def _clip(asked: _Asked) -> list[torch.Tensor]:
-    config = _vision(asked.config)
-    size = _first(config, ("image_size", "crop_size")) or 224
-    height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
-    frames = _first(config, ("num_frames", "frames_per_clip")) or FRAMES
-    return [_picture(RGB, (height, width)).unsqueeze(1).repeat(1, frames, 1, 1, 1)]
+    frames = asked.field("vision", "num_frames", "frames_per_clip") or FRAMES
+    return [_picture(asked).unsqueeze(1).repeat(1, frames, 1, 1, 1)]
 
 
-def _merged(asked: _Asked) -> int:
+def _side(asked: _Asked) -> int:
     """The side of a picture in patches, such that they can be merged."""
-    sides = ("spatial_merge_size", "merge_size", "downsample_factor", "pixel_shuffle_factor")
-    side = _first(_vision(asked.config), sides)
-    side = _first(asked.config, sides) if side is None else side
+    names = ("spatial_merge_size", "merge_size", "downsample_factor", "pixel_shuffle_factor")
+    side = asked.field("vision", *names)
     return 2 * (side if isinstance(side, int) else 2)
 
 
 def _patches(asked: _Asked) -> list[torch.Tensor]:
     """The patches of a picture, one in each row."""
-    vision = _vision(asked.config)
-    count = _merged(asked) ** 2
-    patch = _first(vision, ("patch_size", "spatial_patch_size")) or FRAMES
-    depth = _first(vision, ("temporal_patch_size",)) or 1
-    channels = _first(vision, ("in_channels", "in_chans", "num_channels")) or RGB
+    count = _side(asked) ** 2
+    patch = asked.field("vision", "patch_size", "spatial_patch_size") or FRAMES
+    depth = asked.field("vision", "temporal_patch_size") or 1
+    channels = asked.field("vision", *_CHANNELS) or RGB
     row = channels * depth * patch**2
     if "spatial_shapes" in asked.accepted:
         return [noise(1, count, row)]
@@ -231,51 +237,39 @@ def _patches(asked: _Asked) -> list[torch.Tensor]:
     return [noise(count, row), in_squares, in_squares.unsqueeze(0)]
 
 
-def _grid(asked: _Asked) -> list[torch.Tensor]:
-    return [torch.tensor([[1, _merged(asked), _merged(asked)]])]
+_CHANNELS = ("num_channels", "in_channels", "in_chans", "n_channels")
 
 
-def _spatial_shapes(asked: _Asked) -> list[torch.Tensor]:
-    return [torch.tensor([[_merged(asked), _merged(asked)]])]
+def _pixel_mask(asked: _Asked) -> list[torch.Tensor]:
+    shape = asked.given["pixel_values"].shape
+    is_patches = len(shape) < 4  # noqa: PLR2004
+    return [torch.ones(shape[:2] if is_patches else (*shape[:-3], *shape[-2:])).long()]
 
 
-def _picture_sizes(asked: _Asked) -> list[torch.Tensor]:
-    return [torch.tensor([list(asked.given["pixel_values"].shape[-2:])])]
-
-
-def _pixels_all_seen(asked: _Asked) -> list[torch.Tensor]:
-    pixels = asked.given["pixel_values"]
-    if pixels.dim() < 4:  # noqa: PLR2004  # patches
-        return [torch.ones(pixels.shape[:2], dtype=torch.long)]
-    return [torch.ones(*pixels.shape[:-3], *pixels.shape[-2:], dtype=torch.long)]
-
-
-_BINS = ("num_mel_bins", "input_feat_per_channel", "num_mel_filters", "mel_bins", "n_mels")
-_MORE_BINS = ("feature_projection_input_dim", "input_dim", "feature_size", "input_size")
+# --- sound, and series -----------------------------------------------------------------
 
 
 def _features_of_sound(asked: _Asked) -> list[torch.Tensor]:
-    sound = _part(asked.config, "audio_config", "encoder_config", "speech_config")
-    bins = int(_first(sound, (*_BINS, *_MORE_BINS)) or 80)
-    steps = 128
-    positions = getattr(sound, "max_source_positions", None)
+    bins, steps = _bins(asked), 128
+    positions = asked.field("sound", "max_source_positions")
     shapes = [(1, steps, bins), (1, bins, steps), (1, 1, steps, bins)]
-    if hasattr(sound, "num_mel_bins") and positions:  # Whisper: its strides halve the steps
+    if asked.field("sound", "num_mel_bins") and positions:  # Whisper: strides halve the steps
         shapes.insert(0, (1, bins, 2 * int(positions)))
-    if hasattr(sound, "input_feat_per_channel"):
+    if asked.field("sound", "input_feat_per_channel"):
         shapes = shapes[:1]
     return [noise(*shape) for shape in shapes]
 
 
-def _sound_all_heard(asked: _Asked) -> list[torch.Tensor]:
-    shape = asked.given["input_features"].shape
-    steps = max(shape[-2:], key=lambda size: size if size != _first_bins(asked) else 0)
-    return [torch.ones(1, steps, dtype=torch.long)]
+def _sound_mask(asked: _Asked) -> list[torch.Tensor]:
+    sizes, bins = asked.given["input_features"].shape[-2:], _bins(asked)
+    return [torch.ones(1, max(sizes, key=lambda size: size if size != bins else 0)).long()]
 
 
-def _first_bins(asked: _Asked) -> Any:
-    sound = _part(asked.config, "audio_config", "encoder_config", "speech_config")
-    return _first(sound, (*_BINS, *_MORE_BINS))
+def _bins(asked: _Asked) -> int:
+    """How many frequencies each step has."""
+    fields = ("num_mel_bins", "input_feat_per_channel", "num_mel_filters", "mel_bins", "n_mels")
+    more = ("feature_projection_input_dim", "input_dim", "feature_size", "input_size")
+    return int(asked.field("sound", *fields, *more) or 80)
 
 
 def _sound(asked: _Asked) -> list[torch.Tensor]:
@@ -288,26 +282,18 @@ def _sound(asked: _Asked) -> list[torch.Tensor]:
     return [wave.unsqueeze(1), wave] if is_codec else [wave]
 
 
-def _boxes(asked: _Asked) -> list[torch.Tensor]:
-    """Where on a page each token stands."""
-    boxes = torch.tensor([0, 0, 1, 1]).repeat(1, asked.given["input_ids"].shape[1], 1)
-    return [boxes, boxes.float()]
-
-
-def _objects(asked: _Asked) -> list[torch.Tensor]:
-    return [noise(1, TOKENS, int(getattr(asked.config, "visual_feat_dim", 2048)))]
-
-
 def _series(asked: _Asked) -> list[torch.Tensor]:
-    steps = _first(asked.config, ("context_length", "seq_length"))
-    channels = _first(asked.config, ("num_input_channels", "input_size")) or 1
+    steps = asked.field("", "context_length", "seq_length")
+    channels = asked.field("", "num_input_channels", "input_size") or 1
     return [noise(1, int(steps or TOKENS), int(channels))]
 
 
-def _steps_of(field: str) -> Callable[[_Asked], list[torch.Tensor]]:
+def _vectors(field: str, default: int = 1) -> Callable[[_Asked], list[torch.Tensor]]:
     """A vector for each step, as wide as a field of the configuration says."""
-    return lambda asked: [noise(1, TOKENS, int(getattr(asked.config, field, 1)))]
+    return lambda asked: [noise(1, TOKENS, int(asked.field("", field) or default))]
 
+
+# --- the tables ------------------------------------------------------------------------
 
 # Makers of arguments, in the order in which one needs another; each gives the shapes that it
 # may have, likely ones first.
@@ -315,30 +301,30 @@ _TRANSFORMERS: dict[str, Callable[[_Asked], list[torch.Tensor]]] = {
     "pixel_values": _pixels,
     "hidden_states": _patches,
     "pixel_values_videos": _clip,
-    "image_grid_thw": _grid,
-    "grid_thw": _grid,
-    "spatial_shapes": _spatial_shapes,
-    "image_sizes": _picture_sizes,
-    "pixel_attention_mask": _pixels_all_seen,
+    "image_grid_thw": lambda asked: [torch.tensor([[1, _side(asked), _side(asked)]])],
+    "grid_thw": lambda asked: [torch.tensor([[1, _side(asked), _side(asked)]])],
+    "spatial_shapes": lambda asked: [torch.tensor([[_side(asked), _side(asked)]])],
+    "image_sizes": lambda asked: [torch.tensor([asked.given["pixel_values"].shape[-2:]])],
+    "pixel_attention_mask": _pixel_mask,
     "input_features": _features_of_sound,
-    "input_features_mask": _sound_all_heard,
-    "feature_attention_mask": _sound_all_heard,
+    "input_features_mask": _sound_mask,
+    "feature_attention_mask": _sound_mask,
     "input_values": _sound,
     "past_values": _series,
     "input_ids": _ids_with_placeholders,
-    "mm_token_type_ids": _marked,
+    "mm_token_type_ids": _is_picture,
     "qformer_input_ids": _ids,
     "task_inputs": _ids,
     "decoder_input_ids": _ids,
     "bbox": _boxes,
-    "visual_feats": _objects,
-    "visual_pos": lambda _: [noise(1, TOKENS, 4)],
-    "query_embeds": _steps_of("hidden_size"),
-    "encoder_hidden_states": _steps_of("encoder_hidden_size"),
-    "states": _steps_of("state_dim"),
-    "actions": _steps_of("act_dim"),
-    "rewards": _steps_of(""),
-    "returns_to_go": _steps_of(""),
+    "visual_feats": _vectors("visual_feat_dim", 2048),
+    "visual_pos": _vectors("", 4),
+    "query_embeds": _vectors("hidden_size"),
+    "encoder_hidden_states": _vectors("encoder_hidden_size"),
+    "states": _vectors("state_dim"),
+    "actions": _vectors("act_dim"),
+    "rewards": _vectors(""),
+    "returns_to_go": _vectors(""),
     "timesteps": lambda _: [torch.arange(TOKENS).unsqueeze(0)],
 }
 
@@ -364,7 +350,7 @@ _TOGETHER = {
 
 
 _TEXT = ("input_ids", "decoder_input_ids", "bbox")
-# The tokens in a text that stand for what is not text: argument, fields of the
+# The token ids in a text that stand for what is not text: argument, fields of the
 # configuration, and the model's method that makes features.
 _PLACEHOLDERS = (
     ("pixel_values", ("image_token_id", "image_token_index"), "get_image_features"),

@@ -1,7 +1,8 @@
 """One graph of a model, which every view reads."""
 
 from .features import Features, extract_features
-from .graph import ModelGraph, Module, Node, Part, Row
+from .graph import ModelGraph
+from .nodes import Module, Node, Part, Row
 from .opening import Opening, open_model
 from .reading import graph_before_run
 

@@ -1,100 +1,91 @@
-"""Facts about modules, and about the values that they and operations give."""
+"""What a run shows of a graph: shapes, dtypes, bytes and FLOPs, and the sums of each module."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
-
-import torch
-from torch import nn
 
 from fxexplore.feature_extraction import Attributes, TensorInfo
 
-from .graph import Part
+from .graph import ModelGraph
+from .nodes import Node, Part
 
 
-def class_and_detail(module: nn.Module) -> tuple[str, str]:
-    """The class of a module and its arguments, as its ``repr`` shows them.
-
-    Args:
-        module: any module; one whose ``extra_repr`` raises has no detail.
-    """
-    try:
-        detail = str(module.extra_repr())
-    except Exception:  # noqa: BLE001  # a stranger's code, and only a label
-        detail = ""
-    return type(module).__name__, detail
-
-
-class ParameterCount(NamedTuple):
-    """How many numbers parameters hold.
+class Findings(NamedTuple):
+    """What a run shows of nodes and modules; what it does not show is not in it.
 
     Attributes:
-        total: all of them.
-        frozen: those that need no gradient.
+        values: what nodes gave, by name, as ``described`` copies it.
+        flops: floating point operations of nodes, by name.
+        returned: what modules returned, by path.
+        module_flops: floating point operations of modules, by path, where the run counted
+            them; those of others are the sums of their nodes.
     """
 
-    total: int
-    frozen: int
+    values: Mapping[str, Any]
+    flops: Mapping[str, int]
+    returned: Mapping[str, Any]
+    module_flops: Mapping[str, int]
 
 
-def parameter_count(module: nn.Module) -> ParameterCount:
-    """How many numbers the parameters of a module hold, shared ones counted once.
-
-    Example:
-        >>> parameter_count(nn.Linear(3, 2))
-        ParameterCount(total=8, frozen=0)
-    """
-    total = frozen = 0
-    for parameter in module.parameters():
-        size = size_of(parameter)
-        total += size
-        frozen += 0 if parameter.requires_grad else size
-    return ParameterCount(total, frozen)
-
-
-def size_of(parameter: torch.Tensor) -> int:
-    """How many numbers a parameter holds."""
-    return parameter.numel()
-
-
-class Value(NamedTuple):
-    """What a node or a module gave, without its numbers.
-
-    Attributes:
-        shape: of the tensor; None if the value is no single tensor, or unknown.
-        dtype: of the tensor, such as ``"float32"``; None likewise.
-        parts: the tensors of any other value.
-        bytes: of all its tensors; None if the value is unknown.
-    """
-
-    shape: tuple[int, ...] | None = None
-    dtype: str | None = None
-    parts: tuple[Part, ...] = ()
-    bytes: int | None = None
-
-
-UNKNOWN = Value()
-
-
-def value_of(described: Any) -> Value:
-    """Read the facts off a value.
+def annotated(graph: ModelGraph, findings: Findings) -> ModelGraph:
+    """The same graph with what a run shows of its nodes, and the sums of it.
 
     Args:
-        described: the value, as :func:`~fxexplore.feature_extraction.described`
-            copies it.
+        graph: the graph of the model.
+        findings: what the run showed.
+    """
+    nodes = tuple(_annotated(node, findings) for node in graph.nodes)
+    flops = _sums((node.parent, node.flops) for node in nodes)
+    memory = _sums((n.parent, n.activation_bytes) for n in nodes if n.kind != "input")
+    modules = []
+    for module in graph.modules:
+        facts = _facts(findings.returned, module.path) | {
+            "flops": flops.get(module.path, findings.module_flops.get(module.path)),
+            "activation_bytes": memory.get(module.path),
+        }
+        modules.append(dataclasses.replace(module, **facts))
+    return dataclasses.replace(
+        graph,
+        nodes=nodes,
+        modules=tuple(modules),
+        flops=flops.get(""),
+        activation_bytes=memory.get(""),
+    )
+
+
+def _annotated(node: Node, findings: Findings) -> Node:
+    facts = _facts(findings.values, node.name) | {"flops": findings.flops.get(node.name)}
+    if node.kind in ("parameter", "size"):
+        facts["activation_bytes"] = 0
+    return dataclasses.replace(node, **facts)
+
+
+def _facts(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return facts_of(values[name]) if name in values else {}
+
+
+def facts_of(value: Any) -> dict[str, Any]:
+    """The facts of a value: of a tensor its shape, dtype and bytes, else those of its parts.
+
+    Args:
+        value: the value, as ``described`` copies it: without its numbers.
 
     Example:
+        >>> import torch
         >>> from fxexplore.feature_extraction import described
-        >>> value_of(described({"boxes": torch.ones(3, 4)})).parts
+        >>> facts_of(described({"boxes": torch.ones(3, 4)}))["parts"]
         (Part(path="['boxes']", shape=(3, 4), dtype='float32'),)
     """
-    if isinstance(described, TensorInfo):
-        return Value(described.shape, _dtype(described), (), _bytes(described))
-    found = list(_tensors(described, ""))
-    parts = (Part(path, tensor.shape, _dtype(tensor)) for path, tensor in found)
-    return Value(None, None, tuple(parts), sum(_bytes(tensor) for _, tensor in found))
+    if isinstance(value, TensorInfo):
+        return {"shape": value.shape, "dtype": _dtype(value), "activation_bytes": _bytes(value)}
+    found = list(_tensors(value, ""))
+    return {
+        "parts": tuple(Part(path, tensor.shape, _dtype(tensor)) for path, tensor in found),
+        "activation_bytes": sum(_bytes(tensor) for _, tensor in found),
+    }
 
 
 def _tensors(value: Any, path: str) -> Iterator[tuple[str, TensorInfo]]:
@@ -103,12 +94,10 @@ def _tensors(value: Any, path: str) -> Iterator[tuple[str, TensorInfo]]:
     elif isinstance(value, Attributes):
         for name, item in value.items():
             yield from _tensors(item, f"{path}.{name}")
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
+    elif isinstance(value, (Mapping, list, tuple)):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
             yield from _tensors(item, f"{path}[{key!r}]")
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _tensors(item, f"{path}[{index}]")
 
 
 def _dtype(tensor: TensorInfo) -> str:
@@ -117,3 +106,33 @@ def _dtype(tensor: TensorInfo) -> str:
 
 def _bytes(tensor: TensorInfo) -> int:
     return math.prod(tensor.shape) * tensor.dtype.itemsize
+
+
+def _sums(numbers: Iterable[tuple[str, int | None]]) -> dict[str, int]:
+    """The sums of what is below each path, and of the model as ``""``.
+
+    Args:
+        numbers: pairs of the path of the module that a node is in, and the node's number. Where
+            one is unknown, so is the sum.
+    """
+    sums: dict[str, int] = {}
+    unknown: set[str] = set()
+    for parent, number in numbers:
+        for path in (*prefixes(parent), ""):
+            if number is None:
+                unknown.add(path)
+            else:
+                sums[path] = sums.get(path, 0) + number
+    return {path: total for path, total in sums.items() if path not in unknown}
+
+
+def prefixes(path: str) -> Iterator[str]:
+    """A path and those above it, but for the model's own.
+
+    Example:
+        >>> list(prefixes("layer1.0.conv1"))
+        ['layer1.0.conv1', 'layer1.0', 'layer1']
+    """
+    while path:
+        yield path
+        path = path.rpartition(".")[0]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from fxexplore.feature_extraction import ReturnNodes, isolated, keys_by_mode
+from fxexplore.feature_extraction import ReturnNodes, isolated, keys_by_mode, restores
 
 from .graph import ModelGraph
 from .opening import Opening
@@ -39,6 +39,7 @@ class Features(dict[str, Any]):
         self.return_nodes = dict(return_nodes)
 
 
+@restores
 def extract_features(
     model: nn.Module,
     return_nodes: ReturnNodes,

@@ -5,130 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, ClassVar
 
-if TYPE_CHECKING:
-    import graphviz
+from .nodes import Module, Node, Part, Row
+from .queries import matching
 
 _FORMAT = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """One tensor of an output that is a nesting, such as a tuple or a dict.
-
-    Attributes:
-        path: how Python gets at it, such as ``"[0]"``, ``"['boxes']"`` or ``".logits"``.
-        shape: its shape.
-        dtype: its dtype, such as ``"float32"``.
-    """
-
-    path: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Node:
-    """A leaf module's call, an operation, an input, or a parameter that is read.
-
-    Attributes:
-        name: qualified name, unique in the graph.
-        kind: ``"input"``, ``"module"``, ``"operation"``, ``"parameter"``, or ``"size"`` for
-            an operation on sizes and flags, whose result is no tensor.
-        target: class of the module, name of the operation, or path of the parameter.
-        parent: path of the module that the node is shown in; ``""`` for the top.
-        detail: the module's ``extra_repr``; ``""`` for other kinds.
-        inputs: names of the nodes whose values it reads.
-        parameters: numbers held by the leaf module or parameter; 0 at repeated calls.
-        call: which call of its leaf module this is, counted from 1.
-        calls: how often the leaf module is called in one run.
-        source: file and line of the operation in the model's code, if known.
-        shape: shape of the output tensor, if known.
-        dtype: dtype of the output tensor, such as ``"float32"``, if known.
-        flops: floating point operations of one call, if known.
-        frozen: how many of the parameters need no gradient.
-        shared: other paths of the same module or parameter.
-        activation_bytes: bytes of the tensors in its output, if known; 0 for parameters.
-        parts: the tensors of an output that is no single tensor, if known.
-    """
-
-    name: str
-    kind: str
-    target: str
-    parent: str = ""
-    detail: str = ""
-    inputs: tuple[str, ...] = ()
-    parameters: int = 0
-    call: int = 1
-    calls: int = 1
-    source: str | None = None
-    shape: tuple[int, ...] | None = None
-    dtype: str | None = None
-    flops: int | None = None
-    frozen: int = 0
-    shared: tuple[str, ...] = ()
-    activation_bytes: int | None = None
-    parts: tuple[Part, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Module:
-    """A module that contains nodes, or that never ran: an inner node of the hierarchy.
-
-    Attributes:
-        path: qualified name, as ``named_modules()`` gives it.
-        cls: name of its class.
-        parameters: numbers held by it and everything below, shared ones counted once.
-        returns: whether forward calls it, so that it has an output to return.
-        shape: shape of the tensor that it returns, if known.
-        dtype: dtype of that tensor, such as ``"float32"``, if known.
-        flops: floating point operations of everything below, if all are known.
-        detail: its ``extra_repr``.
-        frozen: how many of the parameters need no gradient.
-        shared: other paths of the same module.
-        calls: how often it is called in one run; 0 for a mere container.
-        ran: False for a registered module of which nothing ran; it has no rows inside. None
-            if the model has not been run yet, so that nobody knows.
-        activation_bytes: bytes of the outputs of all nodes below, if all are known.
-        parts: the tensors of what it returns, if that is no single tensor.
-    """
-
-    path: str
-    cls: str
-    parameters: int = 0
-    returns: bool = True
-    shape: tuple[int, ...] | None = None
-    flops: int | None = None
-    dtype: str | None = None
-    detail: str = ""
-    frozen: int = 0
-    shared: tuple[str, ...] = ()
-    calls: int = 1
-    ran: bool | None = True
-    activation_bytes: int | None = None
-    parts: tuple[Part, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A line of the hierarchy, in order of execution, parents before children.
-
-    Attributes:
-        item: the node, or the module that contains the rows that follow.
-        depth: how many modules it is in.
-        end: index of the row after the last one that it contains.
-    """
-
-    item: Node | Module
-    depth: int
-    end: int
-
-    @property
-    def name(self) -> str:
-        """The qualified name of the node or module."""
-        return self.item.path if isinstance(self.item, Module) else self.item.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +30,7 @@ class ModelGraph:
         reason: why it was recorded although tracing was tried; ``""`` if it was not.
         inputs: what the shapes are for, in words; ``""`` if there were no inputs.
         missing: why facts are missing from some node on; ``""`` if none are.
-        flops: floating point operations of one run, if known.
+        flops: floating point operations of one run, where a multiply-add counts 2, if known.
         frozen: how many of the parameters need no gradient.
         activation_bytes: bytes of what modules and operations give in one run, if known.
 
@@ -174,6 +57,13 @@ class ModelGraph:
     flops: int | None = None
     frozen: int = 0
     activation_bytes: int | None = None
+
+    shown_as: ClassVar[dict[str, Callable[[ModelGraph], str]]] = {}
+    """How a graph is shown, as ``"text"`` and as ``"html"``.
+
+    ``fxexplore.views`` puts its functions here when it is imported: views know graphs, and
+    graphs know nothing of views.
+    """
 
     @functools.cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -213,8 +103,63 @@ class ModelGraph:
 
     def label(self, name: str) -> str:
         """The name of a node or module inside the module that it is shown in."""
-        outer = self.ancestors(name)
-        return name[len(outer[-1]) + 1 :] if outer and name.startswith(outer[-1] + ".") else name
+        return self.rows[self.index[name]].label
+
+    def which_call(self, name: str) -> str:
+        """Which call a return node of that name gives, in words; ``""`` if there is but one.
+
+        Args:
+            name: qualified name of a node, which is one call; or of a module, which is the last,
+                by whichever of its paths.
+
+        Example:
+            >>> from torch import nn
+            >>> from fxexplore import open_model
+            >>> inner = nn.Sequential(nn.Linear(2, 2))
+            >>> graph = open_model(nn.Sequential(inner, inner))
+            >>> [graph.which_call(name) for name in ("0", "1", "0.0", "0.0_1", "input")]
+            ['last of 2 calls', 'last of 2 calls', 'call 1 of 2', 'call 2 of 2', '']
+        """
+        if name in self.index:
+            return self[name].which_call
+        calls = next((row.item.calls for row in self.rows if name in row.item.shared), 1)
+        return f"last of {calls} calls" if calls > 1 else ""
+
+    def find(self, query: str) -> list[str]:
+        """Find nodes and modules in the query language of the explorer's tree.
+
+        A query is terms with spaces between, all of which must hold; case does not matter.
+
+        ==================== ==================================================================
+        ``relu layer1``      words in the name or the class; one at least in the name that the
+                             row itself has, so that ``layer1`` is not all that is inside it
+        ``layer?.*.conv*``   names; ``*`` stands for anything, ``?`` for one character
+        ``class:Conv2d``     modules of a class; ``*`` and ``?`` too
+        ``op:add``           operations by what they compute; ``*`` and ``?`` too
+        ``shape:56``         outputs with that size in their shape
+        ``shape:64x56x56``   outputs with those sizes in a row; ``*`` for any size
+        ``params>1M``        parameters, with ``>  >=  <  <=  =`` and k, M, G
+        ``flops>=1G``        floating point operations, a multiply-add counted as 2
+        ==================== ==================================================================
+
+        Args:
+            query: the query.
+
+        Returns:
+            Qualified names in order of execution, as ``return_nodes`` takes them: modules that
+            never ran, or are not called themselves, have no value and are not among them.
+
+        Raises:
+            ValueError: if a term cannot be read, saying what to write instead.
+
+        Example:
+            >>> import torchvision
+            >>> from fxexplore import open_model
+            >>> graph = open_model(torchvision.models.resnet18(weights=None))
+            >>> graph.find("class:conv2d params>2M")
+            ['layer4.0.conv2', 'layer4.1.conv1', 'layer4.1.conv2']
+        """
+        return [row.name for row in matching(self.rows, query) if row.item.has_value]
 
     def _parent(self, name: str) -> str:
         item = self[name]
@@ -239,13 +184,13 @@ class ModelGraph:
         graph: ModelGraph = _from_dict(cls, data)
         return graph
 
-    def to_dot(
-        self, expanded: Collection[str] | None = None, selected: Collection[str] = ()
-    ) -> graphviz.Digraph:
-        """Draw the hierarchy as DOT: see :func:`fxexplore.views.diagram.to_dot`."""
-        from fxexplore.views import to_dot
+    def __repr__(self) -> str:
+        show = self.shown_as.get("text")
+        return show(self) if show else f"<ModelGraph of {self.model}: {len(self.nodes):,} nodes>"
 
-        return to_dot(self, expanded, selected)
+    def _repr_html_(self) -> str | None:
+        show = self.shown_as.get("html")
+        return show(self) if show else None
 
 
 def _from_dict(cls: type[Any], data: dict[str, Any]) -> Any:
@@ -282,13 +227,19 @@ def _rows(nodes: tuple[Node, ...], modules: Mapping[str, Module]) -> Iterator[Ro
 
     def walk(path: str, depth: int, start: int) -> Iterator[Row]:
         for item in children[path]:
+            inside = []
             if isinstance(item, Module):
                 inside = list(walk(item.path, depth + 1, start + 1))
-                yield Row(item, depth, start + 1 + len(inside))
-                yield from inside
-                start += 1 + len(inside)
-            else:
-                yield Row(item, depth, start + 1)
-                start += 1
+            start += 1 + len(inside)
+            yield Row(item, depth, start, _label(item, path))
+            yield from inside
 
     return walk("", 0, 0)
+
+
+def _label(item: Node | Module, path: str) -> str:
+    """The name of an item inside the module at ``path``."""
+    name = item.path if isinstance(item, Module) else item.name
+    if isinstance(item, Node) and item.kind == "parameter":
+        name = item.target  # its own name, without the path that torch.fx writes before it
+    return name.removeprefix(f"{path}.") if path else name

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -27,7 +27,7 @@ from fxexplore.feature_extraction import (
 )
 from fxexplore.inputs import known_inputs
 
-from .findings import findings_of_run, with_findings
+from .annotations import Findings, annotated
 from .graph import ModelGraph
 from .reading import graph_of_recording, graph_of_tracer
 from .shapes import ShapeRun
@@ -39,11 +39,11 @@ class Opening:
 
     Args:
         model: the model to open, which is left as it is.
-        example_inputs: as for :func:`open_model`.
-        mode: likewise.
-        backend: likewise.
-        tracer_kwargs: likewise.
-        concrete_args: likewise.
+        example_inputs: what it runs on, as for :func:`open_model`.
+        mode: ``"eval"`` or ``"train"``.
+        backend: ``"symbolic"``, ``"recorded"`` or ``"auto"``, as for :func:`open_model`.
+        tracer_kwargs: as for :func:`open_model`.
+        concrete_args: as for :func:`open_model`.
 
     Attributes:
         arguments: what the model runs on; None if there are no inputs.
@@ -118,7 +118,15 @@ class Opening:
         if self._run is None:
             return self.graph
         tracer = self._opened.tracers[self._mode]
-        graph = with_findings(self.graph, findings_of_run(tracer, self._run))
+        outcomes, names = self._run.outcomes(), tracer.node_to_qualname
+        known = {name: outcomes[node] for node, name in names.items() if node in outcomes}
+        findings = Findings(
+            values={name: outcome.value for name, outcome in known.items()},
+            flops={name: outcome.flops for name, outcome in known.items()},
+            returned=self._run.returned(outcomes),
+            module_flops={},
+        )
+        graph = annotated(self.graph, findings)
         if self._run.failure is None:
             return graph
         node, problem = self._run.failure
@@ -195,8 +203,8 @@ def open_model(
     model: nn.Module,
     example_inputs: Any = None,
     *,
-    mode: str = "eval",
-    backend: str = "auto",
+    mode: Literal["eval", "train"] = "eval",
+    backend: Literal["auto", "symbolic", "recorded"] = "auto",
     tracer_kwargs: Mapping[str, Any] | None = None,
     concrete_args: dict[str, Any] | None = None,
     verify: bool = False,
@@ -208,16 +216,18 @@ def open_model(
         example_inputs: what the model runs on, or what shapes are found for: a tensor, a
             tuple of positional arguments, a dict of keyword arguments, or a pair of both;
             by default those of :func:`fxexplore.example_inputs_for`.
-        mode: ``"eval"`` or ``"train"``: the mode to open it in.
+        mode: the mode to open it in.
         backend: ``"symbolic"`` to trace, ``"recorded"`` to record one run, ``"auto"`` to
             record only what cannot be traced.
-        tracer_kwargs: as for :func:`fxexplore.create_feature_extractor`.
-        concrete_args: likewise.
+        tracer_kwargs: keyword arguments for :class:`fxexplore.NodePathTracer`, such as
+            ``{"leaf_modules": [MyBlock]}``.
+        concrete_args: values for arguments of forward while tracing.
         verify: compare every value and gradient of a traced graph with a real run.
 
     Returns:
         The nodes that :func:`fxexplore.get_graph_node_names` lists for that mode, with
-        their modules. Its ``reason`` says why the model was recorded, if it was.
+        their modules, shapes, parameters and FLOPs, where a multiply-add counts 2. Its
+        ``reason`` says why the model was recorded, if it was.
 
     Raises:
         ValueError: if ``mode`` or ``backend`` is unknown, or a value differs.

@@ -13,9 +13,9 @@ from torch import fx, nn
 
 from fxexplore.feature_extraction import NodePathTracer, Recording, operation_name
 
-from .annotations import class_and_detail, parameter_count, size_of, value_of
-from .findings import Findings, prefixes, with_findings
-from .graph import ModelGraph, Module, Node
+from .annotations import Findings, annotated, prefixes
+from .graph import ModelGraph
+from .nodes import Module, Node
 
 _KINDS = {
     "placeholder": "input",
@@ -88,20 +88,16 @@ def graph_before_run(model: nn.Module, mode: str) -> ModelGraph:
         >>> [row.name for row in graph.rows], graph["0"].ran
         (['0', '1'], None)
     """
-    modules = dict(model.named_modules())
-    paths_of = _paths_of_shared(dict(model.named_modules(remove_duplicate=False)))
-    count = parameter_count(model)
+    registered = _Registered(model)
+    paths = [path for path, _ in model.named_modules() if path]
     return ModelGraph(
         model=type(model).__name__,
         nodes=(),
-        modules=tuple(
-            _module(path, module, 0, paths_of, ran=None) for path, module in modules.items() if path
-        ),
-        parameters=count.total,
-        frozen=count.frozen,
+        modules=tuple(registered.module(path, calls=0, ran=None) for path in paths),
         mode=mode,
         backend="",
         missing="what runs, shapes and FLOPs are unknown before the model has run once",
+        **_counts(model.parameters()),
     )
 
 
@@ -131,13 +127,13 @@ def graph_of_recording(model: nn.Module, recording: Recording, mode: str) -> Mod
     outputs = tuple(name for name in recording.output if name in names)
     read = {str(node.target) for node in recording.nodes.values() if node.op == "get_attr"}
     findings = Findings(
-        values={node.name: value_of(node.output) for node in nodes},
+        values={node.name: node.output for node in nodes},
         flops={node.name: node.flops for node in nodes if node.flops is not None},
-        returned={path: value_of(returned.output) for path, returned in returns.items()},
+        returned={path: returned.output for path, returned in returns.items()},
         module_flops={p: r.flops for p, r in returns.items() if r.flops is not None},
     )
     graph = _graph(model, seen, calls, outputs, read, mode=mode, backend="recorded")
-    return dataclasses.replace(with_findings(graph, findings), flops=recording.flops)
+    return dataclasses.replace(annotated(graph, findings), flops=recording.flops)
 
 
 # --- what the model shows ------------------------------------------------------------
@@ -151,40 +147,38 @@ def _graph(
     read: set[str],
     **facts: Any,
 ) -> ModelGraph:
-    modules = dict(root.named_modules(remove_duplicate=False))
-    paths_of = _paths_of_shared(modules)
-    nodes = tuple(_nodes(seen, modules, paths_of))
-    inner = _paths_of_modules(nodes, modules)
+    registered = _Registered(root)
+    nodes = tuple(_nodes(seen, registered))
+    inner = _paths_of_modules(nodes, registered)
     leaves = {str(s.target) for s in seen if s.op == "call_module"}
     ran = {*inner, *leaves, *calls, *(path.rpartition(".")[0] for path in read)}
-    never = list(_never_ran(root, ran, leaves))
-    count = parameter_count(root)
+    never = _never_ran(root, ran, leaves)
     return ModelGraph(
         model=type(root).__name__,
         nodes=nodes,
         modules=tuple(
-            _module(path, modules[path], calls.get(path, 0), paths_of, ran=path in ran)
+            registered.module(path, calls.get(path, 0), ran=path in ran)
             for path in (*inner, *never)
         ),
         outputs=outputs,
-        parameters=count.total,
-        frozen=count.frozen,
+        **_counts(root.parameters()),
         **facts,
     )
 
 
-def _nodes(
-    seen: list[Seen], modules: Mapping[str, nn.Module], paths_of: Mapping[int, list[str]]
-) -> Iterable[Node]:
+def _nodes(seen: list[Seen], registered: _Registered) -> Iterator[Node]:
     calls = Counter(s.target for s in seen if s.op == "call_module")
     so_far: Counter[Any] = Counter()
     for s in seen:
-        facts: dict[str, Any] = {"parent": s.module}
+        facts: dict[str, Any] = {"parent": s.module, "target": str(s.target)}
         if s.op == "call_module":
             so_far[s.target] += 1
-            facts = _leaf_facts(s.target, modules, paths_of, so_far[s.target], calls[s.target])
+            call = {"call": so_far[s.target], "calls": calls[s.target]}
+            facts = registered.leaf_facts(s.target) | call
+            if call["call"] > 1:
+                facts |= _counts([])  # a repeated call holds no parameters of its own
         elif s.op == "get_attr":
-            facts |= _parameter_facts(str(s.target), modules, paths_of)
+            facts |= registered.parameter_facts(facts["target"])
         else:
             facts["target"] = operation_name(s.op, s.target)
         yield Node(
@@ -196,84 +190,69 @@ def _nodes(
         )
 
 
-def _leaf_facts(
-    path: str,
-    modules: Mapping[str, nn.Module],
-    paths_of: Mapping[int, list[str]],
-    call: int,
-    calls: int,
-) -> dict[str, Any]:
-    module = modules[path]
-    target, detail = class_and_detail(module)
-    count = parameter_count(module)
+class _Registered:
+    """The registered modules and parameters of a model, and what is known without a run."""
+
+    def __init__(self, root: nn.Module) -> None:
+        self._modules = dict(root.named_modules(remove_duplicate=False))
+        self._paths: dict[int, list[str]] = {}
+        """The paths of each module and parameter, by its ``id``."""
+        for path, module in self._modules.items():
+            self._paths.setdefault(id(module), []).append(path)
+            prefix = f"{path}." if path else ""
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    self._paths.setdefault(id(parameter), []).append(prefix + name)
+
+    def parent(self, path: str) -> str:
+        """The module that contains the one at ``path``; names of modules may hold dots."""
+        parent = path.rpartition(".")[0]
+        while parent not in self._modules:
+            parent = parent.rpartition(".")[0]
+        return parent
+
+    def module(self, path: str, calls: int, *, ran: bool | None) -> Module:
+        """The module at a path that is no leaf."""
+        cls = type(self._modules[path]).__name__
+        facts = self._facts(path)
+        return Module(path=path, cls=cls, calls=calls, returns=calls > 0, ran=ran, **facts)
+
+    def leaf_facts(self, path: str) -> dict[str, Any]:
+        """What is known of the call of a leaf module."""
+        target = type(self._modules[path]).__name__
+        return {"target": target, "parent": self.parent(path), **self._facts(path)}
+
+    def parameter_facts(self, path: str) -> dict[str, Any]:
+        """What is known of a parameter; nothing of other attributes, such as buffers."""
+        owner, _, attribute = path.rpartition(".")
+        parameter = getattr(self._modules.get(owner), "_parameters", {}).get(attribute)
+        if parameter is None:
+            return {}
+        return {"shared": self._others(path, parameter), **_counts([parameter])}
+
+    def _facts(self, path: str) -> dict[str, Any]:
+        module = self._modules[path]
+        try:
+            detail = str(module.extra_repr())
+        except Exception:  # noqa: BLE001  # a stranger's code, and only a label
+            detail = ""
+        shared = self._others(path, module)
+        return {"detail": detail, "shared": shared, **_counts(module.parameters())}
+
+    def _others(self, path: str, item: Any) -> tuple[str, ...]:
+        return tuple(other for other in self._paths[id(item)] if other != path)
+
+
+def _counts(parameters: Iterable[torch.Tensor]) -> dict[str, Any]:
+    """How many numbers parameters hold, and how many of them need no gradient."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in parameters]
     return {
-        "target": target,
-        "detail": detail,
-        "parent": _parent_path(path, modules),
-        # A repeated call holds no parameters of its own.
-        "parameters": count.total if call == 1 else 0,
-        "frozen": count.frozen if call == 1 else 0,
-        "shared": _others(path, module, paths_of),
-        "call": call,
-        "calls": calls,
+        "parameters": sum(size for size, _ in sizes),
+        "frozen": sum(size for size, is_trained in sizes if not is_trained),
     }
 
 
-def _parameter_facts(
-    path: str, modules: Mapping[str, nn.Module], paths_of: Mapping[int, list[str]]
-) -> dict[str, Any]:
-    owner, _, attribute = path.rpartition(".")
-    parameter = modules[owner]._parameters.get(attribute) if owner in modules else None
-    if parameter is None:
-        return {"target": path}
-    size = size_of(parameter)
-    return {
-        "target": path,
-        "parameters": size,
-        "frozen": 0 if parameter.requires_grad else size,
-        "shared": _others(path, parameter, paths_of),
-    }
-
-
-def _module(
-    path: str,
-    module: nn.Module,
-    calls: int,
-    paths_of: Mapping[int, list[str]],
-    ran: bool | None,
-) -> Module:
-    cls, detail = class_and_detail(module)
-    count = parameter_count(module)
-    return Module(
-        path=path,
-        cls=cls,
-        detail=detail,
-        parameters=count.total,
-        frozen=count.frozen,
-        returns=calls > 0,
-        calls=calls,
-        shared=_others(path, module, paths_of),
-        ran=ran,
-    )
-
-
-def _paths_of_shared(modules: Mapping[str, nn.Module]) -> dict[int, list[str]]:
-    """The paths of each module and parameter that has several, by its ``id``."""
-    paths: dict[int, list[str]] = {}
-    for path, module in modules.items():
-        paths.setdefault(id(module), []).append(path)
-        prefix = f"{path}." if path else ""
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                paths.setdefault(id(parameter), []).append(prefix + name)
-    return {key: found for key, found in paths.items() if len(found) > 1}
-
-
-def _others(path: str, item: Any, paths_of: Mapping[int, list[str]]) -> tuple[str, ...]:
-    return tuple(other for other in paths_of.get(id(item), ()) if other != path)
-
-
-def _paths_of_modules(nodes: tuple[Node, ...], modules: Mapping[str, nn.Module]) -> list[str]:
+def _paths_of_modules(nodes: tuple[Node, ...], registered: _Registered) -> list[str]:
     """The modules that contain nodes, parents before children."""
     paths: dict[str, None] = {}
     for node in nodes:
@@ -281,7 +260,7 @@ def _paths_of_modules(nodes: tuple[Node, ...], modules: Mapping[str, nn.Module])
         path = node.parent
         while path and path not in paths:
             missing.append(path)
-            path = _parent_path(path, modules)
+            path = registered.parent(path)
         paths.update(dict.fromkeys(reversed(missing)))
     return list(paths)
 
@@ -304,15 +283,43 @@ def _never_ran(root: nn.Module, ran: set[str], leaves: set[str]) -> Iterator[str
     return walk(root, "")
 
 
-# --- paths and edges -----------------------------------------------------------------
+def class_and_detail(module: nn.Module) -> tuple[str, str]:
+    """The class of a module and its arguments, as its ``repr`` shows them.
+
+    Args:
+        module: any module; one whose ``extra_repr`` raises has no detail.
+    """
+    try:
+        detail = str(module.extra_repr())
+    except Exception:  # noqa: BLE001  # a stranger's code, and only a label
+        detail = ""
+    return type(module).__name__, detail
 
 
-def _parent_path(path: str, modules: Mapping[str, nn.Module]) -> str:
-    """The module that contains the one at ``path``; names of modules may hold dots."""
-    parent = path.rpartition(".")[0]
-    while parent not in modules:
-        parent = parent.rpartition(".")[0]
-    return parent
+class ParameterCount(NamedTuple):
+    """How many numbers parameters hold.
+
+    Attributes:
+        total: all of them.
+        frozen: those that need no gradient.
+    """
+
+    total: int
+    frozen: int
+
+
+def parameter_count(module: nn.Module) -> ParameterCount:
+    """How many numbers the parameters of a module hold, shared ones counted once.
+
+    Example:
+        >>> parameter_count(nn.Linear(3, 2))
+        ParameterCount(total=8, frozen=0)
+    """
+    parameters = list(module.parameters())
+    return ParameterCount(
+        total=sum(parameter.numel() for parameter in parameters),
+        frozen=sum(parameter.numel() for parameter in parameters if not parameter.requires_grad),
+    )
 
 
 def _named_inputs(node: fx.Node, names: Mapping[fx.Node, str]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from fxexplore.feature_extraction import (
     NodePathTracer,
     described,
     nodes_in,
+    restores,
     state_tensors,
     switch_mode,
     twin_of,
@@ -68,6 +69,7 @@ class ShapeRun:
         self.failure: tuple[fx.Node, Exception] | None = None
         """The node that could not run without numbers, and what it raised."""
 
+    @restores
     def outcomes(self) -> dict[fx.Node, Outcome]:
         """Run the graph.
 
@@ -163,6 +165,7 @@ def _described_return(returned: ModuleReturn, outcomes: Mapping[fx.Node, Outcome
 # --- copies --------------------------------------------------------------------------
 
 
+@restores
 def _copies(tracer: NodePathTracer, training: bool) -> dict[Any, Any]:
     """What a graph reads, on the meta device; what cannot be copied is left out."""
     modules = dict(tracer.root.named_modules())

@@ -18,9 +18,11 @@ from fxexplore.feature_extraction import (
     extractor_of,
     isolated,
     record,
+    restores,
 )
 
 
+@restores
 def verify_values(
     model: nn.Module,
     tracer: NodePathTracer,

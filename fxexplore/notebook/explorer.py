@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import time
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import ipywidgets as widgets
 import traitlets
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import DisplayHandle, display
 from torch import nn
 
@@ -16,7 +16,7 @@ from fxexplore.feature_extraction import checked_model
 from fxexplore.inputs import ExampleInputs, known_inputs
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.views import StaticPage, to_document, to_fragment, to_text
+from fxexplore.views import StaticPage, to_document, to_html, to_text
 
 from .code_tab import CodeTab
 from .copy_button import SaveButton
@@ -36,14 +36,53 @@ _PATIENCE = 1.0  # seconds that the first display may wait, so that it is saved 
 _UNWATCHED = 120.0  # the same where a notebook is run to be read, and nobody is held up
 
 
-def explore(model: nn.Module, example_inputs: Any = None, **options: Any) -> Explorer:
+def explore(
+    model: nn.Module,
+    example_inputs: Any = None,
+    *,
+    mode: Literal["eval", "train"] = "eval",
+    backend: Literal["auto", "symbolic", "recorded"] = "auto",
+    tracer_kwargs: dict[str, Any] | None = None,
+    concrete_args: dict[str, Any] | None = None,
+    name: str = "model",
+    inputs_name: str = "x",
+    tokenizer: Any = None,
+    tokenizer_name: str = "tokenizer",
+    shell: InteractiveShell | None = None,
+    selected: Sequence[str] | None = None,
+    return_nodes: Mapping[str, str] | None = None,
+    expanded: Sequence[str] | None = None,
+    focused: str = "",
+    query: str = "",
+    layout: widgets.Layout | dict[str, str] | None = None,
+) -> Explorer:
     """Show what is inside a model, and what each part of it computes.
 
     Args:
         model: the model to look at; it is left as it is.
         example_inputs: what to run it on: a tensor, a tuple of positional arguments, a
-            dict of keyword arguments, or a pair of both. By default a photograph.
-        **options: further arguments of :class:`Explorer`.
+            dict of keyword arguments, or a pair of both. By default those of
+            :func:`fxexplore.example_inputs_for`, for most models of pictures a photograph.
+        mode: the mode whose nodes are shown, and that is run. The explorer can change it.
+        backend: ``"symbolic"`` to trace, ``"recorded"`` to record one run, ``"auto"`` to
+            record only what cannot be traced.
+        tracer_kwargs: keyword arguments for :class:`fxexplore.NodePathTracer`, such as
+            ``{"leaf_modules": [MyBlock]}``.
+        concrete_args: values for arguments of forward while tracing.
+        name: the expression that stands for the model in the code that is shown.
+        inputs_name: the expression that stands for ``example_inputs`` there.
+        tokenizer: for a model of text: turns a sentence into arguments of the model, as the
+            tokenizers of transformers do.
+        tokenizer_name: the expression that stands for it in the code that is shown.
+        shell: the IPython shell whose variables can be named as inputs; by default the
+            present one.
+        selected: names of the nodes that are ticked.
+        return_nodes: the ticked names with their output keys, instead of ``selected``.
+        expanded: paths of the modules that are unfolded; by default those that say much in few
+            boxes.
+        focused: name of the node whose facts are shown; ``""`` for none.
+        query: what the tree is searched for, as ``ModelGraph.find`` describes it.
+        layout: CSS of the widget as a whole, such as ``{"width": "900px"}``.
 
     Returns:
         A widget; it is shown if it is the last line of a notebook's cell.
@@ -54,32 +93,18 @@ def explore(model: nn.Module, example_inputs: Any = None, **options: Any) -> Exp
 
     Example:
         >>> from torch import nn
-        >>> explorer = explore(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
-        >>> explorer.selected = ["1"]
+        >>> explorer = explore(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), selected=["1"])
         >>> {name: tuple(value.shape) for name, value in explorer.run().items()}
         {'1': (1, 4, 222, 222)}
     """
-    return Explorer(model, example_inputs, **options)
+    arguments = dict(locals())  # nothing but the arguments as yet
+    return Explorer(**arguments)
 
 
 class Explorer(SharedState, widgets.VBox):
     """Tree, diagram, feature maps and code of one model, on one selection and one fold state.
 
-    Args:
-        model: as for :func:`explore`.
-        example_inputs: likewise.
-        mode: ``"eval"`` or ``"train"``, the mode to open the model in.
-        backend: as for :func:`fxexplore.open_model`.
-        tracer_kwargs: as for :func:`fxexplore.create_feature_extractor`.
-        concrete_args: likewise.
-        name: the expression that stands for the model in the code that is shown.
-        inputs_name: the expression that stands for ``example_inputs`` there.
-        tokenizer: for a model of text: turns a sentence into arguments of the model, as the
-            tokenizers of transformers do.
-        tokenizer_name: the expression that stands for it in the code that is shown.
-        shell: the IPython shell whose variables can be named as inputs; by default the
-            present one.
-        **traits: initial values of traits.
+    It takes the arguments of :func:`explore`, which says what each of them is.
 
     Attributes:
         tree: the tree of names.
@@ -121,10 +146,14 @@ class Explorer(SharedState, widgets.VBox):
         inputs_name: str = "x",
         tokenizer: Any = None,
         tokenizer_name: str = "tokenizer",
-        shell: Any = None,
-        **traits: Any,
+        shell: InteractiveShell | None = None,
+        selected: Sequence[str] | None = None,
+        return_nodes: Mapping[str, str] | None = None,
+        expanded: Sequence[str] | None = None,
+        focused: str = "",
+        query: str = "",
+        layout: widgets.Layout | dict[str, str] | None = None,
     ) -> None:
-        _check_keywords(traits)
         self.model = checked_model(model)
         self._options: dict[str, Any] = {
             "tracer_kwargs": tracer_kwargs,
@@ -149,13 +178,20 @@ class Explorer(SharedState, widgets.VBox):
         )
         self.code = CodeTab(name, self._options)
         self._make_parts(graph, inputs)
-        super().__init__(graph, self._laid_out(), mode=mode, layout=traits.pop("layout", {}))
+        super().__init__(
+            graph, self._laid_out(), mode=mode, layout={} if layout is None else layout
+        )
         self.add_class("fxx-explorer")
         self._connect()
         if self._modes.is_open(mode):
             self._modes.find_facts(mode)
-        for trait, value in traits.items():
-            setattr(self, trait, value)
+        if expanded is not None:
+            self.expanded = list(expanded)
+        if selected is not None:
+            self.selected = list(selected)
+        if return_nodes is not None:
+            self.return_nodes = dict(return_nodes)
+        self.focused, self.query = focused, query
 
     # --- what can be done ---------------------------------------------------------------
 
@@ -197,9 +233,10 @@ class Explorer(SharedState, widgets.VBox):
         Example:
             >>> from torch import nn
             >>> Explorer(nn.Sequential(nn.ReLU())).static()
-            Sequential · 0 parameters
-              input  input
-              0  ReLU
+            Sequential · 0 parameters · 2 nodes · eval · symbolic
+            node   output  params  FLOPs  class
+            input                         input
+            0                             ReLU
         """
         self.wait()
         return StaticPage(self._fragment(), self._as_text())
@@ -254,7 +291,7 @@ class Explorer(SharedState, widgets.VBox):
         return to_text(self.graph, self.expanded)
 
     def _fragment(self) -> str:
-        return to_fragment(
+        return to_html(
             self.graph,
             svg=self.diagram.svg,
             expanded=self.expanded,
@@ -402,18 +439,3 @@ class Explorer(SharedState, widgets.VBox):
 
 def _patience() -> float:
     return _PATIENCE if is_watched() else _UNWATCHED
-
-
-def _check_keywords(traits: dict[str, Any]) -> None:
-    """Refuse what is no argument and no trait, in words."""
-    known = ["selected", "return_nodes", "expanded", "focused", "query", "layout"]
-    arguments = [name for name in inspect.signature(Explorer.__init__).parameters if name != "self"]
-    for name in traits:
-        if name not in known:
-            near = difflib.get_close_matches(name, [*arguments, *known], n=1)
-            hint = (
-                f"did you mean {near[0]}?"
-                if near
-                else f"there are {', '.join([*arguments[1:-1], *known])}"
-            )
-            raise TypeError(f"the explorer has no argument {name!r}; {hint}")

@@ -9,7 +9,7 @@ from typing import Any
 import traitlets
 from torch import nn
 
-from fxexplore.feature_extraction import beside_others, twin_of
+from fxexplore.feature_extraction import beside_others, restores, twin_of
 from fxexplore.model_graph import ModelGraph, Opening, graph_before_run
 
 from .notice import Notice
@@ -165,8 +165,10 @@ class Modes:
         if twin is None:
             return ended(None)
 
+        @restores
         def work(task: Task[Opening]) -> Opening:
-            with beside_others(), watched(twin, task):
+            beside_others()
+            with watched(twin, task):
                 return self._opening(twin, mode)
 
         def opened(task: Task[Opening]) -> None:

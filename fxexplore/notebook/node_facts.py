@@ -10,14 +10,16 @@ import anywidget
 import traitlets
 
 from fxexplore.model_graph import ModelGraph, Module, Node, Part
-from fxexplore.views import call_of, shape_text, short_flops
+from fxexplore.views import shape_text, short_flops
+
+from .graph_view import GraphWidget
 
 _HERE = pathlib.Path(__file__).parent
 
 Fact = dict[str, Any]
 
 
-class NodeFacts(anywidget.AnyWidget):
+class NodeFacts(GraphWidget, anywidget.AnyWidget):
     """The facts of the focused node or module; its neighbours are links that move the focus.
 
     Args:
@@ -35,29 +37,17 @@ class NodeFacts(anywidget.AnyWidget):
     _esm = _HERE / "node_facts.js"
     _css = "".join((_HERE / f"{name}.css").read_text() for name in ("node_facts", "copy_button"))
 
-    focused = traitlets.Unicode().tag(sync=True)
-    """Name of the node or module; ``""`` for the whole model."""
+    _shared = ("focused",)
 
     facts: traitlets.List[Fact] = traitlets.List().tag(sync=True)
     """Dicts with a ``"label"`` and either ``"text"`` or ``"links"``, a list of names."""
 
     def __init__(self, graph: ModelGraph, **kwargs: Any) -> None:
-        self._graph = graph
-        super().__init__(**kwargs)
-        self.observe(lambda _: self._refresh(), "focused")
-        self._refresh()
+        super().__init__(graph, **kwargs)
+        self.observe(lambda _: self._show_graph(), "focused")
+        self._show_graph()
 
-    @property
-    def graph(self) -> ModelGraph:
-        """The model; setting it shows what is known now."""
-        return self._graph
-
-    @graph.setter
-    def graph(self, graph: ModelGraph) -> None:
-        self._graph = graph
-        self._refresh()
-
-    def _refresh(self) -> None:
+    def _show_graph(self) -> None:
         known = self.focused in self._graph.index
         self.facts = facts_of(self._graph, self.focused) if known else []
 
@@ -130,7 +120,7 @@ def _module_facts(module: Module) -> dict[str, str]:
 
 def _node_facts(node: Node) -> dict[str, str]:
     label = {"module": "class", "parameter": "parameter", "input": "input"}.get(node.kind)
-    calls = f"{call_of(node)} in one run" if node.calls > 1 else ""
+    calls = f"{node.which_call} in one run" if node.calls > 1 else ""
     return {
         label or "operation": node.target or node.name,
         "arguments": node.detail,
@@ -175,7 +165,8 @@ def _flops(graph: ModelGraph, item: Node | Module) -> str:
     if not item.flops:
         return ""
     text = short_flops(item.flops)
-    return f"{text} · {_share(item.flops, graph.flops)}" if graph.flops else text
+    share = f" · {_share(item.flops, graph.flops)}" if graph.flops else ""
+    return f"{text}{share} · a multiply-add counts 2"
 
 
 def _share(part: int, whole: int) -> str:

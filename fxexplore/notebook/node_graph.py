@@ -15,8 +15,6 @@ from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.views import (
     Drawing,
     Edges,
-    call_of,
-    description,
     draw,
     kind_of,
     opening_fold,
@@ -26,6 +24,7 @@ from fxexplore.views import (
     to_dot,
 )
 
+from .graph_view import GraphWidget, es_module
 from .task import Task
 
 _HERE = pathlib.Path(__file__).parent
@@ -38,16 +37,7 @@ _SPACE = ' xml:space="preserve"'
 _COORDINATES = re.compile(r' (?:d|points|x|y)="[^"]*"')
 
 
-def _module(*names: str) -> str:
-    """Several files as one ES module, which has no file to import others from.
-
-    It is saved in every notebook with a diagram, so lines that are comments stay behind.
-    """
-    whole = "\n".join((_HERE / name).read_text("utf-8") for name in names)
-    return re.sub(r"^ *(/\*\*((?!\*/).)*\*/|//[^\n]*)\n", "", whole, flags=re.MULTILINE | re.DOTALL)
-
-
-class NodeGraph(anywidget.AnyWidget):
+class NodeGraph(GraphWidget, anywidget.AnyWidget):
     """Graphviz's picture of a model, with modules that fold and unfold.
 
     Where an asyncio loop runs, as in a kernel, a new picture comes when it is ready, and
@@ -69,25 +59,10 @@ class NodeGraph(anywidget.AnyWidget):
         ('<svg', '0')
     """
 
-    _esm = _module(
+    _esm = es_module(
         "node_graph_parts.js", "node_graph_picture.js", "node_graph_view.js", "node_graph.js"
     )
     _css = _HERE / "node_graph.css"
-
-    selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    """Names of the ticked nodes and modules."""
-
-    expanded = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    """Paths of the modules that are unfolded; a change draws a new picture."""
-
-    focused = traitlets.Unicode().tag(sync=True)
-    """Name of the box that was clicked last; ``""`` for none."""
-
-    query = traitlets.Unicode().tag(sync=True)
-    """What was searched for; the diagram shows ``hits``."""
-
-    hits = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    """Names that a search has found; their boxes stand out."""
 
     only = traitlets.List(traitlets.Unicode()).tag(sync=True)
     """Names of the nodes that exist in this mode (train or eval) and not in the other."""
@@ -115,33 +90,16 @@ class NodeGraph(anywidget.AnyWidget):
 
     def __init__(self, graph: ModelGraph, *, only: Collection[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("expanded", opening_fold(graph))
-        self._graph = graph
         self._task: Task[layout.Layout] | None = None
         self._is_newest = False
-        super().__init__(only=list(only), mode=graph.mode, **kwargs)
+        super().__init__(graph, only=list(only), mode=graph.mode, **kwargs)
         self.on_msg(self._on_message)
         self.observe(lambda _: self._draw(), "expanded")
         self._draw()
 
-    @property
-    def graph(self) -> ModelGraph:
-        """The model that is shown. What still exists stays ticked, unfolded and focused."""
-        return self._graph
-
-    @graph.setter
-    def graph(self, graph: ModelGraph) -> None:
-        self._graph = graph
-        known = graph.index
-        expanded = [path for path in self.expanded if path in known]
-        with self.hold_sync():
-            self.mode = graph.mode
-            self.selected = [name for name in self.selected if name in known]
-            self.hits = [name for name in self.hits if name in known]
-            self.focused = self.focused if self.focused in known else ""
-            if expanded != self.expanded:
-                self.expanded = expanded  # draws
-            else:
-                self._draw()
+    def _show_graph(self) -> None:
+        self.mode = self._graph.mode
+        self._draw()
 
     def wait(self, seconds: float) -> bool:
         """Block until the newest picture is in ``svg``.
@@ -269,14 +227,14 @@ def _said(drawing: Drawing) -> str:
 
 def _facts(item: Node | Module) -> list[Any]:
     """Its kind, whether it can be ticked (0 or 1), and what there is to say, in lines."""
-    facts = [description(item)]
+    facts = [item.description]
     facts += [] if item.shape is None else [shape_text(item.shape)]
     facts += [f"{short_count(item.parameters)} parameters"] if item.parameters else []
     facts += [short_flops(item.flops)] if item.flops else []
     if item.calls > 1:
         is_last = isinstance(item, Module)
         facts.append(
-            f"called {item.calls} times; its value is the last" if is_last else call_of(item)
+            f"called {item.calls} times; its value is the last" if is_last else item.which_call
         )
     if isinstance(item, Node) and item.source and item.source not in facts[0]:
         facts.append(item.source)

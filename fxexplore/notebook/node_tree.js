@@ -443,7 +443,7 @@ class Tree {
   }
 }
 
-const ROW_TRAITS = ["labels", "classes", "notes", "shapes", "marks", "depth", "flags", "runs", "parameters", "flops", "whole"];
+const ROW_TRAITS = ["labels", "names", "classes", "notes", "shapes", "marks", "depth", "flags", "runs", "parameters", "flops", "whole"];
 const STATE_TRAITS = ["selected", "expanded", "open_runs", "query", "columns"];
 
 /**

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pathlib
-import re
 from array import array
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -13,7 +12,9 @@ import anywidget
 import traitlets
 
 from fxexplore.model_graph import ModelGraph, Module, Node, Row
-from fxexplore.views import description, marks, opening_fold, runs, shape_text
+from fxexplore.views import marks, opening_fold, repeated_siblings, shape_text
+
+from .graph_view import GraphWidget, es_module
 
 _HERE = pathlib.Path(__file__).parent
 _COLUMNS = ("output", "parameters", "flops")
@@ -23,8 +24,7 @@ _FLAGS = {
     "module": 2,
     "operation": 4,
     "size": 8,
-    "full name": 16,
-    "never ran": 32,
+    "never ran": 16,
 }
 
 
@@ -58,16 +58,7 @@ def _texts(**tags: Any) -> Any:
     return traitlets.List().tag(sync=True, to_json=_pack_texts, **tags)
 
 
-def _module(*names: str) -> str:
-    """Several files as one ES module, which has no file to import others from.
-
-    It is saved in every notebook with a tree, so lines that are comments stay behind.
-    """
-    whole = "\n".join((_HERE / name).read_text("utf-8") for name in names)
-    return re.sub(r"^ *(/\*\*((?!\*/).)*\*/|//[^\n]*)\n", "", whole, flags=re.MULTILINE | re.DOTALL)
-
-
-class NodeTree(anywidget.AnyWidget):
+class NodeTree(GraphWidget, anywidget.AnyWidget):
     """A collapsible tree of qualified names with ticks.
 
     The rows are described once; ticking, folding and searching change one trait each. A graph
@@ -87,7 +78,7 @@ class NodeTree(anywidget.AnyWidget):
         >>> tree.selected = ["1"]
     """
 
-    _esm = _module(
+    _esm = es_module(
         "node_tree_rows.js",
         "node_tree_search.js",
         "node_tree_state.js",
@@ -95,9 +86,6 @@ class NodeTree(anywidget.AnyWidget):
         "node_tree.js",
     )
     _css = _HERE / "node_tree.css"
-
-    selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    """Names of the ticked nodes and modules, in the order of ticking."""
 
     expanded: traitlets.List[Any] = traitlets.List().tag(
         sync=True,
@@ -113,21 +101,14 @@ class NodeTree(anywidget.AnyWidget):
     )
     """The runs of siblings that are open, each by the name of its first sibling."""
 
-    focused = traitlets.Unicode().tag(sync=True)
-    """Name of the row that the keyboard acts on; ``""`` for none."""
-
-    query = traitlets.Unicode().tag(sync=True)
-    """What the tree is searched for: words, names with ``*`` and ``?``, ``class:Conv2d``,
-    ``op:add``, ``shape:56``, ``params>1M``, ``flops<1G``; all of them must hold."""
-
-    hits = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    """Names that the query finds, at most 2,000; a view of the tree fills it in."""
-
     columns = traitlets.List(traitlets.Enum(_COLUMNS), list(_COLUMNS)).tag(sync=True)
     """The columns beside the names that are shown, where there is room."""
 
     labels = _texts()
     """What stands in each row, in order of execution: the name inside its module."""
+
+    names = traitlets.Dict().tag(sync=True)
+    """Names that are not the name of the module around, a dot and the label, by row."""
 
     classes = _texts()
     """The class of each row's module, or the name of its operation."""
@@ -146,7 +127,7 @@ class NodeTree(anywidget.AnyWidget):
 
     flags = traitlets.Bytes().tag(sync=True)
     """Sums of 1 for a row that can be ticked, 2 for a module, 4 for an operation, 8 for an
-    operation on sizes, 16 if the label is the whole name, 32 for what never ran (int32)."""
+    operation on sizes, 16 for what never ran (int32)."""
 
     runs = traitlets.Bytes().tag(sync=True)
     """The first row and the length of each run of siblings with the same structure (int32)."""
@@ -164,17 +145,7 @@ class NodeTree(anywidget.AnyWidget):
         self._graph = graph
         self._only = frozenset(only)
         traits.setdefault("expanded", opening_fold(graph))
-        super().__init__(**self._describe(), **traits)
-
-    @property
-    def graph(self) -> ModelGraph:
-        """The model that is shown. Of another one, what is still there stays as it was."""
-        return self._graph
-
-    @graph.setter
-    def graph(self, graph: ModelGraph) -> None:
-        self._graph = graph
-        self._update()
+        super().__init__(graph, **self._describe(), **traits)
 
     @property
     def only(self) -> frozenset[str]:
@@ -184,40 +155,34 @@ class NodeTree(anywidget.AnyWidget):
     @only.setter
     def only(self, names: Iterable[str]) -> None:
         self._only = frozenset(names)
-        self._update()
-
-    def _update(self) -> None:
         with self.hold_sync():
-            before = (self._modules, self._run_names)
-            for trait, value in self._describe().items():
-                self.set_trait(trait, value)
-            known = self._graph.index
-            self.selected = [name for name in self.selected if name in known]
-            self.expanded = [path for path in self.expanded if path in known]
-            self.open_runs = [name for name in self.open_runs if name in set(self._run_names)]
-            self.focused = self.focused if self.focused in known else ""
-            if before != (self._modules, self._run_names):
-                # What travels as places has other places now.
-                self.send_state(["expanded", "open_runs"])
+            self._show_graph()
+
+    def _show_graph(self) -> None:
+        before = (self._modules, self._run_names)
+        for trait, value in self._describe().items():
+            self.set_trait(trait, value)
+        known = set(self._run_names)
+        self.open_runs = [name for name in self.open_runs if name in known]
+        if before != (self._modules, self._run_names):
+            # What travels as places has other places now.
+            self.send_state(["expanded", "open_runs"])
 
     def _describe(self) -> dict[str, Any]:
         rows = self._graph.rows
         items = [row.item for row in rows]
-        found = runs(self._graph)
+        found = repeated_siblings(self._graph)
         self._modules = [row.name for row in rows if isinstance(row.item, Module)]
         self._run_names = [rows[run.first].name for run in found]
-        labels, is_full = _labels(rows)
         return {
-            "labels": labels,
-            "classes": [_class(item) for item in items],
-            "notes": [description(item) for item in items],
+            "labels": [row.label for row in rows],
+            "names": _other_names(rows),
+            "classes": [item.cls for item in items],
+            "notes": [item.description for item in items],
             "shapes": ["" if item.shape is None else shape_text(item.shape) for item in items],
             "marks": [self._marks(row) for row in rows],
             "depth": _int32(row.depth for row in rows),
-            "flags": _int32(
-                _flags(item) | full * _FLAGS["full name"]
-                for item, full in zip(items, is_full, strict=True)
-            ),
+            "flags": _int32(map(_flags, items)),
             "runs": _int32(number for run in found for number in (run.first, run.count)),
             "parameters": _float64(item.parameters for item in items),
             "flops": _float64(math.nan if item.flops is None else item.flops for item in items),
@@ -229,18 +194,16 @@ class NodeTree(anywidget.AnyWidget):
         return "\n".join(f"{words}: {' '.join(why.split())}" for words, why in found.items())
 
 
-def _labels(rows: Sequence[Row]) -> tuple[list[str], list[bool]]:
-    """Each row's name inside the module that it is shown in, and whether that is all of it."""
-    labels, is_full = [], []
+def _other_names(rows: Sequence[Row]) -> dict[str, str]:
+    """The names that are not the name of the module around, a dot and the label, by row."""
+    names = {}
     outer: list[str] = []
-    for row in rows:
+    for i, row in enumerate(rows):
         del outer[row.depth :]
-        prefix = f"{outer[-1]}." if outer else ""
-        is_inside = row.name.startswith(prefix)
-        labels.append(row.name[len(prefix) :] if is_inside else row.name)
-        is_full.append(not is_inside)
+        if row.name != ".".join([*outer[-1:], row.label]):
+            names[str(i)] = row.name
         outer.append(row.name)
-    return labels, is_full
+    return names
 
 
 def _int32(numbers: Iterable[int]) -> bytes:
@@ -251,14 +214,8 @@ def _float64(numbers: Iterable[float]) -> bytes:
     return array("d", numbers).tobytes()
 
 
-def _class(item: Node | Module) -> str:
-    if isinstance(item, Module):
-        return item.cls
-    return item.kind if item.kind in ("input", "parameter") else item.target
-
-
 def _flags(item: Node | Module) -> int:
+    ticks = _FLAGS["tickable"] if item.has_value else 0
     if isinstance(item, Module):
-        ticks = _FLAGS["tickable"] if item.returns and item.ran else 0
         return ticks | _FLAGS["module"] | (_FLAGS["never ran"] if item.ran is False else 0)
-    return _FLAGS["tickable"] | _FLAGS.get(item.kind if item.kind != "module" else "", 0)
+    return ticks | _FLAGS.get(item.kind if item.kind != "module" else "", 0)

@@ -9,8 +9,7 @@ const TICKABLE = 1;
 const MODULE = 2;
 const OPERATION = 4;
 const SIZE = 8;
-const FULL_NAME = 16;
-const NEVER_RAN = 32;
+const NEVER_RAN = 16;
 const MOST_NAMES = 100; // that travel by name; more travel as places, as in node_tree.py
 
 /** @param {DataView} view */
@@ -66,7 +65,7 @@ class Rows {
     this.index = new Map();
     this.parent = new Int32Array(this.length);
     this.end = new Int32Array(this.length).fill(this.length);
-    this.nest();
+    this.nest(model.get("names"));
 
     const pairs = new Int32Array(bufferOf(model.get("runs")));
     this.runs = pairs.length / 2;
@@ -80,8 +79,11 @@ class Rows {
     this.runKeys = this.runFirst.map((_, r) => this.length + r);
   }
 
-  /** Whom each row is in, where it ends, and its name. */
-  nest() {
+  /**
+   * Whom each row is in, where it ends, and its name.
+   * @param {Record<string, string>} others names that the labels do not tell, by row
+   */
+  nest(others) {
     const { length, depth, names } = this;
     /** @type {number[]} */
     const outer = [];
@@ -90,7 +92,7 @@ class Rows {
       const parent = outer.length ? outer[outer.length - 1] : NONE;
       const label = this.labels.at(i);
       this.parent[i] = parent;
-      names[i] = parent < 0 || this.is(i, FULL_NAME) ? label : `${names[parent]}.${label}`;
+      names[i] = others[i] ?? (parent < 0 ? label : `${names[parent]}.${label}`);
       this.index.set(names[i], i);
       outer.push(i);
     }

@@ -9,7 +9,7 @@ const GRAMMAR = [
   ["shape:56", "outputs with that size in their shape"],
   ["shape:64x56x56", "… with those sizes in a row; * for any size"],
   ["params>1M", "parameters, with > >= < <= = and k, M, G"],
-  ["flops>=1G", "floating point operations, likewise"],
+  ["flops>=1G", "floating point operations; a multiply-add counts 2"],
 ];
 
 /** @typedef {{test: (i: number) => boolean, words?: string}} Term */

@@ -9,12 +9,11 @@ from typing import Any
 import ipywidgets as widgets
 import traitlets
 
-from fxexplore.model_graph import ModelGraph, Module
-
+from .graph_view import GraphView, why_not_ticked
 from .return_nodes import checked_keys
 
 
-class SharedState(traitlets.HasTraits):
+class SharedState(GraphView):
     """The state that every part of the explorer shows, valid for one graph at a time.
 
     Example:
@@ -26,46 +25,8 @@ class SharedState(traitlets.HasTraits):
         {'0': '0', '1': '1'}
     """
 
-    selected = traitlets.List(traitlets.Unicode())
-    """Names of the ticked nodes and modules, in the order of ticking."""
-
     return_nodes = traitlets.Dict()
     """The key in ``features`` of each ticked name, in order of execution."""
-
-    expanded = traitlets.List(traitlets.Unicode())
-    """Paths of the unfolded modules."""
-
-    focused = traitlets.Unicode()
-    """Name of the row or box that was clicked last; ``""`` for none."""
-
-    query = traitlets.Unicode()
-    """What the tree is searched for."""
-
-    hits = traitlets.List(traitlets.Unicode())
-    """Names that the search found, at most 2,000."""
-
-    def __init__(self, graph: ModelGraph, *args: Any, **kwargs: Any) -> None:
-        self._graph = graph
-        super().__init__(*args, **kwargs)
-
-    @property
-    def graph(self) -> ModelGraph:
-        """The model as it is shown; shapes and FLOPs may come a moment after the names."""
-        return self._graph
-
-    def replace_graph(self, graph: ModelGraph) -> list[str]:
-        """Take another graph of the model, and let go of the names that it lacks.
-
-        Returns:
-            The ticked names that are gone.
-        """
-        gone = [name for name in self.selected if _why_not_ticked(graph, name)]
-        self._graph = graph
-        self.selected = [name for name in self.selected if name not in gone]
-        self.expanded = [path for path in self.expanded if path in graph.index]
-        self.hits = [name for name in self.hits if name in graph.index]
-        self.focused = self.focused if self.focused in graph.index else ""
-        return gone
 
     def share(self, part: widgets.Widget, *names: str) -> None:
         """Keep traits of a part in step with the state; what is refused, the part takes back."""
@@ -128,11 +89,11 @@ class SharedState(traitlets.HasTraits):
         self.selected = kept + [name for name in change["new"] if name not in kept]
 
     def _checked_ticks(self, names: Collection[str]) -> list[str]:
-        if any(_why_not_ticked(self.graph, name) for name in names):
+        if any(why_not_ticked(self.graph, name) for name in names):
             self.complete()
         for name in names:
             self._check_name(name)
-            problem = _why_not_ticked(self.graph, name)
+            problem = why_not_ticked(self.graph, name)
             if problem:
                 raise traitlets.TraitError(problem)
         return list(dict.fromkeys(names))
@@ -163,20 +124,3 @@ def free_key(name: str, taken: Collection[str]) -> str:
         number += 1
         key = f"{name}_{number}"
     return key
-
-
-def _why_not_ticked(graph: ModelGraph, name: str) -> str:
-    """Why a name cannot be returned; ``""`` if it can."""
-    if name not in graph.index:
-        return f"'{name}' is not in the graph"
-    item = graph[name]
-    if isinstance(item, Module) and item.ran is None:
-        return f"'{name}' cannot be ticked before the model has run once"
-    if isinstance(item, Module) and not item.ran:
-        return f"'{name}' is a {item.cls} of which nothing runs in {graph.mode} mode"
-    if isinstance(item, Module) and not item.returns:
-        return (
-            f"'{name}' is a {item.cls} that forward never calls, so it returns nothing; "
-            f"choose something inside it"
-        )
-    return ""

@@ -1,35 +1,24 @@
-"""The hierarchy as text, and as HTML that folds without a script."""
+"""The hierarchy as a table of text, and as HTML that folds without a script."""
 
 from __future__ import annotations
 
+import dataclasses
 import html
+import shutil
+import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
-from fxexplore.model_graph import ModelGraph, Module, Node, Row
+from fxexplore.model_graph import ModelGraph, Module, Node
 
-from .calls import call_of
 from .diagram import opening_fold
 from .numbers import shape_text, short_count, short_flops
-from .runs import Run, runs
+from .repeated_siblings import Siblings, repeated_siblings
 
 _STYLE = "font:12px/1.7 ui-monospace,Menlo,Consolas,monospace;max-width:900px"
 _LINE = "margin-left:2.4em"
-
-
-def description(item: Node | Module) -> str:
-    """What stands beside a name: the class with its arguments, or what is computed where.
-
-    Example:
-        >>> description(Node("fc", "module", "Linear", detail="512, 10"))
-        'Linear(512, 10)'
-        >>> description(Node("add", "operation", "add", source="resnet.py:103"))
-        'operation · resnet.py:103'
-    """
-    if isinstance(item, Module) or item.kind == "module":
-        cls = item.cls if isinstance(item, Module) else item.target
-        return f"{cls}({item.detail})" if item.detail else cls
-    return f"{item.kind} · {item.source}" if item.source else item.kind
+_ROOM_FOR_NAMES = 0.45  # of the width of a terminal
+_BOXES, _LINES = 30, 40  # of a model that is printed
 
 
 def marks(item: Node | Module, *, only_in: str = "") -> dict[str, str]:
@@ -49,7 +38,7 @@ def marks(item: Node | Module, *, only_in: str = "") -> dict[str, str]:
     if only_in:
         found[f"{only_in} only"] = f"exists in {only_in} mode only"
     if item.calls > 1:
-        call = f"{item.calls} calls" if isinstance(item, Module) else call_of(item)
+        call = f"{item.calls} calls" if isinstance(item, Module) else item.which_call
         last = "; its value is that of the last call" if isinstance(item, Module) else ""
         found[call] = f"the same module is called {item.calls} times{last}"
     if item.shared:
@@ -61,36 +50,98 @@ def marks(item: Node | Module, *, only_in: str = "") -> dict[str, str]:
     return found
 
 
-def to_text(graph: ModelGraph, expanded: Collection[str] | None = None) -> str:
-    """Write the tree as indented lines.
+def summary(graph: ModelGraph) -> str:
+    """Write a model as a table that fits a terminal: what ``print(graph)`` shows.
 
     Args:
         graph: the model.
-        expanded: paths of the modules that are unfolded; by default all.
+    """
+    width = shutil.get_terminal_size((100, 24)).columns
+    return to_text(graph, opening_fold(graph, _BOXES), width=width, most=_LINES)
+
+
+def to_text(
+    graph: ModelGraph,
+    expanded: Collection[str] | None = None,
+    *,
+    width: int | None = None,
+    most: int | None = None,
+) -> str:
+    """Write the tree as a table: names, output shapes, parameters, FLOPs and classes.
+
+    Args:
+        graph: the model.
+        expanded: paths of the modules that are unfolded; by default all. Where there is a
+            choice, siblings with the same structure are folded into one line.
+        width: how many characters a line may have; by default as many as it takes.
+        most: how many lines there may be; by default as many as it takes.
+
+    Returns:
+        The table. It ends with what was left out, if anything was.
 
     Example:
         >>> from torch import nn
         >>> from fxexplore import open_model
         >>> print(to_text(open_model(nn.Sequential(nn.Linear(4, 2), nn.ReLU()))))
-        Sequential · 10 parameters
-          input  input
-          0  Linear(in_features=4, out_features=2, bias=True)  10
-          1  ReLU
+        Sequential · 10 parameters · 16 FLOPs (a multiply-add counts 2) · 3 nodes · \
+input noise (for the first layer, Linear) 1×4 · eval · symbolic
+        node   output  params  FLOPs  class
+        input     1×4                 input
+        0         1×2      10     16  Linear(in_features=4, out_features=2, bias=True)
+        1         1×2                 ReLU
     """
-    lines = [f"{graph.model} · {short_count(graph.parameters)} parameters"]
-    position = 0
-    while position < len(graph.rows):
-        row = graph.rows[position]
-        folded = _is_folded(row, expanded)
-        mark = "▸ " if folded else ""
-        count = f"  {short_count(row.item.parameters)}" if row.item.parameters else ""
-        text = f"{mark}{graph.label(row.name)}  {description(row.item)}{count}"
-        lines.append("  " * (row.depth + 1) + text)
-        position = row.end if folded else position + 1
-    return "\n".join(lines)
+    outline = _Outline(graph, expanded, {}, len(graph.rows) if most is None else 10 * most)
+    cells = [("node", "output", "params", "FLOPs", "class")]
+    for depth, line in _open_lines(outline.lines(), 0):
+        cells.append(
+            (f"{'  ' * depth}{line.mark}{line.name}", *line.numbers, " ".join(line.note.split()))
+        )
+    shown = cells if most is None else cells[:most]
+    room = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    if width is not None:
+        room[0] = min(room[0], int(_ROOM_FOR_NAMES * width))
+    head = f"{graph.model} · {facts_in_words(graph)}"
+    table = [head] if width is None else textwrap.wrap(head, width)
+    for name, output, parameters, flops, note in shown:
+        start = f"{_cut(name, room[0]):{room[0]}}  {output:>{room[1]}}  {parameters:>{room[2]}}"
+        table.append(f"{start}  {flops:>{room[3]}}  {note}".rstrip())
+    if len(shown) <= len(graph.rows):
+        left_out = f"… {len(cells) - len(shown):,} more lines; " if cells[len(shown) :] else ""
+        table.append(
+            f"{left_out}▸ is folded; print(fxexplore.to_text(graph)) shows all "
+            f"{len(graph.rows):,} rows"
+        )
+    return "\n".join(table if width is None else (_cut(line, width) for line in table))
 
 
-def to_html(
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _open_lines(lines: Collection[_Line], depth: int) -> Iterator[tuple[int, _Line]]:
+    for line in lines:
+        yield depth, line
+        # Of siblings with the same structure the first stands for all, where it is unfolded.
+        shown = line.inside if line.is_open else line.inside[: line.is_group]
+        if line.is_open or any(inner.is_open for inner in shown):
+            yield from _open_lines(shown, depth + 1)
+
+
+def facts_in_words(graph: ModelGraph) -> str:
+    """What is known of a whole model, in one line."""
+    flops = f"{short_flops(graph.flops)} (a multiply-add counts 2)" if graph.flops else ""
+    facts = [
+        f"{short_count(graph.parameters)} parameters",
+        flops,
+        f"{len(graph.nodes):,} nodes" if graph.backend else "",
+        f"input {graph.inputs}" if graph.inputs else "",
+        graph.mode,
+        graph.backend or "not run yet",
+    ]
+    return " · ".join(filter(None, facts))
+
+
+def tree_html(
     graph: ModelGraph,
     expanded: Collection[str] | None = None,
     return_nodes: Mapping[str, str] | None = None,
@@ -108,129 +159,128 @@ def to_html(
             :func:`fxexplore.views.diagram.opening_fold`.
         return_nodes: the ticked names with their output keys.
         limit: how many lines there may be.
-
-    Example:
-        >>> from torch import nn
-        >>> from fxexplore import open_model
-        >>> page = to_html(open_model(nn.Sequential(*[nn.Linear(4, 4) for _ in range(9)])))
-        >>> "0 … 8" in page, "9 × Linear" in page
-        (True, True)
     """
-    unfolded = set(opening_fold(graph) if expanded is None else expanded)
-    return _Page(graph, unfolded, return_nodes or {}, limit).html()
+    unfolded = opening_fold(graph) if expanded is None else expanded
+    ticked = return_nodes or {}
+    lines = [_line_html(line) for line in _Outline(graph, unfolded, ticked, limit).lines()]
+    if len(lines) > limit:
+        lines[limit:] = [_note(f"… and {len(lines) - limit:,} more lines")]
+    nodes = " · ".join(name if name == key else f"{name} → {key}" for name, key in ticked.items())
+    titles = f"{_numbers(('output', 'params', 'FLOPs'))}{_quiet('node')}"
+    head = [
+        f"<b>{html.escape(graph.model)}</b> {_quiet(facts_in_words(graph))}",
+        *([f"return nodes: {html.escape(nodes)}"] if nodes else []),
+        titles,
+    ]
+    heads = "".join(f"<div>{text}</div>" for text in head)
+    return f'<div style="{_STYLE}">{heads}{"".join(lines)}</div>'
 
 
-class _Page:
-    """The lines of a page; positions are those of ``graph.rows``."""
+@dataclasses.dataclass(frozen=True)
+class _Line:
+    """A line of the outline.
+
+    Attributes:
+        mark: whether it is folded or ticked, as a sign.
+        name: the name of the node or module, or the first and the last of siblings.
+        note: what stands quietly beside it.
+        numbers: output, parameters and FLOPs.
+        inside: the lines inside it.
+        is_open: whether those are shown.
+        is_group: whether it stands for siblings with the same structure.
+        left_out: how many rows inside are left out.
+    """
+
+    mark: str
+    name: str
+    note: str
+    numbers: tuple[str, str, str]
+    inside: tuple[_Line, ...] = ()
+    is_open: bool = False
+    is_group: bool = False
+    left_out: int = 0
+
+
+class _Outline:
+    """The lines of a model; positions are those of ``graph.rows``.
+
+    Args:
+        graph: the model.
+        expanded: paths of the modules that are unfolded; None for all, one line for each row.
+        ticked: the ticked names.
+        limit: about how many lines there may be; the deepest levels are left out for it.
+    """
 
     def __init__(
-        self, graph: ModelGraph, unfolded: set[str], ticked: Mapping[str, str], limit: int
+        self,
+        graph: ModelGraph,
+        expanded: Collection[str] | None,
+        ticked: Collection[str],
+        limit: int,
     ) -> None:
         self._rows = graph.rows
-        self._graph = graph
-        self._unfolded = unfolded
+        self._unfolded = None if expanded is None else set(expanded)
         self._ticked = ticked
-        self._limit = limit
-        self._runs = {run.first: run for run in runs(graph)}
-        self._touched = self._around(ticked)
+        repeated = () if expanded is None else repeated_siblings(graph)
+        self._repeated = {siblings.first: siblings for siblings in repeated}
+        self._touched = {i for name in ticked for i in _around(graph, name)}
         self._deepest = self._depth_within(limit)
 
-    def html(self) -> str:
-        lines = list(self._lines(0, len(self._rows)))
-        left_out = len(lines) - self._limit
-        if left_out > 0:
-            lines[self._limit :] = [_note(f"… and {left_out:,} more lines")]
-        return f'<div style="{_STYLE}">{self._head()}{"".join(lines)}</div>'
+    def lines(self) -> tuple[_Line, ...]:
+        return tuple(self._between(0, len(self._rows)))
 
-    def _head(self) -> str:
-        graph = self._graph
-        facts = " · ".join(
-            [
-                f"{short_count(graph.parameters)} parameters",
-                *([short_flops(graph.flops)] if graph.flops else []),
-                *([f"{len(graph.nodes):,} nodes"] if graph.backend else []),
-                *([f"input {graph.inputs}"] if graph.inputs else []),
-                graph.mode,
-                graph.backend or "not run yet",
-            ]
-        )
-        nodes = " · ".join(
-            name if name == key else f"{name} → {key}" for name, key in self._ticked.items()
-        )
-        ticked = f"<div>return nodes: {html.escape(nodes)}</div>" if nodes else ""
-        titles = _numbers(_padded("output", "params", "FLOPs"))
-        model = f"<b>{html.escape(graph.model)}</b> {_quiet(facts)}"
-        return f"<div>{model}</div>{ticked}<div>{titles}{_quiet('node')}</div>"
-
-    def _lines(self, start: int, end: int) -> Iterator[str]:
-        """What stands between two positions, each item with all that is inside it."""
+    def _between(self, start: int, end: int) -> Iterator[_Line]:
         position = start
         while position < end:
-            run = self._runs.get(position)
-            if run is None:
-                yield self._item(position)
-                position = self._rows[position].end
-            else:
-                yield self._run(run)
-                position = run.end
+            siblings = self._repeated.get(position)
+            yield self._item(position) if siblings is None else self._siblings(siblings)
+            position = self._rows[position].end if siblings is None else siblings.end
 
-    def _item(self, position: int, *, shows_inside: bool = True) -> str:
-        row = self._rows[position]
-        line = self._line(row)
-        if row.end == position + 1 or not shows_inside:
-            return f'<div style="{_LINE}">{line}</div>'
-        if row.depth >= self._deepest:
-            left_out = _note(f"{row.end - position - 1:,} rows inside are left out")
-            return f'<div style="{_LINE}">{line} {left_out}</div>'
-        inside = "".join(self._lines(position + 1, row.end))
-        return _details(line, inside, is_open=row.name in self._unfolded)
+    def _item(self, position: int, *, shows_inside: bool = True) -> _Line:
+        row, item = self._rows[position], self._rows[position].item
+        count = row.end - position - 1 if shows_inside else 0
+        is_cut = row.depth >= self._deepest
+        is_open = not is_cut and (self._unfolded is None or row.name in self._unfolded)
+        mark = "☑ " if row.name in self._ticked else ""
+        return _Line(
+            mark if is_open or not count or mark else "▸ ",
+            row.label,
+            " · ".join([item.description, *marks(item)]),
+            _in_digits(item.shape, item.parameters, item.flops),
+            tuple(self._between(position + 1, row.end)) if count and not is_cut else (),
+            is_open,
+            left_out=count if is_cut else 0,
+        )
 
-    def _run(self, run: Run) -> str:
-        """A line for all siblings; below it, the first with what is inside."""
-        members = [run.first]
-        while self._rows[members[-1]].end < run.end:
+    def _siblings(self, siblings: Siblings) -> _Line:
+        """A line for all of them; below it, the first with what is inside."""
+        members = [siblings.first]
+        while self._rows[members[-1]].end < siblings.end:
             members.append(self._rows[members[-1]].end)
         first, last = (self._rows[position] for position in (members[0], members[-1]))
-        touched = [position for position in members if position in self._touched]
-        parameters = sum(self._rows[position].item.parameters for position in members)
-        flops = [self._rows[position].item.flops for position in members]
-        line = _text(
-            f"{self._graph.label(first.name)} … {self._graph.label(last.name)}",
-            f"{run.count} × {description(first.item)}, same structure",
-            _columns(first.item.shape, parameters, sum(n or 0 for n in flops)),
-            mark="▣ " if touched else "",
+        touched = self._touched.intersection(members)
+        items = [self._rows[position].item for position in members]
+        return _Line(
+            "▣ " if touched else "▸ ",
+            f"{first.label} … {last.label}",
+            f"{siblings.count} × {first.item.description}, same structure",
+            _in_digits(
+                first.item.shape,
+                sum(item.parameters for item in items),
+                sum(item.flops or 0 for item in items),
+            ),
+            tuple(self._item(i, shows_inside=i == members[0] or i in touched) for i in members),
+            is_open=bool(touched),
+            is_group=True,
         )
-        inside = "".join(
-            self._item(position, shows_inside=position == run.first or position in self._touched)
-            for position in members
-        )
-        return _details(line, inside, is_open=bool(touched))
-
-    def _line(self, row: Row) -> str:
-        item = row.item
-        what = description(item)
-        special = " · ".join(marks(item))
-        return _text(
-            self._graph.label(row.name),
-            f"{what} · {special}" if special else what,
-            _columns(item.shape, item.parameters, item.flops),
-            mark="☑ " if row.name in self._ticked else "",
-        )
-
-    def _around(self, names: Collection[str]) -> set[int]:
-        """The positions of names, and of everything that they are in."""
-        index = self._graph.index
-        known = [name for name in names if name in index]
-        outer = [path for name in known for path in self._graph.ancestors(name)]
-        return {index[name] for name in (*known, *outer)}
 
     def _depth_within(self, limit: int) -> int:
-        """How deep the page may go, so that it has no more lines than ``limit``."""
+        """How deep the lines may go, so that they are no more than ``limit``."""
         counts = Counter(row.depth for row in self._rows)
-        for run in self._runs.values():
-            start = self._rows[run.first].end
-            inside = (row.depth for row in self._rows[start : run.end])
-            counts.subtract(d for d in inside if d > self._rows[run.first].depth)
+        for siblings in self._repeated.values():
+            start = self._rows[siblings.first].end
+            inside = (row.depth for row in self._rows[start : siblings.end])
+            counts.subtract(d for d in inside if d > self._rows[siblings.first].depth)
         depth, lines = 0, counts[0]
         while counts[depth + 1] and lines + counts[depth + 1] <= limit:
             depth += 1
@@ -238,29 +288,39 @@ class _Page:
         return depth
 
 
-def _details(line: str, inside: str, *, is_open: bool) -> str:
-    state = " open" if is_open else ""
-    return f'<details{state} style="margin-left:1.4em"><summary>{line}</summary>{inside}</details>'
+def _around(graph: ModelGraph, name: str) -> list[int]:
+    """The positions of a name and of everything that it is in; none if it is not there."""
+    return [graph.index[n] for n in (name, *graph.ancestors(name))] if name in graph.index else []
 
 
-def _columns(shape: tuple[int, ...] | None, parameters: int, flops: int | None) -> str:
-    """Output, parameters and FLOPs, padded: the font gives every character the same room."""
+def _in_digits(
+    shape: tuple[int, ...] | None, parameters: int, flops: int | None
+) -> tuple[str, str, str]:
+    """Output, parameters and FLOPs; what is unknown or nothing is empty."""
     size = "" if shape is None else shape_text(shape)
     count = short_count(parameters) if parameters else ""
-    return _padded(size, count, short_count(flops) if flops else "")
+    return size, count, short_count(flops) if flops else ""
 
 
-def _padded(output: str, parameters: str, flops: str) -> str:
-    return f"  {output:>14}  {parameters:>7}  {flops:>7}"
+def _line_html(line: _Line) -> str:
+    mark = "" if line.mark == "▸ " else line.mark  # <details> has a sign of its own
+    name = f"<b>{html.escape(line.name)}</b>"
+    text = f"{_numbers(line.numbers)}{mark}{name} {_quiet(line.note)}"
+    if line.left_out:
+        text += f" {_note(f'{line.left_out:,} rows inside are left out')}"
+    if not line.inside:
+        return f'<div style="{_LINE}">{text}</div>'
+    inside = "".join(map(_line_html, line.inside))
+    state = " open" if line.is_open else ""
+    return f'<details{state} style="margin-left:1.4em"><summary>{text}</summary>{inside}</details>'
 
 
-def _text(name: str, note: str, columns: str, *, mark: str) -> str:
-    return f"{_numbers(columns)}{mark}<b>{html.escape(name)}</b> {_quiet(note)}"
-
-
-def _numbers(columns: str) -> str:
+def _numbers(numbers: tuple[str, str, str]) -> str:
+    """Numbers in columns: the font gives every character the same room."""
+    output, parameters, flops = numbers
+    columns = html.escape(f"  {output:>14}  {parameters:>7}  {flops:>7}")
     # Floating to the right needs nothing that JupyterLab takes out of untrusted pages.
-    return f'<span style="float:right;white-space:pre;opacity:.8">{html.escape(columns)}</span>'
+    return f'<span style="float:right;white-space:pre;opacity:.8">{columns}</span>'
 
 
 def _quiet(text: str) -> str:
@@ -269,7 +329,3 @@ def _quiet(text: str) -> str:
 
 def _note(text: str) -> str:
     return f'<span style="opacity:.75;font-style:italic">{html.escape(text)}</span>'
-
-
-def _is_folded(row: Row, expanded: Collection[str] | None) -> bool:
-    return isinstance(row.item, Module) and expanded is not None and row.name not in expanded

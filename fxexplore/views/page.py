@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 
 from fxexplore.model_graph import ModelGraph
 
-from .outline import to_html
+from .outline import tree_html
 
 _DOCUMENT = """\
 <!doctype html>
@@ -30,31 +30,41 @@ _PICTURE = "max-width:100%;margin:10px 0;background:#fff;border-radius:6px"
 _CODE = "padding:10px 12px;overflow:auto;font:12px/1.5 ui-monospace,Menlo,Consolas,monospace"
 
 
-def to_fragment(
+def to_html(
     graph: ModelGraph,
-    *,
-    svg: str = "",
     expanded: Collection[str] | None = None,
     return_nodes: Mapping[str, str] | None = None,
+    *,
+    svg: str = "",
     code: str = "",
+    limit: int = 1_000,
 ) -> str:
-    """Write tree, picture and code as HTML that needs no script, and stays when sanitised.
+    """Write a model as HTML that needs no script and no network, and stays when sanitised.
+
+    It is the tree, whose modules fold; below it a picture and code, where they are given. What
+    a notebook shows of a graph is this, too.
 
     Args:
         graph: the model.
-        svg: its picture, if there is one.
-        expanded: paths of the modules that are unfolded.
+        expanded: paths of the modules that are unfolded; by default those that tell much in
+            few lines.
         return_nodes: the ticked names with their keys.
-        code: the code to show; ``""`` for none.
+        svg: a picture to show below the tree, such as ``to_svg(graph)``; ``""`` for none.
+        code: code to show below it; ``""`` for none.
+        limit: how many lines the tree may have; the deepest levels are left out of a larger one.
 
     Returns:
         HTML to put into a page.
 
     Example:
-        >>> to_fragment(ModelGraph("M", (), ()), code="1 < 2")[-21:]
-        '>1 &lt; 2</pre></div>'
+        >>> from torch import nn
+        >>> from fxexplore import open_model
+        >>> graph = open_model(nn.Sequential(*[nn.Linear(4, 4) for _ in range(9)]))
+        >>> page = to_html(graph, code="1 < 2")
+        >>> "0 … 8" in page, "9 × Linear" in page, "1 &lt; 2" in page
+        (True, True, True)
     """
-    parts = [to_html(graph, expanded, return_nodes)]
+    parts = [tree_html(graph, expanded, return_nodes, limit=limit)]
     if svg:
         data = base64.b64encode(svg.encode()).decode()
         alt = html.escape(f"Diagram of {graph.model}", quote=True)
@@ -65,7 +75,7 @@ def to_fragment(
 
 
 def to_document(title: str, fragment: str) -> str:
-    """Put what :func:`to_fragment` wrote into a page of its own.
+    """Put what :func:`to_html` wrote into a page of its own.
 
     Args:
         title: the title of the page.

@@ -58,13 +58,15 @@ def to_python(
     imports.add("fxexplore", "create_feature_extractor")
     further = "".join(_option(name, value, imports) for name, value in (options or {}).items())
     imported, made = _parted(() if inputs is None else inputs.lines)
-    example = inputs.example if inputs is not None and recorded else None
-    call = "x)  # x is what the model takes" if inputs is None else f"{inputs.call})"
+    if recorded and inputs is not None:
+        further = f'    example_inputs={inputs.example},\n    backend="recorded",\n{further}'
+    extractor = _call("create_feature_extractor", model, return_nodes, mode, further)
     lines = [
         _merged([*str(imports).splitlines(), *imported]),
         *made,
-        _extractor("extractor", model, return_nodes, mode, example, further),
-        f"features = extractor({call}",
+        f"extractor = {extractor}.{mode}()",
+        f"features = extractor({'x' if inputs is None else inputs.call})"
+        + ("  # x is what the model takes" if inputs is None else ""),
     ]
     return "\n".join(lines)
 
@@ -122,52 +124,51 @@ def figure_to_python(
         >>> from fxexplore.inputs import ExampleInputs
         >>> batch = ExampleInputs((torch.ones(2, 3),), {}, "given", "batch")
         >>> print(figure_to_python({"layer1": "layer1"}, {"sort": "energy"}, batch))
-        import torch
-        from fxexplore import create_feature_extractor, open_model, plot_feature_maps
+        from fxexplore import extract_features, plot_feature_maps
         <BLANKLINE>
-        extractor = create_feature_extractor(
+        features = extract_features(
             model,
             return_nodes=[
                 "layer1",
             ],
             mode="eval",
-        ).eval()
-        with torch.no_grad():
-            features = extractor(batch)
+            example_inputs=batch,
+        )
         figure = plot_feature_maps(
             features,
             sort="energy",
-            graph=open_model(model),
         )
     """
     plot = "plot_feature_maps" if first is None else "plot_comparison"
+    backend = '    backend="recorded",\n' if recorded else ""
+
+    def extracted(name: str, of: str, on: ExampleInputs) -> str:
+        further = f"    example_inputs={on.example},\n{backend}"
+        return f"{name} = {_call('extract_features', of, return_nodes, mode, further)}"
+
     imports, made = _parted(inputs.lines)
-    before, made_before = _parted(first.lines) if first else ([], made)
-    imports = ["import torch", *_imports_of(plot, picture), *before, *imports]
-    example = inputs.example if recorded else None
-    extractors = [("extractor", model), *([("other_extractor", "other_model")] * other)]
-    start = [
-        *made_before,
-        *(_extractor(name, of, return_nodes, mode, example) for name, of in extractors),
-    ]
-    runs = _runs(inputs, first, made_before, made, other=other)
-    opened = f"open_model({model}{f', {example}' if example else ''}{_mode(mode)})"
+    if first is None:
+        runs = [*made, extracted("features", model, inputs)]
+    else:
+        before, made_before = _parted(first.lines)
+        between = made if made != made_before else []
+        is_same = first.example == inputs.example and not between and not other
+        runs = [
+            *made_before,
+            *(["# Before the model changed:"] if is_same else []),
+            extracted("first", model, first),
+            *between,
+            extracted("second", "other_model" if other else model, inputs),
+        ]
+        imports += before
     arguments = {name: repr(value) for name, value in options.items()}
     arguments |= {"image": picture} if picture else {}
-    arguments["graph"] = opened
-    if any(node != key for node, key in return_nodes.items()):
-        arguments["return_nodes"] = repr(dict(return_nodes))
     arguments |= {"tokens": repr(list(inputs.tokens))} if inputs.tokens else {}
     arguments |= {"labels": repr(labels)} if labels else {}
-    arguments = {name: _in_double_quotes(text) for name, text in arguments.items()}
+    listed = "".join(f"    {name}={_in_double_quotes(arguments[name])},\n" for name in arguments)
     values = "features" if first is None else "first,\n    second"
-    listed = "".join(f"    {name}={text},\n" for name, text in arguments.items())
     figure = f"figure = {plot}(\n    {values},\n{listed})"
-    return "\n".join([_merged(imports), *start, *runs, figure])
-
-
-def _mode(mode: str) -> str:
-    return "" if mode == "eval" else f', mode="{mode}"'
+    return "\n".join([_merged([*_imports_of(plot, picture), *imports]), *runs, figure])
 
 
 def _parted(lines: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -177,7 +178,7 @@ def _parted(lines: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _imports_of(plot: str, picture: str | None) -> list[str]:
-    imports = [f"from fxexplore import create_feature_extractor, open_model, {plot}"]
+    imports = [f"from fxexplore import extract_features, {plot}"]
     called = (picture or "").partition("(")[0]
     if called in ("Preprocessing", "as_seen"):
         imports.append(f"from fxexplore.inputs import {called}")
@@ -196,44 +197,12 @@ def _merged(lines: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in plain) + str(imports)
 
 
-def _extractor(
-    name: str,
-    model: str,
-    return_nodes: Mapping[str, str],
-    mode: str,
-    example: str | None,
-    further: str = "",
+def _call(
+    function: str, model: str, return_nodes: Mapping[str, str], mode: str, further: str
 ) -> str:
-    """The call of ``create_feature_extractor``; with ``example`` for a recorded model."""
-    recording = f'    example_inputs={example},\n    backend="recorded",\n' if example else ""
-    return (
-        f"{name} = create_feature_extractor(\n    {model},\n{_argument(return_nodes)}"
-        f'{recording}    mode="{mode}",\n{further}).{mode}()'
-    )
-
-
-def _runs(
-    inputs: ExampleInputs,
-    first: ExampleInputs | None,
-    made_before: Sequence[str],
-    made: Sequence[str],
-    *,
-    other: bool,
-) -> list[str]:
-    """The lines that run the extractor, once or twice."""
-    if first is None:
-        return ["with torch.no_grad():", f"    features = extractor({inputs.call})"]
-    between = made if list(made) != list(made_before) else []
-    second = "other_extractor" if other else "extractor"
-    is_same = first.call == inputs.call and not between
-    note = "" if other or not is_same else "  # before the model changed"
-    return [
-        "with torch.no_grad():",
-        f"    first = extractor({first.call}){note}",
-        *between,
-        "with torch.no_grad():",
-        f"    second = {second}({inputs.call})",
-    ]
+    """A call with return nodes; ``further`` are lines with more arguments."""
+    nodes = _argument(return_nodes)
+    return f'{function}(\n    {model},\n{nodes}    mode="{mode}",\n{further})'
 
 
 def _in_double_quotes(text: str) -> str:

@@ -154,7 +154,7 @@ def test_upload_run_look_and_enlarge(lab, panel, screenshots):
         page.screenshot(path=screenshots / f"feature-maps-3-{view}.png")
     sort = panel.locator("select").filter(has_text="sparsity")
     redrawn(panel, lambda: sort.select_option("energy"))
-    assert lab.python("panel.look.options()") == "{'sort': 'energy'}"
+    assert lab.python("panel.options.changed()") == "{'sort': 'energy'}"
 
     box = images(panel).first.bounding_box()
     found = lab.python(

@@ -108,6 +108,7 @@ class Resnet50WithFPN(nn.Module):
         return self.fpn(self.body(x))
 
 
+@pytest.mark.thorough
 def test_a_mask_rcnn_on_a_resnet50_with_a_feature_pyramid():
     torch.manual_seed(0)
     model = MaskRCNN(Resnet50WithFPN(), num_classes=3, min_size=64, max_size=64).eval()

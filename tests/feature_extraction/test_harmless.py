@@ -24,6 +24,7 @@ from fxexplore.feature_extraction import (
     isolated,
     switch_mode,
 )
+from tests.marks import mostly_thorough
 from tests.models import ODD, UNTRACEABLE, VECTOR, Raises
 
 _CONTAINERS = (dict, list, set)
@@ -83,7 +84,7 @@ def prepared(model: nn.Module) -> nn.Module:
 ALL = {**ODD, **UNTRACEABLE}
 
 
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("training", mostly_thorough([False, True], True))
 @pytest.mark.parametrize("name", [*ALL, "Raises"])
 def test_a_model_is_afterwards_the_same_model(name, training):
     model = prepared(Raises() if name == "Raises" else ALL[name].model())

@@ -17,6 +17,7 @@ from fxexplore.feature_extraction import (
     get_graph_node_names,
 )
 from tests.feature_extraction.truth import Whole, copied, returned_by_modules, same
+from tests.marks import mostly_thorough
 from tests.models import IMAGE, ODD, VECTOR, Odd
 
 DETERMINISTIC = {name: case for name, case in ODD.items() if not case.random}
@@ -70,7 +71,7 @@ def _whole(case: Odd) -> nn.Module:
 WITH_MODULES = {n: c for n, c in DETERMINISTIC.items() if any(True for _ in c.model().children())}
 
 
-@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("training", mostly_thorough([False, True], False), ids=["eval", "train"])
 @pytest.mark.parametrize("case", WITH_MODULES.values(), ids=WITH_MODULES)
 def test_every_module_gives_what_a_forward_hook_sees(case, training):
     truth = module_truth(case, training)

@@ -2,19 +2,18 @@
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from fxexplore import explore, open_model
 from fxexplore.inputs import (
+    InputChoice,
     Preprocessing,
     example_inputs_for,
     inferred,
     known_inputs,
+    photograph,
     sample_photograph,
-    with_picture,
-    with_sample,
-    with_text,
-    with_variable,
 )
 
 
@@ -85,40 +84,41 @@ def test_the_code_of_example_inputs_makes_them(way):
 @pytest.mark.parametrize("way", GIVEN)
 def test_the_code_of_a_picture_or_a_sample_in_its_place_makes_the_same(way):
     model, x = GIVEN[way]
-    inputs = known_inputs(model, x)
-    variable = torch.rand(3, 16, 16)
-    for changed in (
-        with_picture(model, inputs, sample_photograph(), Preprocessing((20,), (16, 16))),
-        with_sample(model, inputs, "impulse"),
-        with_variable(model, inputs, "pixels", variable),
+    choice = InputChoice(model, known_inputs(model, x))
+    choice.prepare_with(Preprocessing((20,), (16, 16)))
+    variable = torch.rand(3, 16, 16) - 0.5
+    for choose in (
+        lambda: choice.use_picture(sample_photograph()),
+        lambda: choice.use_sample("impulse"),
+        lambda: choice.use_variable("pixels", {"pixels": variable}),
     ):
-        model(*changed.args, **changed.kwargs)
-        assert_code_makes(changed, model, {"x": x, "pixels": variable})
+        choose()
+        model(*choice.chosen.args, **choice.chosen.kwargs)
+        assert_code_makes(choice.chosen, model, {"x": x, "pixels": variable})
 
 
 def test_a_variable_that_holds_all_arguments_is_brought_to_the_models_dtype():
     model = Captions().double()
     batch = {"pixels": torch.rand(2, 3, 8, 8), "ids": IDS}
-    inputs = with_variable(model, known_inputs(model, (PIXELS, IDS)), "batch", batch)
-    assert inputs.kwargs["pixels"].dtype == torch.float64
-    assert_code_makes(inputs, model, {"batch": batch})
+    choice = InputChoice(model, known_inputs(model, (PIXELS, IDS)))
+    choice.use_variable("batch", {"batch": batch})
+    assert choice.chosen.kwargs["pixels"].dtype == torch.float64
+    assert_code_makes(choice.chosen, model, {"batch": batch})
 
 
 @pytest.mark.parametrize("way", ["positions", "names", "both"])
 @pytest.mark.parametrize("text", [[4, 5], "a few more words"])
 def test_a_text_stays_when_the_picture_changes_and_its_code_makes_both(way, text):
     model, x = GIVEN[way]
-    inputs = known_inputs(model, x)
-    if way == "positions":
-        assert inputs.places["tokens"].keys == (1,)
-    inputs = with_text(model, inputs, text, tokenizer)
-    inputs = with_sample(model, inputs, "checkerboard")
-    model(*inputs.args, **inputs.kwargs)
-    assert inputs.name.endswith(" and checkerboard")
-    assert_code_makes(inputs, model, {"x": x})
-    inputs = with_text(model, inputs, [7], tokenizer)
-    assert inputs.name == "1 ids and checkerboard"
-    assert_code_makes(inputs, model, {"x": x})
+    choice = InputChoice(model, known_inputs(model, x), tokenizer=tokenizer)
+    choice.use_text(text)
+    choice.use_sample("checkerboard")
+    model(*choice.chosen.args, **choice.chosen.kwargs)
+    assert choice.chosen.name.endswith(" and checkerboard")
+    assert_code_makes(choice.chosen, model, {"x": x})
+    choice.use_text([7])
+    assert choice.chosen.name == "1 ids and checkerboard"
+    assert_code_makes(choice.chosen, model, {"x": x})
 
 
 def test_inputs_that_were_found_are_taken_as_example_inputs():
@@ -155,3 +155,76 @@ def test_an_explorer_infers_its_inputs_once(model, monkeypatch):
         assert explorer.maps.code
     explorer.close()
     assert calls == [model]
+
+
+def test_the_photograph_is_prepared_as_imagenet_models_expect():
+    picture = photograph(64)
+    assert picture.shape == (1, 3, 64, 64)
+    assert -2.2 < picture.min() < -1
+    assert 1 < picture.max() < 2.7
+
+
+@pytest.mark.parametrize(("channels", "expected"), [(1, (1, 1, 224, 224)), (3, (1, 3, 224, 224))])
+def test_a_convolution_on_pictures_gets_it(channels, expected):
+    assert example_inputs_for(nn.Conv2d(channels, 2, 3)).args[0].shape == expected
+
+
+@pytest.mark.parametrize(("name", "channels"), [("tresnet_m", 3), ("resnet18", 1)])
+def test_a_model_of_timm_gets_the_channels_that_it_was_made_for(name, channels):
+    timm = pytest.importorskip("timm")
+    with torch.device("meta"):
+        model = timm.create_model(name, in_chans=channels)
+    assert example_inputs_for(model).args[0].shape == (1, channels, 224, 224)
+
+
+def test_the_models_own_size_is_used():
+    model = torchvision.models.VisionTransformer(32, 16, 1, 2, 16, 16)
+    assert example_inputs_for(model).args[0].shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(5, 2),
+        nn.Conv1d(2, 3, 3),
+        nn.Conv2d(4, 3, 3),
+        nn.Conv3d(3, 2, 3),
+        nn.Embedding(6, 3),
+        nn.LSTM(4, 3),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_first_layer_runs_on_what_it_says_it_takes(layer):
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    inputs = example_inputs_for(nn.Sequential(layer))
+    layer(*inputs.args)
+    assert type(layer).__name__ in inputs.source
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_inputs_have_the_dtype_of_the_model():
+    model = nn.Sequential(nn.Linear(3, 2)).to(torch.float64)
+    assert example_inputs_for(model).args[0].dtype == torch.float64
+
+
+def test_what_the_caller_gives_is_taken():
+    x = torch.ones(2)
+    assert example_inputs_for(nn.ReLU(), x).args == (x,)
+    assert example_inputs_for(nn.ReLU(), (x, 3)).args == (x, 3)
+    assert example_inputs_for(nn.ReLU(), {"y": x}).kwargs == {"y": x}
+    both = example_inputs_for(nn.ReLU(), ((x,), {"y": 1}))
+    assert (both.args, both.kwargs) == ((x,), {"y": 1})
+
+
+@pytest.mark.parametrize("model", [nn.ReLU(), nn.Bilinear(2, 3, 4), nn.TransformerDecoder])
+def test_where_nothing_can_be_inferred_the_message_says_what_to_give(model):
+    if isinstance(model, type):
+        model = nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2), 1)
+    with pytest.raises(ValueError, match=r"example_inputs=torch\.randn"):
+        example_inputs_for(model)
+
+
+def test_something_else_is_refused():
+    with pytest.raises(TypeError, match="int"):
+        example_inputs_for(nn.ReLU(), 3)

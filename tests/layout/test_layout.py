@@ -128,6 +128,7 @@ def test_a_worker_that_was_killed_is_replaced():
     assert to_svg(SMALL)
 
 
+@pytest.mark.thorough
 def test_many_threads_get_each_its_own_picture():
     def one(i):
         return f">n{i}<" in to_svg(f"digraph {{ n{i} }}")

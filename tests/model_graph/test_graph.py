@@ -5,6 +5,7 @@ import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fxexplore
 from fxexplore import get_graph_node_names
 from fxexplore.model_graph import ModelGraph, Module, Node, open_model
 from tests.models import ODD
@@ -119,4 +120,4 @@ def test_modules_that_never_ran_stand_last_inside_their_parent():
     assert graph.children("a") == ["a.fc", "a.aux"]
     assert graph.label("a.aux") == "aux"
     assert ModelGraph.from_json(graph.to_json()) == graph
-    assert "unused" not in graph.to_dot().source
+    assert "unused" not in fxexplore.to_dot(graph).source

@@ -13,6 +13,7 @@ from torch.nn.modules import module as module_internals
 from fxexplore import create_feature_extractor
 from fxexplore.model_graph import Opening, open_model
 from tests.feature_extraction.truth import same
+from tests.marks import mostly_thorough
 from tests.models import ODD, UNTRACEABLE, WAYS_IN
 
 
@@ -68,7 +69,7 @@ def state_of_the_process():
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-@pytest.mark.parametrize("name", ["vit_b_16", "resnet18", "mvit_v1_b"])
+@pytest.mark.parametrize("name", mostly_thorough(["vit_b_16", "resnet18", "mvit_v1_b"], "resnet18"))
 def test_annotating_changes_no_state_of_the_process_not_even_for_a_while(name, mode, monkeypatch):
     opening = Opening(built(name), mode=mode)
     before = state_of_the_process()
@@ -88,7 +89,7 @@ def test_annotating_changes_no_state_of_the_process_not_even_for_a_while(name, m
     assert state_of_the_process() == before
 
 
-@pytest.mark.parametrize("name", ["resnet18", "swin_t"])
+@pytest.mark.parametrize("name", mostly_thorough(["resnet18", "swin_t"], "resnet18"))
 def test_the_model_can_be_used_in_another_thread_meanwhile(name):
     model = built(name).eval()
     x = torch.randn(1, 3, 64, 64)

@@ -26,8 +26,8 @@ from fxexplore import create_feature_extractor, explore, open_model
 from fxexplore.feature_extraction import twin_of
 from fxexplore.inputs import Preprocessing
 from fxexplore.notebook.feature_maps import FeatureMapsPanel
-from fxexplore.notebook.feature_maps.held_values import HeldValues
-from fxexplore.notebook.feature_maps.pictures import Look
+from fxexplore.notebook.feature_maps.runs import Run, Runs
+from fxexplore.views.feature_maps import PlotOptions
 from tests.marks import mostly_thorough
 
 
@@ -156,7 +156,7 @@ def test_ticking_what_is_held_draws_without_a_forward_and_unticking_removes(pane
     assert list(panel.features) == list(panel.cards.figures) == ["low", "renamed"]
     panel.return_nodes = {"low": "low", "norm": "norm"}
     assert list(panel.features) == ["low"]
-    assert "not run yet: norm" in panel.controls._said.value
+    assert "not run yet: norm" in panel.message
     assert len(panel.forwards) == 1
 
 
@@ -165,7 +165,7 @@ def test_what_is_held_of_another_input_or_of_other_weights_is_not_shown_as_new(p
     panel.run()
     panel.return_nodes = {"low": "low"}
     panel.inputs.use_sample("noise")
-    assert "these are of x; run for the new input" in panel.controls._said.value
+    assert "these are of x; run for the new input" in panel.message
     panel.run()
     panel.return_nodes = {"low": "low", "high": "high"}
     assert list(panel.features) == ["low"]
@@ -173,7 +173,7 @@ def test_what_is_held_of_another_input_or_of_other_weights_is_not_shown_as_new(p
     with torch.no_grad():
         model.low.weight.mul_(2)
     panel.return_nodes = {"low": "low"}
-    assert "the model has changed since this run" in panel.controls._said.value
+    assert "the model has changed since this run" in panel.message
     panel.run()
     panel.return_nodes = {"high": "high"}
     assert panel.features == {}
@@ -204,43 +204,44 @@ def test_the_values_that_are_held_are_bounded_and_what_went_is_said(panel):
     values = panel.run()
     sizes = {key: value.numel() * 4 for key, value in values.items()}
     panel.kept_bytes = sizes["norm"] + sizes["high"]
-    assert panel._runs.held.bytes <= panel.kept_bytes
+    assert panel.held_bytes <= panel.kept_bytes
     assert list(panel.features) == ["norm", "high"]
-    assert "let go for want of room: low" in panel.controls._said.value
+    assert "dropped, over the limit: low" in panel.message
     panel.return_nodes = {"high": "high", "head": "head"}
     panel.run()
     assert list(panel.features) == ["high", "head"]
-    assert panel._runs.held.bytes <= panel.kept_bytes
-    megabytes = panel._runs.held.bytes / 1e6
-    assert f"values kept: {megabytes:.1f} of" in panel.controls._kept.value
+    assert panel.held_bytes <= panel.kept_bytes
+    megabytes = panel.held_bytes / 1e6
+    assert f"values kept: {megabytes:.1f} of" in panel.controls.held.value
     panel.controls.limit.value = 7
     assert panel.kept_bytes == 7_000_000
 
 
 def test_values_that_share_memory_count_once():
-    held = HeldValues(limit=10_000)
+    runs = Runs(limit=10_000)
     base = torch.zeros(1000)
-    held["a"], held["b"], held["c"] = base, base[:10], (base.view(10, 100), {"d": base})
-    assert held.bytes == 4000
-    assert list(held) == ["a", "b", "c"]
+    values = {"a": base, "b": base[:10], "c": (base.view(10, 100), {"d": base})}
+    runs.add(Run(None, training=False, state=(), label="x"), values)
+    assert runs.bytes == 4000
+    assert list(runs.values) == ["a", "b", "c"]
 
 
 def test_errors_of_the_run_are_raised_in_python_and_words_at_the_button(panel):
     with pytest.raises(ValueError, match="nothing is ticked"):
         panel.run()
     panel.controls.run.click()
-    assert "nothing is ticked" in panel.controls._complaint.value
-    assert "<details>" in panel.controls._complaint.value
+    assert "nothing is ticked" in panel.problem
+    assert "<details>" in panel.controls.problem_line.value
     panel.return_nodes = {"low": "low"}
     panel.inputs.chosen = panel.inputs.chosen.__class__(
         (torch.zeros(1, 5, 8, 8),), {}, "wrong", "<wrong>"
     )
     panel.controls.run.click()
-    assert "RuntimeError" in panel.controls._complaint.value
+    assert "RuntimeError" in panel.problem
     assert "&lt;wrong&gt;" in panel.inputs.words.value
     panel.inputs.use_sample("noise")
     panel.controls.run.click()
-    assert panel.controls._complaint.value == ""
+    assert panel.problem == ""
     assert list(panel.features) == ["low"]
 
 
@@ -309,7 +310,7 @@ def test_the_button_runs_in_a_thread_and_the_loop_stays_free(waiting):
         assert waiting.controls.run.description == "Stop"
         assert waiting.features == {}
         await until(ENTERED.is_set)
-        await until(lambda: "wait · 2 of 3" in waiting.controls._said.value)
+        await until(lambda: "wait · 2 of 3" in waiting.message)
         threads = [t for t in threading.enumerate() if t.name == "fxexplore-task"]
         assert [thread.daemon for thread in threads] == [True]
         GATE.set()
@@ -332,12 +333,12 @@ def test_stop_ends_the_run_at_the_next_module_and_keeps_the_pictures(waiting):
         waiting.controls.run.click()
         await until(ENTERED.is_set)
         waiting.controls.run.click()
-        await until(lambda: "stopping" in waiting.controls._said.value)
+        await until(lambda: "stopping" in waiting.message)
         GATE.set()
         await until(lambda: not waiting.controls.running)
 
     asyncio.run(main())
-    assert "stopped; the pictures are those of the run before" in waiting.controls._said.value
+    assert "stopped; the pictures are those of the run before" in waiting.message
     assert reached == []
     assert all(waiting.features[key] is before[key] for key in before)
     assert not any(t.name == "fxexplore-task" and t.is_alive() for t in threading.enumerate())
@@ -371,11 +372,11 @@ def test_an_error_in_the_thread_is_told_in_words(panel):
         panel.return_nodes = {"low": "low"}
         panel.inputs.chosen = panel.inputs.chosen.__class__((torch.zeros(1, 5, 8, 8),), {}, "wrong")
         panel.controls.run.click()
-        await until(lambda: panel.controls._complaint.value)
+        await until(lambda: panel.problem)
         assert panel.controls.run.description == "Run"
 
     asyncio.run(main())
-    assert "RuntimeError" in panel.controls._complaint.value
+    assert "RuntimeError" in panel.problem
 
 
 def test_closing_while_a_run_goes_on_drops_its_result(waiting):
@@ -430,7 +431,7 @@ def test_what_cannot_be_copied_runs_at_once_and_says_so(x):
         assert list(panel.features) == ["norm"]
 
     asyncio.run(main())
-    assert "cannot be stopped" in panel.controls._said.value
+    assert "cannot be stopped" in panel.message
     assert torch.equal(model.norm.running_mean, before)
     assert model.training
 
@@ -454,17 +455,16 @@ def test_a_thread_computes_what_the_main_thread_does(name):
     names = [row.name for row in panel.graph.rows][5::25]
     panel.return_nodes = dict(zip(names, names, strict=True))
     expected = panel.run()
-    panel._runs.held.clear()
-    panel.return_nodes = dict(panel.return_nodes)
 
     async def main():
         panel.controls.run.click()
         await until(lambda: not panel.controls.running and panel.features)
 
     asyncio.run(main())
-    assert panel.controls._complaint.value == ""
+    assert panel.problem == ""
     assert panel.features.keys() == expected.keys()
     for key, value in expected.items():
+        assert panel.features[key] is not value
         assert torch.equal(panel.features[key], value), key
     panel.close()
 
@@ -712,9 +712,9 @@ def test_the_query_field_lays_the_attention_of_one_token_over_the_picture():
     panel.return_nodes = {"unsqueeze": "attention"}
     controls = panel.controls
     panel.run()
-    assert controls._queries.layout.display == "flex"
+    assert controls.queries.layout.display == "flex"
     controls.query.value = "7"
-    assert panel.look.query == 7
+    assert panel.options.query == 7
     figure = panel.figure()
     row = panel.features["attention"][0, 0, 7].reshape(5, 5)
     over = next(np.asarray(i.get_array()) for i in figure.axes[0].images[1:])
@@ -724,13 +724,13 @@ def test_the_query_field_lays_the_attention_of_one_token_over_the_picture():
     exec(panel.code, scope)
     assert_same_drawing(scope["figure"], figure)
     controls.query.value = "x"
-    assert panel.look.query == 7
-    assert "whole number" in controls._complaint.value
+    assert panel.options.query == 7
+    assert "whole number" in panel.problem
     controls.query.value = ""
-    assert panel.look.query is None
-    assert controls._complaint.value == ""
+    assert panel.options.query is None
+    assert panel.problem == ""
     controls.query.value = "99"
-    assert all("25" in card.problem.value for card in panel.cards._cards.values())
+    assert all("25" in card.problem.value for card in panel.cards.cards.values())
 
 
 def tiny_clip():
@@ -795,17 +795,17 @@ def test_ids_that_are_none_are_told(text, words):
 # --- looking -------------------------------------------------------------------------------
 
 
-def test_a_change_of_look_draws_anew_and_only_what_changed(panel):
+def test_a_change_of_options_draws_anew_and_only_what_changed(panel):
     panel.return_nodes = {"low": "low", "high": "high"}
     panel.run()
-    pictures = {key: panel.cards._cards[key].view.png for key in ("low", "high")}
+    pictures = {key: panel.cards.cards[key].view.png for key in ("low", "high")}
     panel.controls.view.value = "mean"
-    assert panel.look == Look(view="mean")
-    assert all(panel.cards._cards[key].view.png != png for key, png in pictures.items())
+    assert panel.options == PlotOptions(view="mean")
+    assert all(panel.cards.cards[key].view.png != png for key, png in pictures.items())
     figures = panel.cards.figures
     panel.return_nodes = {"high": "high", "norm": "norm", "low": "low"}
     assert panel.cards.figures["low"] is figures["low"]
-    panel.look = Look(sort="energy", channels=4)
+    panel.options = PlotOptions(sort="energy", channels=4)
     assert (panel.controls.sort.value, panel.controls.count.value) == ("energy", 4)
     assert len(panel.forwards) == 1
 
@@ -816,7 +816,7 @@ def test_pictures_follow_the_theme_and_the_density_of_the_page(panel):
     panel.cards.page.density = 1.0
 
     def seen():
-        return Image.open(io.BytesIO(panel.cards._cards["low"].view.png)).convert("RGBA")
+        return Image.open(io.BytesIO(panel.cards.cards["low"].view.png)).convert("RGBA")
 
     narrow = seen()
     for ink, brightness in (("rgb(255, 255, 255)", 255), ("rgb(0, 0, 0)", 0)):
@@ -827,26 +827,26 @@ def test_pictures_follow_the_theme_and_the_density_of_the_page(panel):
         assert (title[..., 3] > 200).any()
         assert (title[title[..., 3] > 200][..., 0] == brightness).all()
     panel.cards.page.density = 3.0
-    assert seen().size[0] == 3 * narrow.size[0] == 3 * panel.cards._cards["low"].view.width
+    assert seen().size[0] == 3 * narrow.size[0] == 3 * panel.cards.cards["low"].view.width
 
 
 def test_a_click_enlarges_the_channel_and_keys_walk_on(panel):
     panel.return_nodes = {"low": "low"}
-    panel.look = Look(channels=(5, 2, 7))
+    panel.options = PlotOptions(channels=(5, 2, 7))
     panel.run()
-    view = panel.cards._cards["low"].view
+    view = panel.cards.cards["low"].view
     view.tell({"type": "point", "x": 0.0, "y": 0.0})
     assert panel.cards.at is None
     view.tell({"type": "open"})
     assert panel.cards.at == ("low", 5)
-    assert panel.cards._large.alt == "Channel 5 of low"
-    assert panel.cards._large.png.startswith(b"\x89PNG")
+    assert panel.cards.large.view.alt == "Channel 5 of low"
+    assert panel.cards.large.view.png.startswith(b"\x89PNG")
     seen = []
     for by in (1, 1, 1, -1):
-        panel.cards._large.tell({"type": "step", "by": by})
+        panel.cards.large.view.tell({"type": "step", "by": by})
         seen.append(panel.cards.at[1])
     assert seen == [2, 7, 5, 7]
-    panel.cards._large.tell({"type": "close"})
+    panel.cards.large.view.tell({"type": "close"})
     assert panel.cards.at is None
     assert panel.cards.detail.layout.display == "none"
 
@@ -855,7 +855,7 @@ def test_the_input_is_beside_an_enlarged_channel(panel):
     upload(panel, picture_file())
     panel.return_nodes = {"low": "low"}
     panel.run()
-    figure = panel._shown().plot_channel("low", 1)
+    figure = panel.channel_figure("low", 1)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert "input" in titles
 
@@ -863,17 +863,17 @@ def test_the_input_is_beside_an_enlarged_channel(panel):
 def test_a_picture_that_cannot_be_drawn_does_not_take_the_others_along(panel):
     panel.return_nodes = {"low": "low", "head": "head"}
     panel.run()
-    panel.look = Look(index=7)
-    assert all(card.problem.value for card in panel.cards._cards.values())
-    panel.look = Look(index=1)
-    assert not any(card.problem.value for card in panel.cards._cards.values())
+    panel.options = PlotOptions(index=7)
+    assert all(card.problem.value for card in panel.cards.cards.values())
+    panel.options = PlotOptions(index=1)
+    assert not any(card.problem.value for card in panel.cards.cards.values())
 
 
 def test_saving_sends_a_png_and_an_svg(panel):
     sent = []
     panel.cards.page.send = lambda content, buffers=None: sent.append((content, buffers))
     panel.controls.save_png.click()
-    assert "nothing to draw" in panel.controls._complaint.value
+    assert "nothing to draw" in panel.problem
     panel.return_nodes = {"low": "low"}
     panel.run()
     panel.controls.save_png.click()
@@ -884,16 +884,16 @@ def test_saving_sends_a_png_and_an_svg(panel):
 
 
 THOROUGH = pytest.mark.thorough
-LOOKS = [
-    ("picture", Look(view="overlay")),
-    ("noise", Look(view="pca")),
-    ("variable", Look(view="histogram", index=1)),
-    pytest.param("given", Look(), marks=THOROUGH),
-    ("given", Look(channels=5, sort="energy", scale="shared", index=1)),
-    ("example inputs", Look(view="overlay")),
-    ("photograph", Look(view="mean")),
-    ("impulse", Look(view="overlay")),
-    ("checkerboard", Look()),
+OPTIONS = [
+    ("picture", PlotOptions(view="overlay")),
+    ("noise", PlotOptions(view="pca")),
+    ("variable", PlotOptions(view="histogram", index=1)),
+    pytest.param("given", PlotOptions(), marks=THOROUGH),
+    ("given", PlotOptions(channels=5, sort="energy", scale="shared", index=1)),
+    ("example inputs", PlotOptions(view="overlay")),
+    ("photograph", PlotOptions(view="mean")),
+    ("impulse", PlotOptions(view="overlay")),
+    ("checkerboard", PlotOptions()),
 ]
 
 
@@ -907,8 +907,10 @@ def imports_of(code):
     ]
 
 
-@pytest.mark.parametrize(("source", "look"), LOOKS, ids=str)
-def test_the_code_that_is_copied_makes_the_same_figure(model, source, look, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("source", "options"), OPTIONS, ids=str)
+def test_the_code_that_is_copied_makes_the_same_figure(
+    model, source, options, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     x = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(1))
     panel = panel_of(model, None if source == "example inputs" else x)
@@ -921,7 +923,7 @@ def test_the_code_that_is_copied_makes_the_same_figure(model, source, look, tmp_
         panel.inputs.use_variable("batch")
     elif source != "given":
         panel.inputs.use_sample(source)
-    panel.look = look
+    panel.options = options
     panel.return_nodes = {"low": "first", "high": "high"}
     panel.run()
     panel.controls.copy.click()
@@ -974,7 +976,7 @@ def test_a_run_is_kept_and_compared_with_the_next_by_buttons(panel):
     controls = panel.controls
     assert controls.compare.disabled
     controls.keep.click()
-    assert "nothing has run yet" in controls._complaint.value
+    assert "nothing has run yet" in panel.problem
     panel.return_nodes = {"low": "low"}
     controls.run.click()
     controls.keep.click()
@@ -984,10 +986,10 @@ def test_a_run_is_kept_and_compared_with_the_next_by_buttons(panel):
     controls.run.click()
     controls.compare.value = True
     assert len(panel.cards.figures["low"].axes) >= 3
-    assert panel.cards.wide
+    assert panel.cards.is_wide
     controls.keep.click()
     assert not panel.comparing
-    assert not panel.cards.wide
+    assert not panel.cards.is_wide
     assert controls.compare.disabled
 
 
@@ -1011,7 +1013,7 @@ def test_a_closed_panel_leaves_no_figures_threads_values_or_widgets(model, x):
     figure = weakref.ref(panel.cards.figures["low"])
     value = weakref.ref(panel.features["low"])
     threads = threading.active_count()
-    panel.cards._cards["low"].view.tell({"type": "open"})
+    panel.cards.cards["low"].view.tell({"type": "open"})
     panel.close()
     del panel
     with contextlib.suppress(ValueError):
@@ -1034,7 +1036,7 @@ def test_many_redraws_hold_no_more_figures_than_pictures(panel):
     panel.run()
     before = alive()
     for i in range(6):
-        panel.look = Look(view=("mean", "channels", "histogram")[i % 3])
+        panel.options = PlotOptions(view=("mean", "channels", "histogram")[i % 3])
     assert alive() <= before
     assert mpl.rcParams["text.color"] == mpl.rcParamsDefault["text.color"]
 
@@ -1047,7 +1049,7 @@ def test_features_are_read_only(panel):
 def test_what_was_said_of_an_input_goes_with_the_next_run(panel):
     panel.return_nodes = {"low": "low"}
     inputs = panel.inputs
-    inputs._written(inputs.use_variable, "no_such_name")
+    inputs.name.value = "no_such_name"
     assert "variables" in inputs.note.value
-    panel._start()
+    panel.controls.run.click()
     assert not inputs.note.value

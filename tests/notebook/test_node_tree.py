@@ -10,7 +10,7 @@ from ipywidgets.widgets.widget import _remove_buffers
 
 from fxexplore import open_model
 from fxexplore.model_graph import ModelGraph, Module, Node
-from fxexplore.notebook.node_tree import NodeTree, _pack_subset, _unpack_subset
+from fxexplore.notebook.node_tree import NodeTree
 from tests.graphs import big_graph
 
 
@@ -104,12 +104,16 @@ def test_ticking_and_folding_send_little():
     assert size < 1_000
 
 
-@given(st.lists(st.booleans(), max_size=400))
+@given(st.lists(st.booleans(), min_size=1, max_size=400))
 def test_some_of_the_names_arrive_as_they_were_sent(chosen):
-    ordered = [f"module_{i}" for i in range(len(chosen))]
-    names = [name for name, is_in in zip(ordered, chosen, strict=True) if is_in]
-    packed = _pack_subset(names, ordered)
-    assert _unpack_subset(json.loads(json.dumps(packed)), ordered) == names
+    paths = [f"module_{i}" for i in range(len(chosen))]
+    nodes = [Node(f"{path}.relu", "module", f"ReLU{path}", path) for path in paths]
+    graph = ModelGraph("M", tuple(nodes), tuple(Module(path, "Block") for path in paths))
+    names = [path for path, is_in in zip(paths, chosen, strict=True) if is_in]
+    sent = NodeTree(graph, expanded=names).get_state("expanded")
+    other = NodeTree(graph, expanded=[])
+    other.set_state(json.loads(json.dumps(sent)))
+    assert other.expanded == names
 
 
 def test_places_in_a_message_are_understood():
@@ -127,14 +131,17 @@ def test_labels_join_to_names(resnet):
         (Node("a.conv", "module", "Conv2d", "a"), Node("a.relu", "module", "ReLU", "b")),
         (Module("a", "A"), Module("b", "B")),
     )
-    for graph in (resnet, shared):
+    reading = ModelGraph(
+        "M", (Node("a.a_scale", "parameter", "a.scale", "a"),), (Module("a", "A"),)
+    )
+    for graph in (resnet, shared, reading):
         tree = NodeTree(graph)
-        flags = memoryview(tree.flags).cast("i")
         outer = []
-        for label, flag, row in zip(tree.labels, flags, graph.rows, strict=True):
+        for i, (label, row) in enumerate(zip(tree.labels, graph.rows, strict=True)):
             del outer[row.depth :]
-            outer.append(label if flag & 16 else ".".join([*outer[-1:], label]))
+            outer.append(tree.names.get(str(i), ".".join([*outer[-1:], label])))
             assert outer[-1] == row.name
+    assert tree.labels == ["a", "scale"]
 
 
 def test_rows_say_what_is_special():

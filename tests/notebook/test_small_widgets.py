@@ -8,6 +8,7 @@ from fxexplore.notebook.copy_button import SaveButton
 from fxexplore.notebook.frame import Splitter
 from fxexplore.notebook.notice import Notice
 from fxexplore.notebook.return_nodes import ReturnNodes
+from tests.notebook.buttons import button
 
 HERE = Path(fxexplore.notebook.__file__).parent
 OURS = (
@@ -76,6 +77,6 @@ class TestNotice:
         notice = Notice()
         notice.progress("Looking", lambda: stopped.append(True))
         assert notice.is_progress
-        notice._stop.click()
+        button(notice, "Stop").click()
         assert stopped == [True]
         assert (notice.words, notice.layout.display) == ("", "none")

@@ -11,7 +11,6 @@ from fxexplore import (
     plot_comparison,
     plot_feature_maps,
 )
-from fxexplore.views.calls import which_call
 from fxexplore.views.outline import marks
 
 
@@ -85,7 +84,7 @@ def seen_by_hook(module, model, x):
 
 @pytest.mark.parametrize("name", REPEATED)
 def test_the_call_that_is_named_is_the_one_that_a_hook_sees(model, graph, x, name):
-    said = which_call(graph, name)
+    said = graph.which_call(name)
     assert said == REPEATED[name]
     (value,) = features_of(model, graph, x, [name]).values()
     seen = seen_by_hook(model.get_submodule(name.partition("_1")[0].partition("_2")[0]), model, x)

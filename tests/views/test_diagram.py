@@ -174,10 +174,6 @@ def test_boxes_have_the_kind_of_what_they_compute(item, kind):
     assert kind_of(item) == kind
 
 
-def test_a_model_graph_draws_itself(resnet):
-    assert resnet.to_dot(expanded=[]).source == to_dot(resnet, expanded=[]).source
-
-
 # Which boxes and edges there are, against the plainest way to find out.
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from fxexplore import open_model
+from fxexplore.inputs import ExampleInputs
 from fxexplore.views.diagram import to_dot
 from fxexplore.views.outline import to_text
-from fxexplore.views.page import to_document, to_fragment
+from fxexplore.views.page import to_document, to_html
 from fxexplore.views.snippet import to_python
 
 from .small_model import Small
@@ -29,8 +30,9 @@ def graph():
 
 
 def page(graph):
-    code = to_python(RETURN_NODES, inputs="torch.ones(1, 3, 16, 16)")
-    fragment = to_fragment(
+    inputs = ExampleInputs((torch.ones(1, 3, 16, 16),), {}, "given", "x")
+    code = to_python(RETURN_NODES, inputs)
+    fragment = to_html(
         graph, svg=PICTURE, expanded=["body", "body.0"], return_nodes=RETURN_NODES, code=code
     )
     return to_document("Small", fragment).replace("><", ">\n<")  # a line per element, to be read

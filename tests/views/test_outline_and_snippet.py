@@ -11,7 +11,8 @@ from fxexplore import open_model
 from fxexplore.inputs import ExampleInputs, example_inputs_for
 from fxexplore.model_graph import ModelGraph, Node
 from fxexplore.views import to_python
-from fxexplore.views.outline import to_html, to_text
+from fxexplore.views.outline import to_text
+from fxexplore.views.page import to_html
 
 
 class Outline(HTMLParser):
@@ -39,10 +40,12 @@ class Outline(HTMLParser):
 
 def test_the_text_has_a_line_per_row_and_says_what_is_folded():
     graph = open_model(torchvision.models.resnet18(weights=None))
-    assert len(to_text(graph).splitlines()) == len(graph.rows) + 1
+    assert len(to_text(graph).splitlines()) == len(graph.rows) + 2
     folded = to_text(graph, expanded=["layer1"]).splitlines()
-    assert "    ▸ 0  BasicBlock  74.0 k" in folded
-    assert "  ▸ layer2  Sequential  526 k" in folded
+    cells = [line.split() for line in folded]
+    assert ["▸", "0", "1×64×56×56", "74.0", "k", "462", "M", "BasicBlock"] in cells
+    assert ["▸", "layer2", "1×128×28×28", "526", "k", "822", "M", "Sequential"] in cells
+    assert folded[-1].startswith("▸ is folded")
 
 
 def test_the_page_folds_without_a_script():

@@ -1,31 +1,37 @@
-"""Run or trace a model, and leave it and the process as they were.
+"""Run or trace a model, and leave it and the process as they were, also when interrupted.
 
-Whatever is changed for a while is first put on a list of what to undo, and then changed;
-undoing twice does no harm. So what an interrupt left on the list is undone by the block around.
+What is changed for a while goes by :func:`on_leaving`: the action that puts it back is noted
+first. An interrupt may come at any moment, also while things are put back; so an action may run
+twice, and one that did not get through runs again at the end of the :func:`restores` around.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
-from operator import is_, itemgetter
-from typing import Any, NamedTuple
+from operator import is_
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import nn
+from torch.utils import _python_dispatch
+from torch.utils.hooks import RemovableHandle
 
 from .tensors import state_tensors, storage_of, tensors_in
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 Action = Callable[[], object]
-Undo = Callable[[Action], None]
 
 
 def isolated(
@@ -71,29 +77,25 @@ class Isolation(AbstractContextManager[nn.Module]):
     def __init__(self, model: nn.Module, inputs: Any, training: bool | None, as_twin: bool) -> None:
         self._model, self._inputs, self._training = model, inputs, training
         self._twin = twin_of(model) if as_twin else None
-        self._block = undoing()
         self._saved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._guarded: dict[int, list[torch.Tensor]] = {}
+        self._begin: Action = partial(int)  # where this begins among the pending actions
 
     def __enter__(self) -> nn.Module:
         """Note how everything is, and switch the mode."""
-        undo = self._block.__enter__()
+        on_leaving(self._begin)
         model = self._model if self._twin is None else self._twin
         if self._twin is None:
-            lock.write(undo)
+            lock.write()
         # A recorded extractor has all modules of its model but the outermost.
         inner = vars(model).get("_recorded_model")
         whole = [model] if inner is None else [model, inner]
-        before = [_Attributes.of(module) for part in whole for module in part.modules()]
-        parameters = [p for saved in before for p in saved.module._parameters.values()]
-        gradients = [(p, p.requires_grad, p.grad) for p in parameters if p is not None]
         if not _is_beside_others.get():
-            undo(RandomState().put_back)
-        undo(partial(_put_back_gradients, gradients))
-        undo(lambda: [saved.put_back() for saved in before])
+            on_leaving(RandomState().put_back)
+        on_leaving(_Before.of([module for part in whole for module in part.modules()]).put_back)
         if self._inputs is not None:
             with torch._C.DisableTorchFunction():
-                undo(self._put_back_numbers)
+                on_leaving(self._put_back_numbers)
                 self._note_numbers(whole)
         if self._training is not None:
             switch_mode(model, self._training)
@@ -101,7 +103,8 @@ class Isolation(AbstractContextManager[nn.Module]):
 
     def __exit__(self, *_: object) -> None:
         """Put back what has changed."""
-        self._block.__exit__()
+        if self._begin in _pending.actions:  # else a block around has done so
+            _leave(_pending.actions.index(self._begin))
 
     def _note_numbers(self, whole: list[nn.Module]) -> None:
         """Copy buffers now; a parameter or an input is copied when it is about to be written."""
@@ -153,84 +156,68 @@ def switch_mode(model: nn.Module, training: bool) -> None:
             module.training = training
 
 
-def _put_back_gradients(gradients: list[tuple[nn.Parameter, bool, torch.Tensor | None]]) -> None:
-    for parameter, requires_grad, gradient in gradients:
-        if parameter.requires_grad != requires_grad:
-            parameter.requires_grad_(requires_grad)
-        if parameter.grad is not gradient and not _is_beside_others.get():
-            parameter.grad = gradient
+class _Before(NamedTuple):
+    """How modules were: everything but the numbers in their tensors."""
 
-
-class _Attributes(NamedTuple):
-    """The attributes of a module as they were, and what was in those that are containers."""
-
-    module: nn.Module
-    values: dict[str, Any]
-    filled: list[tuple[Any, Any]]
-    empty: list[Any]
+    flags: list[tuple[nn.Module, bool]]
+    containers: list[tuple[Any, Any]]
+    gradients: list[tuple[nn.Parameter, bool, torch.Tensor | None]]
 
     @classmethod
-    def of(cls, module: nn.Module) -> _Attributes:
-        values = vars(module).copy()
-        containers = list(_module_containers(values))
-        names = list(values)
-        if names[: len(_MODULE_ATTRIBUTES)] == _MODULE_ATTRIBUTES:
-            names = names[len(_MODULE_ATTRIBUTES) :]
-        containers += [values[name] for name in names if values[name].__class__ in _COPIERS]
-        if not any(containers):
-            return cls(module, values, [], containers)
-        filled = [(v, v.copy()) for v in containers if v]
-        return cls(module, values, filled, [v for v in containers if not v])
+    def of(cls, modules: list[nn.Module]) -> _Before:
+        parameters = [p for module in modules for p in module._parameters.values()]
+        return cls(
+            [(module, module.training) for module in modules],
+            [
+                (held, held.copy())
+                for module in modules
+                for held in (vars(module), *vars(module).values())
+                if type(held) in _CONTAINERS
+            ],
+            [(p, p.requires_grad, p.grad) for p in parameters if p is not None],
+        )
 
     def put_back(self) -> None:
-        if any(self.empty):
-            for container in self.empty:
-                container.clear()
-        for container, content in self.filled:
-            if _same(container, content):
-                continue
-            if isinstance(container, dict):
-                _restore_dict(container, content)
-                continue
-            container.clear()
-            container.extend(content) if isinstance(container, list) else container.update(content)
-        now = vars(self.module)
-        if not _same(now, self.values):
-            _restore_dict(now, self.values)
-            # A feature extractor chooses its graph when its flag is set.
-            self.module.training = self.values["training"]
+        """Put back what changed, and only that: another thread may be running the model."""
+        for module, training in self.flags:
+            if vars(module).get("training") is not training:
+                module.training = training  # by its name: a feature extractor chooses its graph
+        for held, before in self.containers:
+            if (held or before) and not _same(held, before):
+                _refill(held, before)
+        for parameter, requires_grad, gradient in self.gradients:
+            if parameter.requires_grad != requires_grad:
+                parameter.requires_grad_(requires_grad)
+            if parameter.grad is not gradient and not _is_beside_others.get():
+                parameter.grad = gradient
 
 
-_COPIERS = {dict, list, set, type(nn.Module()._forward_hooks)}
-
-# What every module has is fetched in one go: this runs for each module of each trace.
-_MODULE_ATTRIBUTES = list(vars(nn.Module()))
-_module_containers = itemgetter(
-    *(name for name, value in vars(nn.Module()).items() if type(value) in _COPIERS)
-)
+_CONTAINERS = {dict, list, set, type(nn.Module()._forward_hooks)}
 
 
-def _restore_dict(container: dict[Any, Any], content: dict[Any, Any]) -> None:
-    """Put back what changed, and only that: another thread may be running the model."""
-    for key in [key for key in container if key not in content]:
-        del container[key]
-    for key, value in content.items():
-        if key not in container or container[key] is not value:
-            container[key] = value
-    if list(container) != list(content):
-        container.clear()
-        container.update(content)
-
-
-def _same(left: Any, right: Any) -> bool:
+def _same(now: Any, before: Any) -> bool:
     """Whether two containers hold the very same objects (``==`` would compare tensors)."""
-    if len(left) != len(right):
+    if len(now) != len(before):
         return False
-    if isinstance(left, set):
-        return {id(item) for item in left} == {id(item) for item in right}
-    if isinstance(left, dict):
-        return list(left) == list(right) and all(map(is_, left.values(), right.values()))
-    return all(map(is_, left, right))
+    if isinstance(now, dict):
+        return list(now) == list(before) and all(map(is_, now.values(), before.values()))
+    return now == before if isinstance(now, set) else all(map(is_, now, before))
+
+
+def _refill(held: Any, before: Any) -> None:
+    if isinstance(held, list):
+        held[:] = before
+        return
+    if isinstance(held, dict):
+        for key in [key for key in held if key not in before]:
+            del held[key]
+        for key, value in before.items():
+            if key not in held or held[key] is not value:
+                held[key] = value
+        if list(held) == list(before):
+            return
+    held.clear()
+    held.update(before)
 
 
 # --- twins and random numbers ------------------------------------------------------------
@@ -294,24 +281,20 @@ class RandomState:
 _is_beside_others: ContextVar[bool] = ContextVar("_is_beside_others", default=False)
 
 
-@contextmanager
-def beside_others() -> Iterator[None]:
-    """In this thread :func:`isolated` leaves random state and gradients as the block has them.
+def beside_others() -> None:
+    """Have :func:`isolated` leave random state and gradients alone, in a :func:`restores`.
 
-    For runs beside other threads, whose draws and steps must not be undone when the run ends.
+    For work beside other threads, whose draws and steps must not be undone when it ends.
     """
-    token = _is_beside_others.set(True)
-    try:
-        yield
-    finally:
-        _is_beside_others.reset(token)
+    on_leaving(partial(_is_beside_others.set, _is_beside_others.get()))
+    _is_beside_others.set(True)
 
 
-# --- what to undo ------------------------------------------------------------------------
+# --- putting back ------------------------------------------------------------------------
 
 
 class _Pending(threading.local):
-    """What is to be undone in this thread, in the order in which it was done."""
+    """What is to be done when blocks of this thread end, in the order in which it was noted."""
 
     def __init__(self) -> None:
         self.actions: list[Action] = []
@@ -320,34 +303,131 @@ class _Pending(threading.local):
 _pending = _Pending()
 
 
-class undoing(AbstractContextManager[Undo]):  # noqa: N801
-    """A block that undoes what it is told, the last first.
+def on_leaving(action: Action) -> None:
+    """Have an action done when the innermost :func:`restores` or :func:`isolated` ends.
+
+    Args:
+        action: what puts something back. It is noted before that is changed, and may be done
+            twice.
+    """
+    _pending.actions.append(action)
+
+
+def restores(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Do what a function told :func:`on_leaving`, the last first, when it returns or raises.
+
+    The modes of torch that are on in this thread, and whether gradients are, are put back too.
 
     Example:
         >>> numbers = [1]
-        >>> with undoing() as undo:
-        ...     undo(lambda: numbers.__setitem__(0, 1))
+        >>> @restores
+        ... def change():
+        ...     on_leaving(lambda: numbers.__setitem__(0, 1))
         ...     numbers[0] = 2
+        >>> change()
         >>> numbers
         [1]
     """
 
-    def __enter__(self) -> Undo:
-        """Give what takes an action that undoes something, before that is done."""
-        self._depth = len(_pending.actions)
-        return _pending.actions.append
-
-    def __exit__(self, *_: object) -> None:
-        """Undo."""
-        problem: Exception | None = None
-        while len(_pending.actions) > self._depth:
+    @functools.wraps(function)
+    def restoring(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        depth = len(_pending.actions)
+        try:
             try:
-                _pending.actions[-1]()
-            except Exception as failure:  # noqa: BLE001  # the rest is undone all the same
-                problem = failure
+                on_leaving(_ThreadState().put_back)
+                return function(*args, **kwargs)
+            except KeyboardInterrupt as interrupt:
+                # Ends the blocks whose own end was interrupted before it began.
+                traceback.clear_frames(interrupt.__traceback__)
+                raise
+            finally:
+                _leave(depth)
+        finally:
+            _leave(depth)
+
+    return restoring
+
+
+def _leave(depth: int) -> None:
+    """Do the pending actions, whatever they raise; an interrupt makes one start anew."""
+    problem: BaseException | None = None
+    while len(_pending.actions) > depth:
+        try:
+            _pending.actions[-1]()
             _pending.actions.pop()
-        if problem is not None:
-            raise problem
+        except Exception as failure:  # noqa: BLE001, PERF203  # the others are done all the same
+            problem = failure
+            _pending.actions.pop()
+        except BaseException as interrupt:  # noqa: BLE001  # raised below
+            problem = interrupt
+    if problem is not None:
+        raise problem
+
+
+class _ThreadState:
+    """The modes of torch that are on in this thread, and whether gradients are."""
+
+    _FLAGS = tuple(name for name, value in vars(_python_dispatch).items() if value is False)
+
+    def __init__(self) -> None:
+        self._gradients = torch.is_grad_enabled()
+        self._functions = torch._C._len_torch_function_stack()
+        self._dispatches = torch._C._len_torch_dispatch_stack()
+        self._flags = {name: getattr(_python_dispatch, name) for name in self._FLAGS}
+
+    def put_back(self) -> None:
+        while torch._C._len_torch_function_stack() > self._functions:
+            torch._C._pop_torch_function_stack()
+        while torch._C._len_torch_dispatch_stack() > self._dispatches:
+            torch._C._pop_torch_dispatch_stack(None)
+        vars(_python_dispatch).update(self._flags)
+        if torch.is_grad_enabled() != self._gradients:
+            torch._C._set_grad_enabled(self._gradients)
+
+
+_MISSING = object()
+
+
+def patch(owner: Any, name: str, value: Any) -> None:
+    """Set an attribute of a class or a Python module until the block ends."""
+    on_leaving(partial(_set_back, owner, name, vars(owner).get(name, _MISSING)))
+    setattr(owner, name, value)
+
+
+def _set_back(owner: Any, name: str, before: Any) -> None:
+    if before is not _MISSING:
+        setattr(owner, name, before)
+    elif name in vars(owner):
+        delattr(owner, name)
+
+
+def hook(
+    module: nn.Module,
+    function: Callable[..., Any],
+    *,
+    before: bool = False,
+    always: bool = False,
+) -> None:
+    """Hang a hook on a module until the block ends.
+
+    Args:
+        module: the module, which may be a scripted one.
+        function: what is called, with keyword arguments too.
+        before: call it before the forward of the module, and before other hooks.
+        always: call it after a forward that raised as well.
+    """
+    hooks: Any = module._forward_pre_hooks if before else module._forward_hooks
+    flags = [module._forward_pre_hooks_with_kwargs if before else module._forward_hooks_with_kwargs]
+    if always:
+        flags.append(module._forward_hooks_always_called)
+    key = RemovableHandle(hooks).id
+    for held in (hooks, *flags):
+        on_leaving(partial(held.pop, key, None))
+    for flag in flags:
+        flag[key] = True
+    hooks[key] = function
+    if before:
+        hooks.move_to_end(key, last=False)
 
 
 # --- threads -----------------------------------------------------------------------------
@@ -359,8 +439,7 @@ class ReadersWriterLock:
     What isolates a model puts hooks back as they were, those of an extractor in another thread
     too. A thread that is in does not wait for itself; and nobody waits for ever, as a model
     may itself wait for other threads, except for whoever patches torch for the whole process.
-
-    The methods take what :class:`undoing` gives, and put there what leaves again.
+    Each method enters until the block ends.
     """
 
     _PATIENCE = 60.0
@@ -371,49 +450,45 @@ class ReadersWriterLock:
         self._readers: dict[int, int] = {}
         self._owners: dict[str, int] = {}
 
-    def read(self, undo: Undo) -> None:
+    def read(self) -> None:
         """Enter as one of many."""
         me = threading.get_ident()
         before = self._readers.get(me, 0)
-
-        def set_count(count: int) -> None:
-            if count:
-                self._readers[me] = count
-            else:
-                self._readers.pop(me, None)
-
-        undo(partial(set_count, before))
+        on_leaving(partial(self._set_count, me, before))
         self._enter(
             lambda: before or self._owners.get("writing", me) == me,
-            partial(set_count, before + 1),
+            partial(self._set_count, me, before + 1),
             self._PATIENCE,
         )
 
-    def write(self, undo: Undo) -> None:
+    def _set_count(self, reader: int, count: int) -> None:
+        self._readers[reader] = count
+        if not count:
+            self._readers.pop(reader, None)
+
+    def write(self) -> None:
         """Enter when everybody else is out."""
         if threading.get_ident() not in self._readers:
-            self._own("writing", undo, lambda: not self._readers, self._PATIENCE)
-        self.patch(undo)
+            self._own("writing", lambda: not self._readers, self._PATIENCE)
+        self.patch()
 
-    def patch(self, undo: Undo) -> None:
+    def patch(self) -> None:
         """Enter when nobody else patches what is the whole process's; readers may be in."""
-        self._own("patching", undo, lambda: True, math.inf)
+        self._own("patching", lambda: True, math.inf)
 
-    def _own(self, what: str, undo: Undo, is_ready: Callable[[], bool], patience: float) -> None:
+    def _own(self, what: str, is_ready: Callable[[], bool], patience: float) -> None:
         me = threading.get_ident()
-        if self._owners.get(what) == me:
-            return
+        if self._owners.get(what) != me:
+            on_leaving(partial(self._disown, what, me))
+            self._enter(
+                lambda: what not in self._owners and is_ready(),
+                partial(self._owners.__setitem__, what, me),
+                patience,
+            )
 
-        def leave() -> None:
-            if self._owners.get(what) == me:
-                del self._owners[what]
-
-        undo(leave)
-        self._enter(
-            lambda: what not in self._owners and is_ready(),
-            lambda: self._owners.update({what: me}),
-            patience,
-        )
+    def _disown(self, what: str, owner: int) -> None:
+        if self._owners.get(what) == owner:
+            self._owners.pop(what, None)
 
     def _enter(self, may_enter: Callable[[], object], enter: Action, patience: float) -> None:
         end = time.monotonic() + patience

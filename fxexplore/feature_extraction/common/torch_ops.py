@@ -10,14 +10,14 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from types import BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
 
+from .isolation import patch
 from .naming import AUGMENTED_OPERATORS, operation_name
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
@@ -276,18 +276,16 @@ def _nodes(value: Any) -> tuple[fx.Node, ...]:
     return tuple(found)
 
 
-@contextmanager
-def custom_functions_run_by(
+def run_custom_functions_by(
     run: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any],
-) -> Iterator[None]:
-    """Have ``run(apply, args, kwargs)`` called for every ``apply`` of an ``autograd.Function``."""
+) -> None:
+    """Have ``run(apply, args, kwargs)`` called for every ``apply`` of an ``autograd.Function``.
+
+    Until the innermost :func:`restores` ends.
+    """
     own = torch.autograd.Function.__dict__["apply"]
 
     def handed_over(cls: type, *args: Any, **kwargs: Any) -> Any:
         return run(own.__get__(None, cls), args, kwargs)
 
-    try:
-        torch.autograd.Function.apply = classmethod(handed_over)
-        yield
-    finally:
-        torch.autograd.Function.apply = own
+    patch(torch.autograd.Function, "apply", classmethod(handed_over))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from typing import Any, cast
+from functools import partial
 
 import torch
 from torch import nn
+
+from .isolation import on_leaving
 
 
 def plain_module(model: nn.Module) -> nn.Module:
@@ -39,13 +40,16 @@ def reshard(model: nn.Module) -> None:
                 module.reshard()
 
 
-def uncompiled(model: nn.Module) -> contextlib.AbstractContextManager[Any]:
-    """Run what ``torch.compile`` compiled inside ``model`` as Python code again."""
+def run_uncompiled(model: nn.Module) -> None:
+    """Run what ``torch.compile`` compiled inside ``model`` as Python code again.
+
+    Until the innermost :func:`restores` ends.
+    """
     if "torch._dynamo" in sys.modules and _holds_compiled(model):
-        return cast(
-            "contextlib.AbstractContextManager[Any]", torch.compiler.set_stance("force_eager")
-        )
-    return contextlib.nullcontext()
+        from torch._dynamo import eval_frame
+
+        on_leaving(partial(setattr, eval_frame, "_stance", eval_frame._stance))
+        torch.compiler.set_stance("force_eager")
 
 
 def _holds_compiled(model: nn.Module) -> bool:

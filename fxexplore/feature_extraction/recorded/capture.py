@@ -13,16 +13,17 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
+from fxexplore.feature_extraction.common.isolation import hook
 from fxexplore.feature_extraction.common.tensors import holds_tensor, tensors_in, version
 from fxexplore.feature_extraction.common.validation import bound_arguments, shapes_of
-from fxexplore.feature_extraction.common.wrappers import uncompiled
+from fxexplore.feature_extraction.common.wrappers import run_uncompiled
 
 from .follower import Call, Follower
 from .plan import Plan, Wanted
 
 
 class StopForward(BaseException):
-    """Ends a run whose wanted values are all there. No ``except Exception`` catches it."""
+    """Ends a run. A BaseException, so that models, which catch Exceptions, cannot catch it."""
 
     def __init__(self, capture: Capture) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class Capture:
 
     def stop_if_complete(self) -> None:
         """End the run once nothing is missing, again if a bare ``except`` held it up before."""
-        if not self._open:
+        if not self._open and self.is_of_this_thread:
             raise StopForward(self)
 
     def _keep(self, wanted: Wanted, value: Any, done: bool) -> None:
@@ -112,17 +113,10 @@ def run_with_hooks(
     model: nn.Module, plan: Plan, capture: Capture, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     """Run the model with hooks on the wanted modules only."""
-    handles = []
-    try:
-        for path, wanted_here in plan.modules().items():
-            module = _module_at(model, path)
-            hook = _returned_hook(capture, wanted_here)
-            handles.append(nn.Module.register_forward_hook(module, hook))
-        with uncompiled(model):
-            model(*args, **kwargs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    for path, wanted_here in plan.modules().items():
+        hook(_module_at(model, path), _returned_hook(capture, wanted_here))
+    run_uncompiled(model)
+    model(*args, **kwargs)
 
 
 def _module_at(model: nn.Module, path: str) -> nn.Module:
@@ -136,13 +130,13 @@ def _module_at(model: nn.Module, path: str) -> nn.Module:
 def _returned_hook(capture: Capture, wanted: list[Wanted]) -> Callable[..., None]:
     count = 0
 
-    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+    def take(_module: nn.Module, _args: Any, *others: Any) -> None:
         nonlocal count
         if capture.is_of_this_thread:
             count += 1
-            capture.returned(wanted, count, output)
+            capture.returned(wanted, count, others[-1])
 
-    return hook
+    return take
 
 
 def run_followed(

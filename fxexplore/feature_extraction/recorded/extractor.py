@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from fxexplore.feature_extraction.common.isolation import restores
 from fxexplore.feature_extraction.common.wrappers import plain_module
 
 from .capture import Capture, StopForward, run_followed, run_with_hooks
-from .follower import stopping_allowed
+from .follower import allow_stopping
 from .plan import Plan, planned
 from .recording import Recording
 
@@ -97,11 +98,8 @@ class RecordedFeatureExtractor(nn.Module):
                 f".{other}() first"
             )
         capture = Capture(plan, self._copied_too)
-        run = run_followed if plan.follows else run_with_hooks
         try:
-            capture.arguments(self._recorded_model, args, kwargs)
-            with stopping_allowed():
-                run(self._recorded_model, plan, capture, args, kwargs)
+            self._run(plan, capture, args, kwargs)
         except StopForward as stop:
             if stop.capture is not capture:
                 raise
@@ -109,3 +107,12 @@ class RecordedFeatureExtractor(nn.Module):
             # The hooks of a traceback that somebody keeps do nothing any more.
             capture.is_over = True
         return capture.results(args, kwargs)
+
+    @restores
+    def _run(
+        self, plan: Plan, capture: Capture, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        capture.arguments(self._recorded_model, args, kwargs)
+        allow_stopping()
+        run = run_followed if plan.follows else run_with_hooks
+        run(self._recorded_model, plan, capture, args, kwargs)

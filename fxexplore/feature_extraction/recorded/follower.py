@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import operator
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from fxexplore.feature_extraction.common.isolation import lock, undoing
+from fxexplore.feature_extraction.common.isolation import hook, lock, on_leaving, restores
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import model_frame
 from fxexplore.feature_extraction.common.tensors import (
@@ -28,11 +28,11 @@ from fxexplore.feature_extraction.common.tensors import (
 )
 from fxexplore.feature_extraction.common.torch_ops import FunctionFacts
 from fxexplore.feature_extraction.common.validation import bound_arguments
-from fxexplore.feature_extraction.common.wrappers import uncompiled
+from fxexplore.feature_extraction.common.wrappers import run_uncompiled
 
 from .bytecode import is_called_from, is_operator, items_taken
 from .constants import Constants
-from .leaves import LeafSpec, wrapped
+from .leaves import LeafSpec, run_wrapped_by
 
 # Inside, what this file does to tensors is not recorded as an operation of the model.
 _Unrecorded = torch._C.DisableTorchFunction
@@ -97,17 +97,20 @@ class Follower(TorchFunctionMode):
                 name = operation_name("placeholder", argument)
                 yield self._namer.operation("", name), argument, value
 
+    @restores
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run the model under observation and return what it returns."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(uncompiled(self.model))
-            if self._wrapped:
-                lock.patch(stack.enter_context(undoing()))
-                stack.enter_context(wrapped(self._wrapped, self._as_one_node))
-            stack.enter_context(self._hooked())
-            _followers().append(self)
-            stack.callback(_followers().remove, self)
-            stack.enter_context(self)
+        run_uncompiled(self.model)
+        if self._wrapped:
+            lock.patch()
+            run_wrapped_by(self._wrapped, self._as_one_node)
+        for module in self._paths:
+            hook(module, self._before_module, before=True)
+            hook(module, self._after_module, always=True)
+        followers = _followers()
+        on_leaving(partial(followers.__delitem__, slice(len(followers), None)))
+        followers.append(self)
+        with self:
             return self.model(*args, **kwargs)
 
     # --- functions ---------------------------------------------------------------
@@ -209,27 +212,6 @@ class Follower(TorchFunctionMode):
             return self._finish(call, inputs, result, changed(versions), model_frame())
 
     # --- modules -----------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _hooked(self) -> Iterator[None]:
-        handles = []
-        try:
-            for module in self._paths:
-                # Through nn.Module, as scripted modules refuse hooks of their own.
-                handles.append(
-                    nn.Module.register_forward_pre_hook(
-                        module, self._before_module, prepend=True, with_kwargs=True
-                    )
-                )
-                handles.append(
-                    nn.Module.register_forward_hook(
-                        module, self._after_module, with_kwargs=True, always_call=True
-                    )
-                )
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     # Another thread may meet a hook that does not get keyword arguments yet, or no more.
 
@@ -348,14 +330,11 @@ def _followers() -> list[Follower]:
     return followers
 
 
-@contextlib.contextmanager
-def stopping_allowed() -> Iterator[None]:
-    """Let ``StopForward`` leave a run in the middle, also inside a model that is followed."""
-    positions = [(follower, follower.position()) for follower in _followers()]
-    try:
-        with undoing() as undo:
-            lock.read(undo)
-            yield
-    finally:
-        for follower, position in positions:
-            follower.back_to(position)
+def allow_stopping() -> None:
+    """Let ``StopForward`` leave a run in the middle, until the innermost :func:`restores` ends.
+
+    Another run that follows this one then goes on from where it was.
+    """
+    for follower in _followers():
+        on_leaving(partial(follower.back_to, follower.position()))
+    lock.read()

@@ -6,14 +6,14 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from fxexplore.feature_extraction.common.isolation import patch
 from fxexplore.feature_extraction.common.leaves import LeafDecisions
-from fxexplore.feature_extraction.common.torch_ops import custom_functions_run_by
+from fxexplore.feature_extraction.common.torch_ops import run_custom_functions_by
 
 
 class LeafSpec(NamedTuple):
@@ -78,30 +78,19 @@ def wrapped_functions(model: nn.Module, tracer: LeafDecisions) -> Iterator[Entry
     return iter(sorted(seen))
 
 
-@contextmanager
-def wrapped(entries: tuple[Entry, ...], run: RunAsOneNode) -> Iterator[None]:
-    """Have the calls of functions run by something else, for a while.
+def run_wrapped_by(entries: tuple[Entry, ...], run: RunAsOneNode) -> None:
+    """Have the calls of functions run by ``run`` until the innermost :func:`restores` ends.
 
     Args:
         entries: where the functions are found.
         run: what runs a call instead: of a function, its arguments, and its entry.
     """
-    patches: list[tuple[dict[str, Any], str, Any]] = []
-    applied: AbstractContextManager[None] = nullcontext()
+    for module, name in entries:
+        function = getattr(sys.modules.get(module), name, None)
+        if function is not None:
+            patch(sys.modules[module], name, _wrapper(function, (module, name), run))
     if APPLY in entries:
-        applied = custom_functions_run_by(functools.partial(_run_apply, run))
-    try:
-        for module, name in entries:
-            namespace = vars(sys.modules[module]) if module in sys.modules else {}
-            function = namespace.get(name)
-            if function is not None:
-                patches.append((namespace, name, function))
-                namespace[name] = _wrapper(function, (module, name), run)
-        with applied:
-            yield
-    finally:
-        for namespace, name, function in reversed(patches):
-            namespace[name] = function
+        run_custom_functions_by(functools.partial(_run_apply, run))
 
 
 def _wrapper(function: Callable[..., Any], entry: Entry, run: RunAsOneNode) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from fxexplore.feature_extraction.common.flops import FlopCounter, FlopsByPart
-from fxexplore.feature_extraction.common.isolation import isolated
+from fxexplore.feature_extraction.common.isolation import isolated, on_leaving, restores
 from fxexplore.feature_extraction.common.leaves import LeafDecisions, default_tracer_kwargs
 from fxexplore.feature_extraction.common.source import model_frame
 from fxexplore.feature_extraction.common.tensors import (
@@ -32,6 +33,7 @@ from .memory import Memory
 from .recording import RecordedNode, RecordedReturn, Recording
 
 
+@restores
 def record(
     model: nn.Module,
     args: tuple[Any, ...] = (),
@@ -81,10 +83,8 @@ def record(
         with torch._C.DisableTorchFunction():
             flops = FlopsByPart(FlopCounter()) if count_flops else None
             recorder = _Recorder(model, LeafSpec.of(model, tracer), isolation.before_write, flops)
-        try:
-            return recorder.recording(args, kwargs)
-        finally:
-            reshard(model)
+        on_leaving(partial(reshard, model))
+        return recorder.recording(args, kwargs)
 
 
 class _Inputs:

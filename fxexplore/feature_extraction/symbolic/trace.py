@@ -8,7 +8,7 @@ from typing import Any
 from torch import fx, nn
 from torch.fx.proxy import TraceError
 
-from fxexplore.feature_extraction.common.isolation import isolated
+from fxexplore.feature_extraction.common.isolation import isolated, restores
 from fxexplore.feature_extraction.common.leaves import default_tracer_kwargs
 from fxexplore.feature_extraction.common.wrappers import sharded_parameter
 
@@ -16,6 +16,7 @@ from .errors import only_defaults
 from .tracer import NodePathTracer
 
 
+@restores
 def traced(
     model: nn.Module,
     training: bool,

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import functools
+import inspect
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.fx import _symbolic_trace as fx_internals
 from torch.fx.proxy import TraceError
 
-from fxexplore.feature_extraction.common.isolation import isolated, lock, undoing
+from fxexplore.feature_extraction.common.isolation import isolated, lock, on_leaving, restores
 from fxexplore.feature_extraction.common.leaves import LeafDecisions
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import source_line
 from fxexplore.feature_extraction.common.tensors import state_tensors
 from fxexplore.feature_extraction.common.torch_ops import (
-    custom_functions_run_by,
+    run_custom_functions_by,
     written_argument,
 )
 
@@ -53,7 +56,8 @@ class LeafModuleAwareTracer(LeafDecisions):
         ['0', '1']
     """
 
-    @functools.wraps(LeafDecisions.__init__)  # its signature
+    __signature__ = inspect.signature(LeafDecisions)
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reset()
@@ -71,6 +75,7 @@ class LeafModuleAwareTracer(LeafDecisions):
         self._autocast = _autocast_state()
         self._fed: set[str] = set()
 
+    @restores
     def trace(
         self,
         root: nn.Module | Callable[..., Any],
@@ -86,13 +91,14 @@ class LeafModuleAwareTracer(LeafDecisions):
         Raises:
             torch.fx.proxy.TraceError: where the code cannot be traced symbolically.
         """
+        lock.write()
         self._reset()
-        with undoing() as undo:
-            lock.write(undo)
-            if not isinstance(root, nn.Module):
-                return super().trace(root, concrete_args)
-            with isolated(root):
-                graph = self._trace_module(root, concrete_args)
+        flag, patcher = fx_internals._get_is_fx_tracing(), fx_internals.CURRENT_PATCHER
+        on_leaving(partial(_end_tracing, flag, patcher))
+        if not isinstance(root, nn.Module):
+            return super().trace(root, concrete_args)
+        with isolated(root):
+            graph = self._trace_module(root, concrete_args)
         # What a graph needs to serve as the argument of create_feature_extractor.
         graph._fxexplore_tracer = self  # type: ignore[attr-defined]
         return graph
@@ -103,12 +109,12 @@ class LeafModuleAwareTracer(LeafDecisions):
         self._parameter_paths = {id(t): path for path, t, is_parameter in state if is_parameter}
         buffers = [(path, m._buffers, m._buffers.copy()) for path, m in root.named_modules()]
         attributes = set(vars(root))
+        run_custom_functions_by(self._custom_function)
         with (
             # A no_grad block inside forward shows only if gradients are on to begin with.
             torch.enable_grad(),
             errors_explained(self, root),
             RealTensorsInForward(self, state),
-            custom_functions_run_by(self._custom_function),
         ):
             graph = super().trace(root, concrete_args)
         for path, now, before in buffers:
@@ -284,6 +290,17 @@ class LeafModuleAwareTracer(LeafDecisions):
         # Kept in the signature, so that giving another value raises an error that explains.
         self.create_node("placeholder", name, default, {}, type_expr=annotation)
         return argument.value
+
+
+def _end_tracing(was_tracing: bool, outer: Any) -> None:
+    """Take back what torch.fx patched, where it was interrupted and did not do so itself."""
+    fx_internals._set_is_fx_tracing(was_tracing)
+    patcher = fx_internals.CURRENT_PATCHER
+    if patcher is not None and patcher is not outer:
+        for patched in reversed(patcher.patches_made):
+            with suppress(KeyError):  # done already
+                patched.revert()
+        fx_internals.CURRENT_PATCHER = outer
 
 
 class NodePathTracer(LeafModuleAwareTracer):

@@ -1,40 +1,28 @@
-"""The controls of feature maps: run, ways to look, and what to take away."""
+"""The controls of feature maps: run, how to draw, and what to take away."""
 
 from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import ipywidgets as widgets
-import torch
 import traitlets
 
-from fxexplore.feature_extraction import tensors_in
 from fxexplore.notebook.problems import problem_html
 from fxexplore.notebook.task import Task
+from fxexplore.views.feature_maps import Extent, PlotOptions, Sort, View
 
-from .labels import named
-from .pictures import Look
-
-_VIEWS = [
-    ("channels", "channels"),
-    ("mean", "mean"),
-    ("PCA", "pca"),
-    ("overlay", "overlay"),
-    ("histogram", "histogram"),
-]
-_SORTS = ["index", "energy", "variance", "sparsity"]
+_VIEWS = [(view.replace("pca", "PCA"), view) for view in get_args(View)]
 _SCALES = [("each channel", "channel"), ("shared", "shared")]
 _ABOUT_LIMIT = (
     "Memory for the values of the last run, which are drawn anew without another run. "
-    "Above the limit, what was looked at longest ago is let go."
+    "Above the limit, those that were used longest ago are dropped."
 )
 _MOST_CHANNELS = 4096
 _MEGABYTE = 1_000_000
-_NEAR = 0.01
-_WIDE = 4  # dimensions of attention maps and of batches of maps
+
+Control = TypeVar("Control", bound=widgets.Widget)
 
 
 class MapControls(traitlets.HasTraits):
@@ -43,70 +31,62 @@ class MapControls(traitlets.HasTraits):
     Example:
         >>> controls = MapControls()
         >>> controls.sort.value = "energy"
-        >>> controls.look.options()
-        {'sort': 'energy'}
+        >>> controls.options
+        PlotOptions(view='channels', channels=24, sort='energy', ...)
     """
 
-    look = traitlets.Instance(Look, ())
-    """How feature maps are looked at, as the controls say."""
+    options = traitlets.Instance(PlotOptions, ())
+    """How feature maps are drawn, as the controls say."""
 
     running = traitlets.Bool(False)
     """Whether a run is on its way, so that the button stops it."""
+
+    message = traitlets.Unicode()
+    """How things are, in a line."""
+
+    problem = traitlets.Any()
+    """The error that is shown; None if there is none."""
 
     def __init__(self) -> None:
         super().__init__()
         self._filling = False
         self.run = _button("Run", "Run the model as far as the ticked nodes need", "primary")
-        self.toolbar = widgets.HBox([*self._make_looks(), *self._make_actions()])
+        self.toolbar = widgets.HBox([*self._make_options(), self._make_actions()])
         self.toolbar.add_class("fxx-row")
         self._bar = widgets.IntProgress(min=0, layout=widgets.Layout(width="160px", display="none"))
-        self._said = widgets.HTML(layout=widgets.Layout(display="none"))
-        # An empty line would be as high as a full one.
-        self._complaint = widgets.HTML(layout=widgets.Layout(display="none"))
-        self._line = widgets.HBox([self._bar, self._said, self._make_limit()])
+        # Hidden while they are empty: an empty line would be as high as a full one.
+        self.status_line = widgets.HTML(layout=widgets.Layout(display="none"))
+        self.problem_line = widgets.HTML(layout=widgets.Layout(display="none"))
+        self._line = widgets.HBox([self._bar, self.status_line, self._make_limit()])
         self._line.add_class("fxx-row")
         self._line.add_class("fxx-status")
-        self.status = widgets.VBox([self._line, self._complaint])
+        self.status = widgets.VBox([self._line, self.problem_line])
         self.code = widgets.HTML()
 
-    def _make_looks(self) -> list[widgets.Widget]:
+    def _make_options(self) -> list[widgets.Widget]:
         self.view = widgets.ToggleButtons(
             options=_VIEWS, style={"button_width": "auto"}, layout=widgets.Layout(width="auto")
         )
         self.view.add_class("fxx-segments")
-        self.sort = widgets.Dropdown(options=_SORTS, layout=_width("82px"))
-        self.scale = widgets.Dropdown(options=_SCALES, layout=_width("104px"))
-        self.count = widgets.BoundedIntText(
-            value=24, min=1, max=_MOST_CHANNELS, layout=_width("54px"), continuous_update=False
+        self.sort = named(
+            widgets.Dropdown(options=get_args(Sort), layout=_width("82px")), "sort by"
         )
+        scales = widgets.Dropdown(options=_SCALES, layout=_width("104px"))
+        self.scale = named(scales, "scale of colours")
+        self.count = named(_number("54px", 24, 1, _MOST_CHANNELS), "channels shown")
+        self.item = named(_number("48px", 0, 0, 0), "item of the batch")
+        query = widgets.Text(placeholder="none", layout=_width("48px"), continuous_update=False)
+        self.query = named(query, "query token")
         self._of = widgets.HTML()
-        self.item = widgets.BoundedIntText(
-            value=0, min=0, max=0, layout=_width("48px"), continuous_update=False
-        )
-        self.query = widgets.Text(
-            placeholder="none", layout=_width("48px"), continuous_update=False
-        )
-        self._items = widgets.HBox([widgets.Label("item"), self.item])
-        self._queries = widgets.HBox([widgets.Label("query"), self.query])
-        names = {"sort": "sort by", "scale": "scale of colours", "count": "channels shown"}
-        for attribute, name in {
-            **names,
-            "item": "item of the batch",
-            "query": "query token",
-        }.items():
-            named(getattr(self, attribute), name)
+        self.items = _labelled("item", self.item)
+        self.queries = _labelled("query", self.query)
         for widget in (self.view, self.sort, self.scale, self.count, self.item, self.query):
             widget.observe(self._on_control, "value")
-        return [
-            self.view,
-            _labelled("sort", self.sort),
-            _labelled("scale", self.scale),
-            _labelled("show", self.count, self._of),
-            self._items,
-            self._queries,
-        ]
+        shown = _labelled("show", self.count, self._of)
+        sort, scale = _labelled("sort", self.sort), _labelled("scale", self.scale)
+        return [self.view, sort, scale, shown, self.items, self.queries]
 
-    def _make_actions(self) -> list[widgets.Widget]:
+    def _make_actions(self) -> widgets.HBox:
         self.save_png = _button("Save PNG", "Save all that is shown as one picture")
         self.save_svg = _button("Save SVG", "Save all that is shown as one drawing")
         self.copy = _button("Copy code", "Copy the code that makes this figure")
@@ -115,43 +95,37 @@ class MapControls(traitlets.HasTraits):
             description="Compare", tooltip="Show the run that was kept beside this one",
             layout=_width("auto"), disabled=True,
         )  # fmt: skip
-        actions = [self.save_png, self.save_svg, self.copy, self.keep, self.compare]
-        return [_group(*actions)]
+        # They go to the next line together.
+        group = widgets.HBox([self.save_png, self.save_svg, self.copy, self.keep, self.compare])
+        group.add_class("fxx-group")
+        return group
 
     def _make_limit(self) -> widgets.HBox:
         """How much memory the values take, and a field for how much they may."""
-        self._kept = widgets.HTML()
-        self.limit = widgets.BoundedIntText(
-            value=512, min=1, max=10**6, layout=_width("66px"), continuous_update=False
-        )
-        named(self.limit, "most megabytes of values kept")
+        self.held = widgets.HTML()
+        self.limit = named(_number("66px", 512, 1, 10**6), "most megabytes of values kept")
         self.limit.tooltip = _ABOUT_LIMIT
         unit = widgets.HTML(f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">MB</span>')
-        kept = widgets.HBox([self._kept, self.limit, unit])
+        kept = widgets.HBox([self.held, self.limit, unit])
         kept.add_class("fxx-kept")
         return kept
 
-    def say(self, words: str) -> None:
-        """Say how things are, in a line."""
-        self._said.value = (
-            f'<div class="fxx-note fxx-quiet" role="status">{html.escape(words)}</div>'
-            if words
-            else ""
-        )
-        _show(self._said, bool(words))
+    @traitlets.observe("message")
+    def _show_message(self, change: dict[str, Any]) -> None:
+        words = html.escape(change["new"])
+        line = f'<div class="fxx-note fxx-quiet" role="status">{words}</div>' if words else ""
+        self.status_line.value = line
+        _show(self.status_line, bool(words))
 
-    def complain(self, problem: str) -> None:
-        """Show an error.
-
-        Args:
-            problem: as HTML; ``""`` takes the last away.
-        """
-        self._complaint.value = problem
-        _show(self._complaint, bool(problem))
+    @traitlets.observe("problem")
+    def _show_problem(self, change: dict[str, Any]) -> None:
+        problem = change["new"]
+        self.problem_line.value = "" if problem is None else problem_html(problem)
+        _show(self.problem_line, problem is not None)
 
     def say_copied(self, done: bool) -> None:
         """Say whether the code is on the clipboard."""
-        self.say("copied" if done else "this page may not copy; the code is below")
+        self.message = "copied" if done else "this page may not copy; the code is below"
 
     def show_progress(self, task: Task[Any]) -> None:
         """Show how far a run is."""
@@ -159,38 +133,39 @@ class MapControls(traitlets.HasTraits):
         self._bar.layout.display = "flex"
         self._bar.max = max(total, calls, 1)
         self._bar.value = calls
-        if task.stop.is_set():
-            self.say("stopping at the next module…")
-        else:
-            self.say(f"{task.at} · {calls} of {total} leaf modules" if calls else "running…")
+        words = f"{task.at} · {calls} of {total} leaf modules" if calls else "running…"
+        self.message = "stopping at the next module…" if task.stop.is_set() else words
 
-    def show_values(self, features: Mapping[str, Any], look: Look) -> None:
-        """Fit the controls to what there is to look at.
+    def show_extent(self, extent: Extent) -> None:
+        """Fit the controls to what there is to draw.
 
         Args:
-            features: the values that are shown.
-            look: how they are looked at.
+            extent: of the values that are shown; without channels nothing is.
         """
-        tensors = list(tensors_in(list(features.values())))
-        batch = max((len(t) for t in tensors if t.ndim > 1), default=1)
-        most = max((_channels(t) for t in tensors if t.ndim > 1), default=0)
-        self.item.max = max(batch - 1, look.index, 0)
-        _show(self._items, batch > 1)
-        _show(self._queries, any(_is_attention(t) for t in tensors) or look.query is not None)
+        self.item.max = max(extent.items - 1, self.options.index, 0)
+        _show(self.items, extent.items > 1)
+        _show(self.queries, extent.has_attention or self.options.query is not None)
+        most = extent.channels
         self._of.value = f'<span class="fxx-quiet">of {most}</span>' if most else ""
-        for button in (self.save_png, self.save_svg, self.copy):
-            button.disabled = not features
 
-    def show_kept(self, held: int, label: str | None) -> None:
-        """Show how much is held, and the run that is kept to compare with."""
-        self._kept.value = (
-            f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">'
-            f"values kept: {held / _MEGABYTE:.1f} of</span>"
+    def show_held(self, held: int, kept: str | None, *, is_shown: bool) -> None:
+        """Show how many bytes are held, and what can be done with it.
+
+        Args:
+            held: bytes of values.
+            kept: what the run goes by that is kept to compare with; None if none is.
+            is_shown: whether there are pictures to save.
+        """
+        megabytes = f"{held / _MEGABYTE:.1f}"
+        self.held.value = (
+            f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">values kept: {megabytes} of</span>'
         )
-        self.compare.disabled = label is None
-        self.keep.disabled = label is None and not held
-        self.compare.description = "Compare" if label is None else f"Compare with {label}"
-        self.keep.description = "Keep run" if label is None else "Forget it"
+        for button in (self.save_png, self.save_svg, self.copy):
+            button.disabled = not is_shown
+        self.compare.disabled = kept is None
+        self.keep.disabled = kept is None and not held
+        self.compare.description = "Compare" if kept is None else f"Compare with {kept}"
+        self.keep.description = "Keep run" if kept is None else "Forget it"
 
     @traitlets.observe("running")
     def _on_running(self, change: dict[str, Any]) -> None:
@@ -201,55 +176,53 @@ class MapControls(traitlets.HasTraits):
         self._bar.value = 0
 
     def _on_control(self, change: dict[str, Any]) -> None:
-        """Change the one thing that this control is for."""
+        """Change the one option that this control is for."""
         fields = {
             self.view: "view", self.count: "channels", self.sort: "sort", self.scale: "scale",
             self.item: "index", self.query: "query",
         }  # fmt: skip
+        if self._filling:
+            return
         field, value = fields[change["owner"]], change["new"]
+        self.problem = None
         if field == "query":
             text = value.strip()
-            value = int(text) if text.isdecimal() else None
-            wrong = value is None and bool(text)
-            words = f"query is {text!r}; write the whole number of a token, such as 7, or nothing"
-            self.complain(problem_html(ValueError(words)) if wrong else "")
-            if wrong:
+            if text and not text.isdecimal():
+                words = f"query is {text!r}; write the whole number of a token, or nothing"
+                self.problem = ValueError(words)
                 return
-        if not self._filling:
-            self.look = dataclasses.replace(self.look, **{field: value})
+            value = int(text) if text else None
+        self.options = dataclasses.replace(self.options, **{field: value})
 
-    @traitlets.observe("look")
-    def _on_look(self, change: dict[str, Any]) -> None:
-        look: Look = change["new"]
+    @traitlets.observe("options")
+    def _on_options(self, change: dict[str, Any]) -> None:
+        new: PlotOptions = change["new"]
         self._filling = True
         try:
-            self.view.value, self.sort.value, self.scale.value = look.view, look.sort, look.scale
-            if isinstance(look.channels, int):
-                self.count.value = look.channels
-            self.item.max = max(self.item.max, look.index)
-            self.item.value = look.index
-            self.query.value = "" if look.query is None else str(look.query)
+            self.view.value, self.sort.value, self.scale.value = new.view, new.sort, new.scale
+            if isinstance(new.channels, int):
+                self.count.value = new.channels
+            self.item.max = max(self.item.max, new.index)
+            self.item.value = new.index
+            self.query.value = "" if new.query is None else str(new.query)
         finally:
             self._filling = False
 
 
-def _channels(tensor: torch.Tensor) -> int:
-    """How many channels a tensor may have: a word beside a field, no more."""
-    if tensor.ndim >= _WIDE:
-        first, last = tensor.shape[1], tensor.shape[-1]
-        # Channels-last maps are square, and have more channels than rows.
-        return int(last if tensor.shape[1] == tensor.shape[2] != last else first)
-    return int(tensor.shape[-1])
+def named(control: Control, name: str) -> Control:
+    """Give a control a label that is read and not seen (see ``panel.css``).
 
+    Args:
+        control: a control of ipywidgets that has a description.
+        name: what it is for.
 
-def _is_attention(tensor: torch.Tensor) -> bool:
-    """Whether the rows of square maps sum to one, as those of attention do."""
-    if tensor.ndim != _WIDE or not tensor.shape[-1] == tensor.shape[-2] > 1:
-        return False
-    if tensor.device.type == "meta" or not tensor.is_floating_point() or not tensor.numel():
-        return False
-    sums = tensor[0, 0].float().sum(dim=-1)
-    return bool(((sums - 1).abs() < _NEAR).all())
+    Example:
+        >>> named(widgets.Text(), "query token").description
+        'query token'
+    """
+    control.description = name
+    control.add_class("fxx-named")
+    return control
 
 
 def _show(widget: widgets.Widget, visible: bool) -> None:
@@ -260,11 +233,10 @@ def _labelled(word: str, *parts: widgets.Widget) -> widgets.HBox:
     return widgets.HBox([widgets.Label(word), *parts])
 
 
-def _group(*parts: widgets.Widget) -> widgets.HBox:
-    """Parts that go to the next line together."""
-    group = widgets.HBox(parts)
-    group.add_class("fxx-group")
-    return group
+def _number(width: str, value: int, least: int, most: int) -> widgets.BoundedIntText:
+    return widgets.BoundedIntText(
+        value=value, min=least, max=most, layout=_width(width), continuous_update=False
+    )
 
 
 def _button(word: str, tooltip: str, style: str = "") -> widgets.Button:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import pathlib
+import re
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _HERE = pathlib.Path(__file__).parent
 _GREY = "rgb(118, 118, 118)"  # reads on white and on black, until the page tells its own
+DPI = 100  # 6 inches of a figure are 600 pixels of a page
+_BYTE = 255
 
 
 class FeatureMapView(anywidget.AnyWidget):
@@ -45,12 +52,9 @@ class FeatureMapView(anywidget.AnyWidget):
 
     def __init__(self, on_message: Callable[[dict[str, Any]], None], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._tell = on_message
-        self.on_msg(lambda _, content, __: self.tell(content))
-
-    def tell(self, message: dict[str, Any]) -> None:
+        self.tell = on_message
         """Pass on what was done with the picture."""
-        self._tell(message)
+        self.on_msg(lambda _, content, __: self.tell(content))
 
 
 class PageFacts(anywidget.AnyWidget):
@@ -71,6 +75,24 @@ class PageFacts(anywidget.AnyWidget):
     density = traitlets.Float(2.0).tag(sync=True)
     """Pixels of the screen for one of the page."""
 
+    def drawn(self, make: Callable[[], Figure]) -> tuple[Figure, bytes]:
+        """Draw a figure for the page: on no ground, in its colour of text, at its density.
+
+        Args:
+            make: makes the figure, following matplotlib's rcParams.
+
+        Returns:
+            The figure and its PNG.
+        """
+        import matplotlib as mpl
+
+        names = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+        grounds = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
+        colours: Any = dict.fromkeys(names, colour_from_css(self.ink))
+        with mpl.rc_context(colours | dict.fromkeys(grounds, "none")):
+            figure = make()
+            return figure, file_of(figure, "png", self.density)
+
     def save_file(self, name: str, kind: str, content: bytes) -> None:
         """Have the browser save a file.
 
@@ -85,3 +107,36 @@ class PageFacts(anywidget.AnyWidget):
     def copy_text(self, text: str) -> None:
         """Put text on the reader's clipboard, where the page may."""
         self.send({"type": "copy", "id": uuid.uuid4().hex, "text": text})
+
+
+def file_of(figure: Figure, kind: str, density: float = 2.0) -> bytes:
+    """A figure as the bytes of a file.
+
+    Args:
+        figure: the figure.
+        kind: ``"png"`` or ``"svg"``.
+        density: pixels of the file for one of the page.
+    """
+    content = io.BytesIO()
+    figure.savefig(content, format=kind, dpi=DPI * density)
+    return content.getvalue()
+
+
+def colour_from_css(text: str) -> str:
+    """A colour that CSS computed, as matplotlib reads it; grey if it is another notation.
+
+    Example:
+        >>> colour_from_css("rgba(255, 255, 255, 0.87)"), colour_from_css("rgb(0, 128, 0)")
+        ('#ffffffde', '#008000ff')
+        >>> colour_from_css("color(srgb 1 0.5 0)"), colour_from_css("mauve-ish")
+        ('#ff8000ff', '#767676ff')
+    """
+    match [float(part) for part in re.findall(r"(?<![a-z])[\d.]+", text)]:
+        case [red, green, blue, *alpha] if text.startswith("color(srgb "):
+            parts = [_BYTE * red, _BYTE * green, _BYTE * blue, *(_BYTE * a for a in alpha)]
+        case [red, green, blue, *alpha] if text.startswith("rgb"):
+            parts = [red, green, blue, *(_BYTE * a for a in alpha)]
+        case _:
+            return colour_from_css(_GREY)
+    channels = [*parts, _BYTE][:4]  # opaque, if nothing is said of that
+    return "#" + "".join(f"{min(_BYTE, max(0, round(part))):02x}" for part in channels)

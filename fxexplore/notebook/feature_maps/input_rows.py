@@ -10,16 +10,14 @@ from collections.abc import Callable, Collection
 import ipywidgets as widgets
 import torch
 
-from fxexplore.inputs import ExampleInputs, Preprocessing
+from fxexplore.inputs import EXAMPLE, SAMPLES, ExampleInputs, Preprocessing
 from fxexplore.notebook.problems import problem_html
 
-from .labels import named
+from .controls import named
 from .preparation_row import PreparationRow
 from .upload_button import UploadButton
 
 NO_SAMPLE = "Sample"
-EXAMPLE = "example inputs"
-_PICTURES = ("photograph", "noise", "impulse", "checkerboard")
 _FILES = ".png,.jpg,.jpeg,.webp,.bmp,.gif,.tif,.tiff"
 _SIDE = 76  # of the thumbnail, in pixels of a dense screen
 
@@ -63,7 +61,7 @@ class InputRows(widgets.VBox):
         self.variable = widgets.ToggleButton(
             description="Variable…", layout=_small(), tooltip="A variable of the notebook"
         )
-        samples = [NO_SAMPLE, *(_PICTURES if takes_picture else ()), EXAMPLE]
+        samples = [NO_SAMPLE, *(SAMPLES if takes_picture else ()), EXAMPLE]
         self.sample = widgets.Dropdown(options=samples, layout=_small("104px"))
         self.numbers = widgets.ToggleButton(
             description="Prepare…", layout=_small(), disabled=not takes_picture,

@@ -15,17 +15,16 @@ from fxexplore.feature_extraction import Backend, Mode, create_feature_extractor
 from fxexplore.inputs import ExampleInputs, example_inputs_for, known_inputs
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.notebook.closing import close_whole
-from fxexplore.notebook.problems import problem_html
 from fxexplore.notebook.shell import present_shell
 from fxexplore.notebook.task import Stop, Task, running_loop
+from fxexplore.views.feature_maps import PlotOptions, extent_of
 
 from .cards import MapCards
 from .controls import MapControls
-from .finished_runs import FinishedRuns
+from .feature_map_view import file_of
 from .input_chooser import InputChooser
-from .pictures import Look, file_of
 from .running import computed, computed_harmlessly
-from .shown_runs import Job, ShownRuns, numbers_of
+from .runs import Run, Runs, Shown, state_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,8 +61,8 @@ class FeatureMapsPanel(widgets.VBox):
     features = traitlets.Dict(read_only=True)
     """The values of the return nodes that are held of the last run, by key."""
 
-    look = traitlets.Instance(Look, ())
-    """How they are looked at."""
+    options = traitlets.Instance(PlotOptions, ())
+    """How they are drawn."""
 
     comparing = traitlets.Bool(False)
     """Whether the run that was kept is drawn beside the last."""
@@ -89,9 +88,8 @@ class FeatureMapsPanel(widgets.VBox):
         self._make_extractor = make_extractor
         self._name = name
         self._shell = shell
-        self._runs = FinishedRuns(self.kept_bytes)
+        self._runs = Runs(self.kept_bytes)
         self._task: Task[Mapping[str, Any]] | None = None
-        self._graphs = 0
         self.controls = MapControls()
         self.inputs = InputChooser(
             model,
@@ -127,7 +125,6 @@ class FeatureMapsPanel(widgets.VBox):
     @graph.setter
     def graph(self, graph: ModelGraph) -> None:
         self._graph = graph
-        self._graphs += 1
         self._guarded(self._show)
 
     @property
@@ -135,6 +132,22 @@ class FeatureMapsPanel(widgets.VBox):
         """What the next run is on; None if nothing was given and nothing could be inferred."""
         chosen: ExampleInputs | None = self.inputs.chosen
         return chosen
+
+    @property
+    def message(self) -> str:
+        """How things are, in a line: what is missing, what has changed, how far a run is."""
+        return str(self.controls.message)
+
+    @property
+    def problem(self) -> str:
+        """What went wrong last at a click, in words; ``""`` if nothing did."""
+        problem = self.controls.problem
+        return "" if problem is None else f"{type(problem).__name__}: {problem}"
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of the values of the last run are held."""
+        return self._runs.bytes
 
     def run(self) -> Features:
         """Run the model as far as the ticked nodes need, and show their values.
@@ -147,12 +160,23 @@ class FeatureMapsPanel(widgets.VBox):
         """
         self._cancel()
         self.controls.running = False
-        job = self._job()
-        values = computed_harmlessly(
-            self._make_extractor(), job.inputs.args, job.inputs.kwargs, training=job.training
-        )
-        self._finished(job, values)
-        return Features(values, self._graph, job.return_nodes)
+        run, nodes = self._next_run(), dict(self.return_nodes)
+        values = self._computed(self._make_extractor(), run)
+        self._finished(run, nodes, values)
+        return Features(values, self._graph, nodes)
+
+    def wait(self, seconds: float = 60.0) -> bool:
+        """Block until the run that the button started has ended, and draw.
+
+        Args:
+            seconds: for how long at most.
+
+        Returns:
+            Whether it has ended.
+        """
+        has_ended = self._task is None or not self._task.is_pending or self._task.wait(seconds)
+        self.cards.draw()
+        return has_ended
 
     def keep(self) -> None:
         """Keep the last run, to compare others with it.
@@ -191,13 +215,28 @@ class FeatureMapsPanel(widgets.VBox):
         self.comparing = True
         return self.figure()
 
-    def figure(self) -> Figure:
+    def figure(self, key: str | None = None) -> Figure:
         """All that is shown as one figure, as matplotlib's rcParams have it.
+
+        Args:
+            key: of the one value to draw; by default all are.
 
         Raises:
             ValueError: if nothing is shown.
         """
-        return self._shown().plot()
+        return self._shown().plot(*([] if key is None else [key]))
+
+    def channel_figure(self, key: str, channel: int) -> Figure:
+        """One channel of a value drawn large, with the input beside it.
+
+        Args:
+            key: of the value.
+            channel: its number.
+
+        Raises:
+            ValueError: if nothing is shown, or there is no such channel.
+        """
+        return self._shown().plot_channel(key, channel)
 
     @property
     def code(self) -> str:
@@ -209,9 +248,9 @@ class FeatureMapsPanel(widgets.VBox):
         return self._shown().code()
 
     def close(self) -> None:
-        """Stop what runs, let go of the values and close the widgets."""
+        """Stop what runs, drop the values and close the widgets."""
         self._cancel()
-        self._runs.clear()
+        self._runs = Runs(self.kept_bytes)
         self.return_nodes = {}
         self.cards.close()
         for widget in (*self.children, self.layout):
@@ -220,89 +259,89 @@ class FeatureMapsPanel(widgets.VBox):
 
     # --- running ------------------------------------------------------------------------
 
-    def _job(self) -> Job:
+    def _next_run(self) -> Run:
+        """What a run now would be of.
+
+        Raises:
+            ValueError: if nothing is ticked, or there are no inputs.
+        """
         if not self.return_nodes:
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
         chosen = self.current_inputs
         if chosen is None:
             chosen = example_inputs_for(self._model)  # raises, and says what to give
-        return Job(
-            dict(self.return_nodes),
-            chosen,
-            self._graph.mode == "train",
-            numbers_of(self._model),
-            chosen.label,
-        )
+        return Run(chosen, self._graph.mode == "train", state_of(self._model), chosen.label)
+
+    def _computed(
+        self, extractor: nn.Module, run: Run, task: Task[Any] | None = None
+    ) -> Mapping[str, Any]:
+        """The values of a run; in the background if there is a task, of a twin of the model."""
+        assert run.inputs is not None  # as _next_run makes it
+        args, kwargs, training = run.inputs.args, run.inputs.kwargs, run.training
+        if task is None:
+            return computed_harmlessly(extractor, args, kwargs, training=training)
+        return computed(extractor, args, kwargs, training=training, task=task)
 
     def _start(self) -> None:
         """What the button does: run, in the background if that can be, or stop the run."""
         if self._task is not None and self._task.is_pending:
             self._task.stop.set()
             return
-        self.controls.complain("")
-        self.controls.say("")
+        self.controls.problem, self.controls.message = None, ""
         self.inputs.forget_problem()
-        job = self._job()
+        run, nodes = self._next_run(), dict(self.return_nodes)
         extractor = self._make_extractor()
         twin = twin_of(extractor) if running_loop() is not None else None
-
-        def work(task: Task[Mapping[str, Any]]) -> Mapping[str, Any]:
-            args, kwargs = job.inputs.args, job.inputs.kwargs
-            if twin is None:
-                return computed_harmlessly(extractor, args, kwargs, training=job.training)
-            return computed(twin, args, kwargs, training=job.training, task=task)
-
         self.controls.running = twin is not None
         self._task = Task(
-            work,
-            lambda task: self._guarded(lambda: self._ended(task, job)),
+            lambda task: self._computed(twin or extractor, run, None if twin is None else task),
+            lambda task: self._guarded(lambda: self._ended(task, run, nodes)),
             ticked=self.controls.show_progress,
             in_background=twin is not None,
             shell=self._shell or present_shell(),
         )
         self._task.start()
         if twin is None and running_loop() is not None:
-            self.controls.say("this model cannot be copied, so that its runs cannot be stopped")
+            words = "this model cannot be copied, so that its runs cannot be stopped"
+            self.controls.message = words
 
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
-    def _ended(self, task: Task[Mapping[str, Any]], job: Job) -> None:
+    def _ended(self, task: Task[Mapping[str, Any]], run: Run, nodes: Mapping[str, str]) -> None:
         self.controls.running = False
         try:
-            self._finished(job, task.result())
+            self._finished(run, nodes, task.result())
         except Stop:
-            self.controls.say("stopped; the pictures are those of the run before")
+            self.controls.message = "stopped; the pictures are those of the run before"
 
-    def _finished(self, job: Job, values: Mapping[str, Any]) -> None:
-        self.controls.complain("")
-        self._runs.add(job, values)
+    def _finished(self, run: Run, nodes: Mapping[str, str], values: Mapping[str, Any]) -> None:
+        self.controls.problem = None
+        self._runs.add(run, {name: values[key] for name, key in nodes.items()})
         self._show()
 
     def _run_other(self, model: nn.Module) -> None:
         """Run another model with nodes of the same names."""
-        job = dataclasses.replace(
-            self._job(), label="other model", numbers=numbers_of(model), is_other=True
-        )
+        run = self._next_run()
+        run = dataclasses.replace(run, label="other model", state=state_of(model), is_other=True)
+        assert run.inputs is not None  # as _next_run makes it
         recorded = self._graph.backend == "recorded"
         extractor = create_feature_extractor(
             model,
-            return_nodes=job.return_nodes,
-            example_inputs=(job.inputs.args, job.inputs.kwargs) if recorded else None,
+            return_nodes=dict(self.return_nodes),
+            example_inputs=(run.inputs.args, run.inputs.kwargs) if recorded else None,
             backend=cast("Backend", self._graph.backend),
             mode=cast("Mode", self._graph.mode),
         )
-        values = computed_harmlessly(
-            extractor, job.inputs.args, job.inputs.kwargs, training=job.training
-        )
-        self._runs.relabel_first("this model")
-        self._finished(job, values)
+        values = self._computed(extractor, run)
+        self._runs.keep("this model")
+        self._finished(run, self.return_nodes, values)
 
     # --- showing ------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        self.observe(lambda _: self._guarded(self._show), ["return_nodes", "look", "comparing"])
+        self.observe(lambda _: self._guarded(self._show), ["return_nodes", "options", "comparing"])
         self.observe(lambda c: self._set_limit(c["new"]), "kept_bytes")
         self.inputs.observe(lambda _: self._guarded(self._show), "chosen")
         controls = self.controls
@@ -311,44 +350,44 @@ class FeatureMapsPanel(widgets.VBox):
         controls.save_png.on_click(lambda _: self._guarded(lambda: self._save("png")))
         controls.save_svg.on_click(lambda _: self._guarded(lambda: self._save("svg")))
         controls.copy.on_click(lambda _: self._guarded(self._copy))
-        traitlets.link((self, "look"), (controls, "look"))
+        traitlets.link((self, "options"), (controls, "options"))
         traitlets.link((self, "comparing"), (controls.compare, "value"))
-        controls.limit.observe(
-            lambda c: self.set_trait("kept_bytes", c["new"] * _MEGABYTE), "value"
-        )
+        controls.limit.observe(lambda c: self._on_limit(c["new"]), "value")
         self.cards.on_copied = controls.say_copied
 
+    def _on_limit(self, megabytes: int) -> None:
+        if megabytes != max(1, self.kept_bytes // _MEGABYTE):  # it is rounded in the field
+            self.kept_bytes = megabytes * _MEGABYTE
+
     def _set_limit(self, limit: int) -> None:
-        self._runs.held.limit = limit
+        self._runs.limit = limit
         self.controls.limit.value = max(1, limit // _MEGABYTE)
         self._guarded(self._show)
 
     def _keep_or_forget(self) -> None:
-        if self._runs.first is None:
+        if self._runs.kept is None:
             self.keep()
         else:
-            self._runs.forget_first()
+            self._runs.forget_kept()
             self.comparing = False
             self._show()
 
     def _show(self) -> None:
         """Bring features, pictures and words up to date; nothing is run."""
-        values = self._runs.values(sorted(self.return_nodes, key=self._when_computed))
+        values = self._runs.used(sorted(self.return_nodes, key=self._when_computed))
         features = Features(
             {self.return_nodes[name]: value for name, value in values.items()},
             self._graph,
             {name: self.return_nodes[name] for name in values},
         )
-        first = self._runs.first
         self.set_trait("features", features)
-        self.controls.show_values(features, self.look)
-        self.controls.show_kept(self._runs.held.bytes, first.label if first else None)
-        self.controls.say(self._words())
-        self.cards.wide = self.comparing and first is not None
-        self.cards.show(
-            {key: self._signature(name) for name, key in self.return_nodes.items()},
-            self._shown() if features else None,
+        kept = self._runs.kept
+        self.controls.show_extent(extent_of(features))
+        self.controls.show_held(
+            self._runs.bytes, kept.label if kept else None, is_shown=bool(features)
         )
+        self.controls.message = self._words()
+        self.cards.show(self._shown() if features else None)
 
     def _when_computed(self, name: str) -> tuple[int, int]:
         position = self._graph.index.get(name, 0)
@@ -360,25 +399,28 @@ class FeatureMapsPanel(widgets.VBox):
         parts = self._runs.missing(self.return_nodes)
         if not self.return_nodes:
             parts.append("tick a node to see its feature maps")
-        if self.features:
-            numbers = numbers_of(self._model)
-            parts += self._runs.changed(self._graph, self.current_inputs, numbers)
-        return " · ".join(parts)
+        last = self._runs.last
+        if self.features and last is not None and not last.is_other:
+            training = self._graph.mode == "train"
+            now = Run(self.current_inputs, training, state_of(self._model), "")
+            parts.append(now.changed_since(last))
+        return " · ".join(filter(None, parts))
 
-    def _signature(self, name: str) -> tuple[Any, ...]:
-        """What a picture depends on."""
-        depends = self._runs.signature(name, comparing=self.comparing)
-        return *depends, self.look, self._graphs
+    def _shown(self) -> Shown:
+        """What there is to draw.
 
-    def _shown(self) -> ShownRuns:
-        return self._runs.shown(
-            self.features,
-            self.return_nodes,
-            self._graph,
-            self.look,
-            name=self._name,
-            comparing=self.comparing,
-        )
+        Raises:
+            ValueError: if there is nothing.
+        """
+        runs, features = self._runs, cast("Features", self.features)
+        if runs.last is None or not features:
+            raise ValueError("there is nothing to draw; tick a node and run")
+        shown = Shown(features, self.options, runs.last, name=self._name)
+        if runs.kept is None or not self.comparing:
+            return shown
+        nodes = features.return_nodes.items()
+        kept = {key: runs.kept_values[name] for name, key in nodes if name in runs.kept_values}
+        return dataclasses.replace(shown, kept=runs.kept, kept_features=kept)
 
     # --- taking away --------------------------------------------------------------------
 
@@ -396,4 +438,4 @@ class FeatureMapsPanel(widgets.VBox):
         try:
             action()
         except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
-            self.controls.complain(problem_html(problem))
+            self.controls.problem = problem

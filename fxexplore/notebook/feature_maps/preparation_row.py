@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from fxexplore.inputs import Preprocessing, preprocessing_from_text
 
-from .labels import named
+from .controls import named
 
 _YOURS = "your numbers"
 
@@ -43,11 +43,10 @@ class PreparationRow(widgets.HBox):
         self._way = "bilinear"
         self._filling = False
         self.preset = named(widgets.Dropdown(layout=_width("200px")), "preparation")
+        widths = {"resize": "70px", "crop": "84px", "mean": "150px", "std": "150px"}
         self.fields = {
-            "resize": _field("70px"),
-            "crop": _field("84px"),
-            "mean": _field("150px"),
-            "std": _field("150px"),
+            name: widgets.Text(continuous_update=False, layout=_width(width))
+            for name, width in widths.items()
         }
         parts: list[widgets.Widget] = [self.preset]
         for name, text in self.fields.items():
@@ -79,12 +78,8 @@ class PreparationRow(widgets.HBox):
         try:
             sources = [preset.source for preset in self._presets]
             self.preset.value = prepare.source if prepare.source in sources else _YOURS
-            self.fields["resize"].value = "×".join(map(str, prepare.resize))
-            self.fields["crop"].value = "×".join(map(str, prepare.crop))
-            for name in ("mean", "std"):
-                numbers = getattr(prepare, name)
-                shown = numbers[:1] if len(set(numbers)) == 1 else numbers
-                self.fields[name].value = " ".join(f"{number:.8g}" for number in shown)
+            for name, text in prepare.texts.items():
+                self.fields[name].value = text
             self._way = prepare.interpolation
         finally:
             self._filling = False
@@ -111,7 +106,3 @@ class PreparationRow(widgets.HBox):
 
 def _width(width: str) -> widgets.Layout:
     return widgets.Layout(width=width, flex="0 0 auto")
-
-
-def _field(width: str) -> widgets.Text:
-    return widgets.Text(continuous_update=False, layout=_width(width))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction import isolated, switch_mode
+from fxexplore.feature_extraction import isolated, restores, switch_mode
 from fxexplore.notebook.task import Stop, Task, watched
 
 
@@ -40,6 +40,7 @@ def computed(
     return features
 
 
+@restores
 def computed_harmlessly(
     extractor: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool = False
 ) -> dict[str, Any]:

@@ -48,6 +48,11 @@ class Reading:
         """How many items a tensor of that shape holds."""
         return shape[self.axes.index("N")] if "N" in self.axes else 1
 
+    def channels(self, shape: Sequence[int]) -> int:
+        """How many channels a tensor of that shape has, or heads if it is attention."""
+        letter = "H" if self.is_attention else "C"
+        return shape[self.axes.index(letter)] if letter in self.axes else 0
+
     def equation(self) -> str:
         """The tokens as a sum, such as ``"197 tokens = cls_token + 14×14"``."""
         if not self.grid or "L" not in self.axes:

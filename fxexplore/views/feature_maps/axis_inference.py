@@ -21,6 +21,15 @@ _SHUFFLES = ("gather", "index_select", "take_along_dim", "index", "scatter", "so
 _MOST_AXES_KNOWN = 4  # of a value that tokens may have passed through without being moved
 
 
+def axes_of(graph: ModelGraph) -> GraphAxes:
+    """The readings of a model's values, which are found once and kept with its graph."""
+    kept = vars(graph)
+    if "_axes" not in kept:
+        kept["_axes"] = GraphAxes(graph)
+    found: GraphAxes = kept["_axes"]
+    return found
+
+
 class GraphAxes:
     """The readings of a model's values.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fxexplore.model_graph import Features, ModelGraph
 
@@ -279,6 +279,37 @@ def channels_in(figure: Figure) -> list[tuple[str, int]]:
     return channels_in(figure)
 
 
+class Extent(NamedTuple):
+    """What there is to choose from in features.
+
+    Attributes:
+        items: how many items the largest batch has.
+        channels: how many channels, or heads of attention, a tensor has at most.
+        has_attention: whether there is attention.
+    """
+
+    items: int = 1
+    channels: int = 0
+    has_attention: bool = False
+
+
+def extent_of(features: Any) -> Extent:
+    """What there is to choose from in features, of which there may be none.
+
+    Example:
+        >>> extent_of({"conv1": torch.rand(2, 8, 14, 14)})
+        Extent(items=2, channels=8, has_attention=False)
+    """
+    try:
+        source = _source(features, PlotOptions(), None, None, None)
+    except ValueError:  # no tensor
+        return Extent()
+    read = [(source.readings[part.key], part.tensor.shape) for part in source.parts]
+    channels = [reading.channels(shape) for reading, shape in read]
+    items = [reading.batch(shape) for reading, shape in read]
+    return Extent(max(items), max(channels), any(reading.is_attention for reading, _ in read))
+
+
 def _source(
     features: Any,
     options: PlotOptions,
@@ -294,8 +325,8 @@ def _source(
         features, layout, options.index, image_size=options.image_size,
         is_text=bool(options.tokens), graph=graph, return_nodes=return_nodes,
     )  # fmt: skip
-    has_attention = any(reading.is_attention for reading in source.readings.values())
-    if options.query is not None and not has_attention:
+    readings = source.readings.values()
+    if options.query is not None and not any(reading.is_attention for reading in readings):
         raise ValueError("query= is for attention of N×heads×L×L, and there is none in features")
     lengths = {size for part in source.parts for size in part.tensor.shape}
     if options.tokens and len(options.tokens) not in lengths:

@@ -11,11 +11,10 @@ from typing import Any
 import torch
 
 from fxexplore.model_graph import ModelGraph
-from fxexplore.views.calls import which_call
 from fxexplore.views.numbers import shape_text
 
 from .axes import Reading, fold, reading_of_layout, reading_of_shape
-from .axis_inference import GraphAxes
+from .axis_inference import axes_of
 
 Layout = str | Mapping[str, str] | None
 _LARGEST = 1e300  # numbers beyond have differences and means that are no numbers
@@ -140,7 +139,7 @@ class FeatureTensors:
         self._layout = layout
         self._image_size, self._is_text = image_size, is_text
         self._graph = graph
-        self._axes = None if graph is None else GraphAxes(graph)
+        self._axes = None if graph is None else axes_of(graph)
         self._nodes = {key: node for node, key in (return_nodes or {}).items()}
         try:
             self._index = operator.index(index)
@@ -163,7 +162,7 @@ class FeatureTensors:
 
     def call(self, part: Part) -> str:
         """Which call of a module a tensor is of, in words; ``""`` if there is but one."""
-        return which_call(self._graph, self._node(part)) if self._graph else ""
+        return self._graph.which_call(self._node(part)) if self._graph else ""
 
     def item(self, part: Part) -> Item:
         """The item of the batch that is drawn, of a tensor that has values.

@@ -9,7 +9,7 @@ from torch import nn
 
 from fxexplore import open_model
 from fxexplore.model_graph import ModelGraph, Module, Node
-from fxexplore.views.runs import SHORTEST_RUN, runs
+from fxexplore.views.repeated_siblings import FEWEST, repeated_siblings
 
 
 def flat(kinds):
@@ -19,11 +19,11 @@ def flat(kinds):
 
 
 @given(st.text("ab"))
-def test_runs_are_the_longest_stretches_of_equal_siblings(kinds):
-    found = runs(flat(kinds))
-    covered = [range(run.first, run.first + run.count) for run in found]
+def test_they_are_the_longest_stretches_of_equal_siblings(kinds):
+    found = repeated_siblings(flat(kinds))
+    covered = [range(group.first, group.first + group.count) for group in found]
     for stretch in covered:
-        assert len(stretch) >= SHORTEST_RUN
+        assert len(stretch) >= FEWEST
         assert len({kinds[i] for i in stretch}) == 1
         assert kinds[stretch.start - 1 : stretch.start] != kinds[stretch.start]
         assert kinds[stretch.stop : stretch.stop + 1] != kinds[stretch.start]
@@ -37,10 +37,11 @@ def test_runs_are_the_longest_stretches_of_equal_siblings(kinds):
 def test_the_blocks_of_an_encoder_are_one_run():
     model = torchvision.models.vit_b_16(weights=None)
     graph = open_model(model)
-    (run,) = (run for run in runs(graph) if "layers" in graph.rows[run.first].name)
-    assert graph.rows[run.first].name == "encoder.layers.encoder_layer_0"
-    assert run.count == 12
-    last = graph.rows[run.end - 1].name
+    groups = repeated_siblings(graph)
+    (group,) = (group for group in groups if "layers" in graph.rows[group.first].name)
+    assert graph.rows[group.first].name == "encoder.layers.encoder_layer_0"
+    assert group.count == 12
+    last = graph.rows[group.end - 1].name
     assert last.startswith("encoder.layers.encoder_layer_11.")
 
 
@@ -48,7 +49,7 @@ def test_what_differs_anywhere_below_is_another_structure():
     blocks = [nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.1)) for _ in range(9)]
     blocks[4][1].p = 0.2
     graph = open_model(nn.Sequential(nn.ReLU(), nn.Sequential(*blocks)), torch.ones(1, 4))
-    found = [(graph.rows[run.first].name, run.count) for run in runs(graph)]
+    found = [(graph.rows[group.first].name, group.count) for group in repeated_siblings(graph)]
     assert found == [("1.0", 4), ("1.5", 4)]
 
 
@@ -59,7 +60,7 @@ def test_what_differs_anywhere_below_is_another_structure():
 def test_every_fact_counts(change):
     graph = flat("aaa")
     nodes = (graph.nodes[0], dataclasses.replace(graph.nodes[1], **change), graph.nodes[2])
-    assert runs(ModelGraph("M", nodes, ())) == ()
+    assert repeated_siblings(ModelGraph("M", nodes, ())) == ()
 
 
 def test_names_inside_count():
@@ -69,9 +70,12 @@ def test_names_inside_count():
 
     made = [block(n, "act" if n < 3 else "relu") for n in range(6)]
     graph = ModelGraph("M", tuple(node for _, node in made), tuple(module for module, _ in made))
-    assert [(run.first, run.count, run.end) for run in runs(graph)] == [(0, 3, 6), (6, 3, 12)]
+    assert [(group.first, group.count, group.end) for group in repeated_siblings(graph)] == [
+        (0, 3, 6),
+        (6, 3, 12),
+    ]
 
 
-def test_operations_are_no_runs():
+def test_operations_are_not_folded():
     nodes = tuple(Node(f"add_{i}", "operation", "add") for i in range(5))
-    assert runs(ModelGraph("M", nodes, ())) == ()
+    assert repeated_siblings(ModelGraph("M", nodes, ())) == ()

@@ -1,18 +1,19 @@
-"""Runs of siblings with the same structure, which views fold into one row."""
+"""Siblings with the same structure, which views fold into one row."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Hashable
 
 from fxexplore.model_graph import ModelGraph, Module, Node, Row
 
 # Folding a pair would save one line and cost a click; three and more are a pattern.
-SHORTEST_RUN = 3
+FEWEST = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Siblings:
     """Siblings that stand one after the other and have the same structure.
 
     Attributes:
@@ -26,47 +27,39 @@ class Run:
     end: int
 
 
-def runs(graph: ModelGraph) -> tuple[Run, ...]:
-    """Find the runs of a model, in linear time.
+def repeated_siblings(graph: ModelGraph) -> tuple[Siblings, ...]:
+    """Find the siblings that repeat the same structure one after the other, in linear time.
 
     Two modules have the same structure if class, arguments, parameters (and how many are
     frozen), output shape and calls are the same, and all of this also holds for what they
-    contain, name by name. Operations are never part of a run by themselves: two ``add`` in
-    a row say more as two rows.
+    contain, name by name. Operations never count by themselves: two ``add`` in a row
+    say more as two rows.
 
     Returns:
-        The runs of at least three siblings, in order of their first rows.
+        Groups of at least three siblings, in order of their first rows.
 
     Example:
         >>> from torch import nn
         >>> from fxexplore import open_model
-        >>> runs(open_model(nn.Sequential(*[nn.Linear(4, 4) for _ in range(12)])))
-        (Run(first=1, count=12, end=13),)
+        >>> repeated_siblings(open_model(nn.Sequential(*[nn.Linear(4, 4) for _ in range(12)])))
+        (Siblings(first=1, count=12, end=13),)
     """
     rows = graph.rows
     structures = _structures(rows)
     found = []
-    for siblings in _siblings(rows):
-        start = 0
-        for position in range(1, len(siblings) + 1):
-            is_same = (
-                position < len(siblings)
-                and structures[siblings[position]] == structures[siblings[start]]
-            )
-            if is_same:
-                continue
-            first, last = siblings[start], siblings[position - 1]
-            if position - start >= SHORTEST_RUN and _may_fold(rows[first].item):
-                found.append(Run(first, position - start, rows[last].end))
-            start = position
-    return tuple(sorted(found, key=lambda run: run.first))
+    for inside in _inside(rows):
+        for _, equal in itertools.groupby(inside, key=structures.__getitem__):
+            members = list(equal)
+            if len(members) >= FEWEST and _may_fold(rows[members[0]].item):
+                found.append(Siblings(members[0], len(members), rows[members[-1]].end))
+    return tuple(sorted(found, key=lambda siblings: siblings.first))
 
 
 def _may_fold(item: Node | Module) -> bool:
     return isinstance(item, Module) or item.kind == "module"
 
 
-def _siblings(rows: tuple[Row, ...]) -> list[list[int]]:
+def _inside(rows: tuple[Row, ...]) -> list[list[int]]:
     """The rows directly inside each module, and at the top."""
     groups: list[list[int]] = [[]]
     open_groups = [groups[0]]

@@ -1,0 +1,271 @@
+"""What was run: the values of the last run, those of the run that is kept, and what is drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from fxexplore.feature_extraction import tensors_in
+from fxexplore.inputs import ExampleInputs
+from fxexplore.model_graph import Features
+from fxexplore.views import figure_to_python
+from fxexplore.views.feature_maps import (
+    PlotOptions,
+    plot_channel,
+    plot_comparison,
+    plot_feature_maps,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_OF_TOKENS = 3  # dimensions
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What one run is of.
+
+    Attributes:
+        inputs: what the model runs on; None if there is nothing.
+        training: whether it runs in train mode.
+        state: which tensors the model is made of, and how often each was written to.
+        label: what the run goes by in a comparison.
+        is_other: whether it is of another model than the panel's.
+    """
+
+    inputs: ExampleInputs | None
+    training: bool
+    state: tuple[tuple[int, int], ...]
+    label: str
+    is_other: bool = False
+
+    def changed_since(self, last: Run) -> str:
+        """What is another than at the last run, in words; ``""`` if nothing is."""
+        if last.training != self.training:
+            mode = "train" if self.training else "eval"
+            return f"these are of another mode; run for {mode} mode"
+        if last.inputs is not self.inputs:
+            return f"these are of {last.label}; run for the new input"
+        return "the model has changed since this run" if last.state != self.state else ""
+
+
+def state_of(model: nn.Module) -> tuple[tuple[int, int], ...]:
+    """Which tensors a model is made of, and how often each was written to.
+
+    Args:
+        model: the model.
+    """
+    tensors = (*model.parameters(), *model.buffers())
+    return tuple((id(t), -1 if t.is_inference() else t._version) for t in tensors)
+
+
+class Runs:
+    """The values of the last run in a bounded number of bytes, and a run that is kept.
+
+    Values that were used longest ago are dropped first. The run that is kept to compare with
+    is held whole.
+
+    Args:
+        limit: the most bytes of values of the last run that are held.
+
+    Example:
+        >>> import torch
+        >>> runs = Runs(limit=100)
+        >>> run = Run(None, False, (), "x")
+        >>> runs.add(run, {name: torch.zeros(10) for name in "abc"})
+        >>> list(runs.values), runs.bytes, runs.missing("abd")
+        (['b', 'c'], 80, ['not run yet: d', 'dropped, over the limit: a; raise it and run'])
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._dropped: list[str] = []
+        self.last: Run | None = None
+        """What the last run was of."""
+        self.values: dict[str, Any] = {}
+        """Its values that are held, by name; what was used last is last."""
+        self.kept: Run | None = None
+        """The run that is kept to compare with."""
+        self.kept_values: dict[str, Any] = {}
+        """Its values, by name."""
+
+    @property
+    def limit(self) -> int:
+        """The most bytes that are held; values above a lower one are dropped at once."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        self._drop()
+
+    @property
+    def bytes(self) -> int:
+        """What is held, memory that values share counted once."""
+        return sum(dict(map(_storage, tensors_in(list(self.values.values())))).values())
+
+    def add(self, run: Run, values: Mapping[str, Any]) -> None:
+        """Take the values of a run, which is the last now.
+
+        Args:
+            run: what it is of.
+            values: its values, by name.
+        """
+        if self.last is None or run.is_other or run.changed_since(self.last):
+            self.values.clear()
+            self._dropped.clear()
+        self.last = run
+        for name, value in values.items():
+            self.values.pop(name, None)
+            self.values[name] = value
+        self._drop()
+
+    def used(self, names: Iterable[str]) -> dict[str, Any]:
+        """The values of these nodes that are held, in the order of the names."""
+        held = {name: self.values.pop(name) for name in names if name in self.values}
+        self.values.update(held)
+        return held
+
+    def keep(self, label: str | None = None) -> None:
+        """Keep the last run, to compare others with it.
+
+        Args:
+            label: what it goes by; by default what it went by.
+
+        Raises:
+            ValueError: if nothing has run yet.
+        """
+        if self.last is None:
+            raise ValueError("nothing has run yet; run first, then keep the run")
+        self.kept = dataclasses.replace(self.last, label=label or self.last.label)
+        self.kept_values = dict(self.values)
+
+    def forget_kept(self) -> None:
+        """Drop the run that was kept."""
+        self.kept, self.kept_values = None, {}
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """What is not held of these nodes, and why, in words."""
+        absent = [name for name in names if name not in self.values]
+        dropped = [name for name in absent if name in self._dropped]
+        new = [name for name in absent if name not in dropped]
+        parts = [f"not run yet: {', '.join(new)}"] if new else []
+        if dropped:
+            parts.append(f"dropped, over the limit: {', '.join(dropped)}; raise it and run")
+        return parts
+
+    def _drop(self) -> None:
+        self._dropped = [name for name in self._dropped if name not in self.values]
+        while self.values and self.bytes > self._limit:
+            name = next(iter(self.values))
+            del self.values[name]
+            self._dropped.append(name)
+
+
+def _storage(tensor: Any) -> tuple[Any, int]:
+    """What tells the memory of a tensor from that of others, and its bytes."""
+    try:
+        storage = tensor.untyped_storage()
+        return (str(tensor.device), storage.data_ptr() or id(tensor)), storage.nbytes()
+    except (RuntimeError, NotImplementedError):  # sparse and such have no storage
+        return id(tensor), tensor.numel() * tensor.element_size()
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """One run, or two to compare, as figures and as code.
+
+    Attributes:
+        features: the values of the last run, by key.
+        options: how they are drawn.
+        last: what the last run is of.
+        kept: what it is compared with, if it is.
+        kept_features: the values of that run, by key.
+        name: the expression that the model goes by in code.
+    """
+
+    features: Features
+    options: PlotOptions
+    last: Run
+    kept: Run | None = None
+    kept_features: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    name: str = "model"
+
+    def depends(self, key: str) -> tuple[Any, ...]:
+        """The objects that the picture of a key depends on: if one is another, so is it."""
+        compared = (self.last, self.kept) if key in self.kept_features else ()
+        values = self.features[key], self.kept_features.get(key)
+        return *values, *compared, self.options, self.features.graph
+
+    def plot(self, *keys: str) -> Figure:
+        """Draw some keys, or all of them.
+
+        Args:
+            keys: which; those that the other run has too are compared with it.
+
+        Raises:
+            ValueError: if a value cannot be drawn in this way.
+        """
+        features = {key: self.features[key] for key in keys or self.features}
+        both = {key: value for key, value in features.items() if key in self.kept_features}
+        options = self.options.changed() | self._context(with_image=self._draws_image)
+        if not both:
+            return plot_feature_maps(features, **options)
+        before = {key: self.kept_features[key] for key in both}
+        return plot_comparison(before, both, labels=self._labels, **options)
+
+    def plot_channel(self, key: str, channel: int) -> Figure:
+        """Draw one channel large, with the input beside it.
+
+        Args:
+            key: of the value.
+            channel: its number.
+        """
+        context = self._context(with_image=True)
+        return plot_channel(self.features, key, channel, index=self.options.index, **context)
+
+    def code(self) -> str:
+        """The code that makes the figure of all keys."""
+        inputs = self.last.inputs
+        assert inputs is not None  # it has run
+        kept = self.kept if self.kept_features else None
+        nodes = self.features.return_nodes.items()
+        graph = self.features.graph
+        return figure_to_python(
+            {name: key for name, key in nodes if kept is None or key in self.kept_features},
+            self.options.changed(),
+            inputs,
+            model=self.name,
+            recorded=graph.backend == "recorded",
+            mode=graph.mode,
+            picture=inputs.picture_code(self.options.index) if self._draws_image else None,
+            first=kept.inputs if kept else None,
+            labels=self._labels if kept else None,
+            other=self.last.is_other,
+        )
+
+    @property
+    def _labels(self) -> tuple[str, str]:
+        first, second = self.kept.label if self.kept else "", self.last.label
+        return (f"{first}, kept", second) if first == second else (first, second)
+
+    @property
+    def _draws_image(self) -> bool:
+        """Whether the input picture is drawn, or tells the grid of tokens."""
+        drawn = self.options.view == "overlay" or self.options.query is not None
+        return drawn or any(t.ndim == _OF_TOKENS for t in tensors_in(list(self.features.values())))
+
+    def _context(self, *, with_image: bool) -> dict[str, Any]:
+        inputs = self.last.inputs
+        assert inputs is not None  # it has run
+        context = {
+            "graph": self.features.graph,
+            "return_nodes": self.features.return_nodes,
+            "tokens": inputs.tokens or None,
+            "image": inputs.picture(self.options.index) if with_image else None,
+        }
+        return {name: value for name, value in context.items() if value is not None}

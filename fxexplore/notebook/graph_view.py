@@ -1,0 +1,115 @@
+"""What everything that shows a graph has: the graph, selection, fold state, focus and search."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from typing import Any
+
+import ipywidgets as widgets
+import traitlets
+
+from fxexplore.model_graph import ModelGraph, Module
+
+_HERE = pathlib.Path(__file__).parent
+
+
+class GraphView(traitlets.HasTraits):
+    """Shows a graph; one that is set later takes its place.
+
+    What the new graph has too stays ticked, unfolded, found and focused.
+
+    Args:
+        graph: the model.
+        **traits: initial values of traits.
+    """
+
+    selected = traitlets.List(traitlets.Unicode())
+    """Names of the ticked nodes and modules, in the order of ticking."""
+
+    expanded: traitlets.List[Any] = traitlets.List(traitlets.Unicode())
+    """Paths of the unfolded modules."""
+
+    focused = traitlets.Unicode()
+    """Name of the row or box that was clicked last; ``""`` for none."""
+
+    query = traitlets.Unicode()
+    """What the tree is searched for, as :meth:`fxexplore.ModelGraph.find` describes it."""
+
+    hits = traitlets.List(traitlets.Unicode())
+    """Names that the search found, at most 2,000."""
+
+    def __init__(self, graph: ModelGraph, *args: Any, **traits: Any) -> None:
+        self._graph = graph
+        super().__init__(*args, **traits)
+
+    @property
+    def graph(self) -> ModelGraph:
+        """The model as it is shown; shapes and FLOPs may come a moment after the names."""
+        return self._graph
+
+    def replace_graph(self, graph: ModelGraph) -> list[str]:
+        """Take another graph of the model, and let go of the names that it lacks.
+
+        Returns:
+            The ticked names that are gone.
+        """
+        gone = [name for name in self.selected if why_not_ticked(graph, name)]
+        self._graph = graph
+        self.selected = [name for name in self.selected if name not in gone]
+        self.expanded = [path for path in self.expanded if path in graph.index]
+        self.hits = [name for name in self.hits if name in graph.index]
+        self.focused = self.focused if self.focused in graph.index else ""
+        return gone
+
+
+class GraphWidget(GraphView, widgets.Widget):
+    """A widget that shows a graph; anywidget gives it a page."""
+
+    _shared: tuple[str, ...] = ("selected", "expanded", "focused", "query", "hits")
+    """The traits of :class:`GraphView` that the page sees."""
+
+    @property
+    def graph(self) -> ModelGraph:
+        """The model; what another one has too stays ticked, unfolded and focused."""
+        return self._graph
+
+    @graph.setter
+    def graph(self, graph: ModelGraph) -> None:
+        with self.hold_sync():
+            self.replace_graph(graph)
+            self._show_graph()
+
+    def _show_graph(self) -> None:
+        """Show the present graph."""
+        raise NotImplementedError
+
+    @traitlets.default("keys")
+    def _keys_of_the_page(self) -> list[str]:
+        return list(dict.fromkeys([*self.traits(sync=True), *self._shared]))
+
+
+def why_not_ticked(graph: ModelGraph, name: str) -> str:
+    """Why a name cannot be returned; ``""`` if it can."""
+    if name not in graph.index:
+        return f"'{name}' is not in the graph"
+    item = graph[name]
+    if isinstance(item, Module) and item.ran is None:
+        return f"'{name}' cannot be ticked before the model has run once"
+    if isinstance(item, Module) and not item.ran:
+        return f"'{name}' is a {item.cls} of which nothing runs in {graph.mode} mode"
+    if isinstance(item, Module) and not item.returns:
+        return (
+            f"'{name}' is a {item.cls} that forward never calls, so it returns nothing; "
+            f"choose something inside it"
+        )
+    return ""
+
+
+def es_module(*names: str) -> str:
+    """Several files as one ES module, which has no file to import others from.
+
+    It is saved in every notebook with such a widget, so lines that are comments stay behind.
+    """
+    whole = "\n".join((_HERE / name).read_text("utf-8") for name in names)
+    return re.sub(r"^ *(/\*\*((?!\*/).)*\*/|//[^\n]*)\n", "", whole, flags=re.MULTILINE | re.DOTALL)
