@@ -66,7 +66,7 @@ def read_picture(source: Any, name: str | None = None, code: str | None = None) 
         return dataclasses.replace(source, code=code or source.code)
     notes: list[str] = []
     if isinstance(source, (str, os.PathLike)):
-        name = name or os.path.basename(source)
+        name, code = name or os.path.basename(source), code or f"read_picture({str(source)!r})"
         with open(source, "rb") as file:
             image = _opened(file, name)
     elif isinstance(source, (bytes, bytearray, memoryview)):

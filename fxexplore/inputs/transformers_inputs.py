@@ -17,12 +17,12 @@ from torch import nn
 
 from fxexplore.feature_extraction import isolated, patch, restores, tensors_in
 
-from .example_inputs import as_model_has_it, required_arguments
+from .example_inputs import ExampleInputs, as_model_has_it, required_arguments
 from .preprocessing import RGB, imagenet, photograph_or_noise
 from .samples import FRAMES, TOKENS, noise
 
 
-def arguments_from_config(model: nn.Module) -> tuple[dict[str, Any], str] | None:
+def from_config(model: nn.Module) -> ExampleInputs | None:
     """Make arguments by the names of forward's parameters, in sizes that the config tells.
 
     Where the shape of one is not certain, the model is run to find one that it takes; where
@@ -32,8 +32,7 @@ def arguments_from_config(model: nn.Module) -> tuple[dict[str, Any], str] | None
         model: any module.
 
     Returns:
-        The keyword arguments, and in words where they come from; None if this is no model
-        of transformers, or has no argument that is known.
+        The inputs; None if this is no model of transformers, or has no argument that is known.
     """
     if getattr(model, "main_input_name", None) is None or not hasattr(model, "config"):
         return None
@@ -47,7 +46,7 @@ def arguments_from_config(model: nn.Module) -> tuple[dict[str, Any], str] | None
     if not kwargs:
         return None
     is_less = bool(guesses) and set(kwargs) < set(guesses[0])
-    return kwargs, "transformers' config" + (", text alone" if is_less else "")
+    return ExampleInputs((), kwargs, "transformers' config" + (", text alone" if is_less else ""))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""``ModelGraph``: the nodes of a model, how values flow between them, and which module holds which."""
+"""``ModelGraph``: the nodes of a model, how values flow between them, and their hierarchy."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from fxexplore.feature_extraction import (
     restores,
     state_tensors,
     switch_mode,
+    turn_on,
     twin_of,
 )
 
@@ -71,7 +72,8 @@ class ShapeRun:
         values: dict[fx.Node, Any] = {}
         seen: dict[fx.Node, Any] = {}
         flops: dict[fx.Node, int] = {}
-        with torch.no_grad(), _EverythingOnMeta(), FlopCounter() as counter:
+        turn_on(_EverythingOnMeta())
+        with torch.no_grad(), FlopCounter() as counter:
             for node in self._nodes:
                 before = counter.get_total_flops()
                 try:

@@ -190,7 +190,9 @@ class Modes:
         return self._start(task, words, stopped, patience)
 
     def find_facts(self, mode: str) -> None:
-        """Look for the shapes and FLOPs of a mode that is open, and show them."""
+        """Look for the shapes and FLOPs of a mode, if that is open, and show them."""
+        if mode not in self._openings:
+            return
 
         def found(task: Task[ModelGraph]) -> None:
             try:

@@ -87,9 +87,10 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
     busy = traitlets.Bool().tag(sync=True)
     """Whether a newer picture is on its way."""
 
+    _task: Task[layout.Layout] | None = None
+
     def __init__(self, graph: ModelGraph, *, only: Collection[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("expanded", opening_fold(graph))
-        self._task: Task[layout.Layout] | None = None
         self._is_newest = False
         super().__init__(graph, only=list(only), mode=graph.mode, **kwargs)
         self.on_msg(self._on_message)
@@ -139,6 +140,12 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
             path.write_text(source, encoding="utf-8")
         else:
             path.write_bytes(layout.lay_out([source], file_format=kind).picture)
+
+    def close(self) -> None:
+        """Stop a layout that is running, and take the widget off the page."""
+        if self._task is not None:
+            self._task.cancel()
+        super().close()
 
     @property
     def dot(self) -> str:

@@ -149,7 +149,7 @@ class Task(Generic[Result]):
 
 
 @contextmanager
-def watched(model: nn.Module, task: Task[Any] | None) -> Iterator[None]:
+def watched(model: nn.Module, task: Task[Any]) -> Iterator[None]:
     """Count the calls of a model's leaf modules in the block, and raise at the next once stopped.
 
     Args:
@@ -159,9 +159,6 @@ def watched(model: nn.Module, task: Task[Any] | None) -> Iterator[None]:
     Raises:
         Stop: when a leaf module is called after ``task.stop`` was set.
     """
-    if task is None:
-        yield
-        return
     leaves = {path: m for path, m in model.named_modules() if not any(m.children())}
     task.total = len(leaves)
 

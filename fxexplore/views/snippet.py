@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,18 +56,16 @@ def to_python(
         return "# Tick a node to see the code that extracts it."
     imports = ["from fxexplore import create_feature_extractor"]
     further = "".join(_option(name, value, imports) for name, value in (options or {}).items())
-    imported, made = _parted(() if inputs is None else inputs.lines)
     if recorded and inputs is not None:
         further = f'    example_inputs={inputs.example},\n    backend="recorded",\n{further}'
     extractor = _call("create_feature_extractor", model, return_nodes, mode, further)
-    lines = [
-        _merged([*imports, *imported]),
-        *made,
+    call = "x)  # x is what the model takes" if inputs is None else f"{inputs.call})"
+    return _program(
+        *imports,
+        *(() if inputs is None else inputs.lines),
         f"extractor = {extractor}.{mode}()",
-        f"features = extractor({'x' if inputs is None else inputs.call})"
-        + ("  # x is what the model takes" if inputs is None else ""),
-    ]
-    return "\n".join(lines)
+        f"features = extractor({call}",
+    )
 
 
 def figure_to_python(
@@ -127,53 +125,43 @@ def figure_to_python(
         further = f"    example_inputs={on.example},\n{backend}"
         return f"{name} = {_call('extract_features', of, return_nodes, mode, further)}"
 
-    imports, made = _parted(inputs.lines)
     if first is None:
-        runs = [*made, extracted("features", model, inputs)]
+        runs = [*inputs.lines, extracted("features", model, inputs)]
     else:
-        before, made_before = _parted(first.lines)
-        between = made if made != made_before else []
+        between = () if first.lines == inputs.lines else inputs.lines
         is_same = first.example == inputs.example and not between and not other
         runs = [
-            *made_before,
+            *first.lines,
             *(["# Before the model changed:"] if is_same else []),
             extracted("first", model, first),
             *between,
             extracted("second", "other_model" if other else model, inputs),
         ]
-        imports += before
     arguments = {name: repr(value) for name, value in options.items()}
     arguments |= {"image": picture} if picture else {}
     arguments |= {"tokens": repr(list(inputs.tokens))} if inputs.tokens else {}
     arguments |= {"labels": repr(labels)} if labels else {}
     listed = "".join(f"    {name}={_in_double_quotes(arguments[name])},\n" for name in arguments)
     values = "features" if first is None else "first,\n    second"
-    figure = f"figure = {plot}(\n    {values},\n{listed})"
-    imports.append(f"from fxexplore import extract_features, {plot}")
-    called = (picture or "").partition("(")[0]
-    if called in ("Preprocessing", "as_seen"):
-        imports.append(f"from fxexplore.inputs import {called}")
-    return "\n".join([_merged(imports), *runs, figure])
+    return _program(
+        f"from fxexplore import extract_features, {plot}",
+        *([f"from fxexplore.inputs import {picture.partition('(')[0]}"] if picture else []),
+        *runs,
+        f"figure = {plot}(\n    {values},\n{listed})",
+    )
 
 
-def _parted(lines: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Imports, and the rest."""
-    imports = [line for line in lines if line.startswith(("import ", "from "))]
-    return imports, [line for line in lines if line not in imports]
-
-
-def _merged(lines: Sequence[str]) -> str:
-    """Imports without those that are there twice, one line for each module."""
+def _program(*lines: str) -> str:
+    """Lines of code with their imports in front, one line for each module."""
     names: dict[str, set[str]] = {}
     for line in lines:
         if line.startswith("from "):
-            module, _, listed = line.removeprefix("from ").partition(" import ")
-            names.setdefault(module, set()).update(listed.split(", "))
-    merged = sorted({line for line in lines if line.startswith("import ")})
-    merged += [
-        f"from {module} import {', '.join(sorted(names[module]))}" for module in sorted(names)
-    ]
-    return "".join(f"{line}\n" for line in merged)
+            module, _, found = line.removeprefix("from ").partition(" import ")
+            names.setdefault(module, set()).update(found.split(", "))
+    plain = sorted({line for line in lines if line.startswith("import ")})
+    merged = [f"from {m} import {', '.join(sorted(names[m]))}" for m in sorted(names)]
+    rest = [line for line in lines if not line.startswith(("from ", "import "))]
+    return "\n".join([*plain, *merged, "", *rest])
 
 
 def _call(
