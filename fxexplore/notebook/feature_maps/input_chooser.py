@@ -49,7 +49,7 @@ class InputChooser(InputChoice, InputRows):
         shell: Any = None,
         buttons: tuple[widgets.Widget, ...] = (),
     ) -> None:
-        self._shell = shell
+        self.shell = shell
         inputs = known_inputs(model, example_inputs, name)
         InputRows.__init__(
             self,
@@ -75,7 +75,7 @@ class InputChooser(InputChoice, InputRows):
         super().use_variable(name, self._variables() if variables is None else variables)
 
     def _variables(self) -> Mapping[str, Any]:
-        shell = self._shell or present_shell()
+        shell = self.shell or present_shell()
         if shell is None:
             raise LookupError("there is no notebook here whose variables could be named")
         variables: Mapping[str, Any] = shell.user_ns
