@@ -24,6 +24,7 @@ from fxexplore.feature_extraction import (
     restores,
     state_tensors,
     switch_mode,
+    turn_on,
     twin_of,
 )
 
@@ -78,7 +79,8 @@ class ShapeRun:
             after it are absent.
         """
         outcomes: dict[fx.Node, Outcome] = {}
-        with torch.no_grad(), _EverythingOnMeta(), FlopCounter() as counter:
+        turn_on(_EverythingOnMeta())
+        with torch.no_grad(), FlopCounter() as counter:
             values: dict[fx.Node, Any] = {}
             for node in self._nodes:
                 before = counter.get_total_flops()
