@@ -888,11 +888,13 @@ OPTIONS = [
     ("noise", PlotOptions(view="pca")),
     ("variable", PlotOptions(view="histogram", index=1)),
     pytest.param("given", PlotOptions(), marks=THOROUGH),
-    ("given", PlotOptions(channels=5, sort="energy", scale="shared", index=1)),
-    ("example inputs", PlotOptions(view="overlay")),
-    ("photograph", PlotOptions(view="mean")),
-    ("impulse", PlotOptions(view="overlay")),
-    ("checkerboard", PlotOptions()),
+    pytest.param(
+        "given", PlotOptions(channels=5, sort="energy", scale="shared", index=1), marks=THOROUGH
+    ),
+    pytest.param("example inputs", PlotOptions(view="overlay"), marks=THOROUGH),
+    pytest.param("photograph", PlotOptions(view="mean"), marks=THOROUGH),
+    pytest.param("impulse", PlotOptions(view="overlay"), marks=THOROUGH),
+    pytest.param("checkerboard", PlotOptions(), marks=THOROUGH),
 ]
 
 
