@@ -888,11 +888,13 @@ OPTIONS = [
     ("noise", PlotOptions(view="pca")),
     ("variable", PlotOptions(view="histogram", index=1)),
     pytest.param("given", PlotOptions(), marks=THOROUGH),
-    ("given", PlotOptions(channels=5, sort="energy", scale="shared", index=1)),
-    ("example inputs", PlotOptions(view="overlay")),
-    ("photograph", PlotOptions(view="mean")),
-    ("impulse", PlotOptions(view="overlay")),
-    ("checkerboard", PlotOptions()),
+    pytest.param(
+        "given", PlotOptions(channels=5, sort="energy", scale="shared", index=1), marks=THOROUGH
+    ),
+    pytest.param("example inputs", PlotOptions(view="overlay"), marks=THOROUGH),
+    pytest.param("photograph", PlotOptions(view="mean"), marks=THOROUGH),
+    pytest.param("impulse", PlotOptions(view="overlay"), marks=THOROUGH),
+    pytest.param("checkerboard", PlotOptions(), marks=THOROUGH),
 ]
 
 
@@ -1024,6 +1026,7 @@ def test_a_closed_panel_leaves_no_figures_threads_values_or_widgets(model, x):
     assert set(_instances) <= widgets_before
 
 
+@pytest.mark.thorough
 def test_many_redraws_hold_no_more_figures_than_pictures(panel):
     from matplotlib.figure import Figure
 

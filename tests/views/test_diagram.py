@@ -103,11 +103,13 @@ def test_names_are_text_whatever_they_contain(name):
     assert as_drawn("".join(label)).startswith(as_drawn(name) or "·")
 
 
+@pytest.mark.thorough
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_any_name_and_class_gives_a_picture(name, cls):
     assert drawn_alone(name, cls) is not None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", [name for name in NASTY if name and "." not in name])
 def test_names_of_clusters_are_text_whatever_they_contain(path):
     graph = ModelGraph(

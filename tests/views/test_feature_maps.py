@@ -504,7 +504,7 @@ def test_runs_that_cannot_be_compared_are_said(first, second, message):
 
 def test_figures_are_neither_registered_nor_kept():
     figures = []
-    for run in range(100):
+    for run in range(20):
         figure = plot_feature_maps(torch.rand(1, 2, 4, 4))
         if run % 5 == 0:
             figure.savefig(io.BytesIO(), dpi=20)

@@ -18,6 +18,7 @@ from fxexplore.feature_extraction.common.isolation import (
     lock,
     on_leaving,
     restores,
+    turn_on,
 )
 from fxexplore.feature_extraction.common.leaves import LeafTracer
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
@@ -94,11 +95,11 @@ class LeafModuleAwareTracer(LeafTracer):
             (p, m._buffers, m._buffers.copy()) for p, m in root.named_modules() if m._buffers
         ]
         run_custom_functions_by(self._custom_function)
+        turn_on(RealTensorsInForward(self, state))
         with (
             # A no_grad block inside forward shows only if gradients are on to begin with.
             torch.enable_grad(),
             errors_in_words(self, root),
-            RealTensorsInForward(self, state),
         ):
             graph = super().trace(root, concrete_args)
         for path, now, before in buffers:
