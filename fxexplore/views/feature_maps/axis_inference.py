@@ -157,7 +157,8 @@ class GraphAxes:
         known = self._known.get(node.name)
         if known is not None and known.reading.prefix_words:
             return known.reading.prefix_words
-        return _count(count, self._origin(node))
+        name = self._origin(node)
+        return f"{count} {name}" if name and count > 1 else name
 
     def _origin(self, node: Node) -> str:
         """The name of the parameter that a value is made of alone, such as ``cls_token``."""
@@ -222,10 +223,6 @@ def _fits(reading: Reading, shape: tuple[int, ...]) -> bool:
     return not reading.grid or places == shape[reading.axes.rindex("L")]
 
 
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}" if name and number > 1 else name
-
-
 def _at_other_size(
     reading: Reading, shape: tuple[int, ...], image_size: tuple[int, int] | None
 ) -> Reading:
@@ -233,7 +230,8 @@ def _at_other_size(
     if not reading.grid or "L" not in reading.axes:
         return reading
     length = shape[reading.axes.rindex("L")] - reading.prefix - reading.suffix
-    grid = grid_of(length, image_size) if image_size else None
+    is_flat = len(reading.grid) == 2  # noqa: PLR2004  # no clip
+    grid = grid_of(length, image_size) if image_size and is_flat else None
     if image_size is None or grid is None:
         words = f"{length} tokens make no grid that is known; image= would tell"
         return dataclasses.replace(reading, grid=(), guess=words)
