@@ -7,13 +7,13 @@ def big_graph(rows: int) -> ModelGraph:
     """Nested modules, every one of another structure: nothing folds into runs."""
     nodes, modules = [], []
     for stage in range(rows // 500):
-        modules.append(Module(f"stage_{stage}", "Stage", 10 * stage, shape=(1, stage)))
+        modules.append(Module(f"stage_{stage}", "Stage", parameters=10 * stage, shape=(1, stage)))
         for block in range(31):
             path = f"stage_{stage}.block_{block}"
-            modules.append(Module(path, "Block", stage + block, shape=(1, 64, stage)))
+            modules.append(Module(path, "Block", parameters=stage + block, shape=(1, 64, stage)))
             nodes += [
                 Node(
-                    f"{path}.conv_{i}", "module", "Conv2d", path, f"{stage}, {block}, {i}",
+                    f"{path}.conv_{i}", "module", "Conv2d", path, detail=f"{stage}, {block}, {i}",
                     parameters=stage * i, shape=(1, 64, stage, block), flops=stage * block,
                 )
                 for i in range(15)

@@ -19,6 +19,7 @@ from .common.isolation import (
     patch,
     restores,
     switch_mode,
+    turn_on,
     twin_of,
 )
 from .common.naming import operation_name
@@ -79,5 +80,6 @@ __all__ = [
     "state_tensors",
     "switch_mode",
     "tensors_in",
+    "turn_on",
     "twin_of",
 ]

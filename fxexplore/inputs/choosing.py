@@ -16,7 +16,7 @@ from fxexplore.feature_extraction import as_arguments
 
 from .example_inputs import BATCH_OF_PICTURES, Choice, ExampleInputs, Place, as_model_has_it
 from .pictures import Picture, read_picture, sample_photograph
-from .preprocessing import RGB, Preprocessing
+from .preprocessing import RGB, Preprocessing, preprocessing_from_text
 from .presets import presets_for
 from .samples import checkerboard, impulse, noise
 
@@ -89,7 +89,7 @@ class InputChoice:
         return self._presets
 
     def prepare_with(self, prepare: Preprocessing) -> None:
-        """Prepare pictures in another way, the present one too.
+        """Prepare pictures in another way: the chosen one, and those that come.
 
         Args:
             prepare: the way.
@@ -100,6 +100,21 @@ class InputChoice:
             self.use_picture(chosen.picture)
         elif chosen is None and self._present.prepared_by is not None:
             self.use_picture(sample_photograph())
+
+    def prepare_as_typed(self, texts: Mapping[str, str]) -> None:
+        """Prepare pictures by numbers that were typed.
+
+        Args:
+            texts: as :attr:`Preprocessing.texts`.
+
+        Raises:
+            ValueError: if they are not as they should be, with what to write instead.
+        """
+        present = self.next_preparation
+        typed = preprocessing_from_text(
+            **texts, interpolation=present.interpolation, channels=len(present.mean)
+        )
+        self.prepare_with(typed)
 
     def use_picture(self, source: Any, name: str | None = None, code: str | None = None) -> None:
         """Take a picture, prepared.
@@ -235,7 +250,7 @@ class InputChoice:
 
     @property
     def _present(self) -> ExampleInputs:
-        """What the next choice goes into: what was chosen for other places stays."""
+        """The inputs that the next choice is put into: choices for other places stay."""
         chosen: ExampleInputs | None = self.chosen
         if chosen is not None and chosen.original is self._base:
             return chosen
@@ -302,11 +317,7 @@ def _ids(text: str | Sequence[int]) -> list[int]:
 
 
 def _are_ids(value: Any) -> bool:
-    return (
-        isinstance(value, (list, tuple))
-        and bool(value)
-        and all(type(item) is int for item in value)
-    )
+    return isinstance(value, (list, tuple)) and {type(item) for item in value} == {int}
 
 
 def _check_vocabulary(model: nn.Module, ids: Sequence[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from .preprocessing import (
     photograph_or_noise,
 )
 from .samples import FRAMES, TOKENS, noise
-from .transformers_inputs import arguments_from_config
+from .transformers_inputs import from_config
 
 
 def example_inputs_for(model: nn.Module, example_inputs: Any = None) -> ExampleInputs:
@@ -78,7 +79,7 @@ def known_inputs(
         expression = f"example_inputs_for({name}, {inputs_name})"
         return ExampleInputs(*arguments, "given", inputs_name, expression)
     expression = f"example_inputs_for({name})"
-    for infer in (_from_timm, _from_transformers, _from_torchvision, _from_first_layer):
+    for infer in (_from_timm, from_config, _from_torchvision, _from_first_layer):
         inferred = infer(model)
         if inferred is None:
             continue
@@ -93,16 +94,12 @@ def known_inputs(
 
 def _nothing_inferred(model: nn.Module) -> str:
     first = _first_layer(model)
-    required = ", ".join(required_arguments(model)) or "none"
-    layer = (
-        "it has no layer that implies a shape"
-        if first is None
-        else f"its first layer is {type(first).__name__}({first.extra_repr()})"
-    )
+    layer = f"its first layer is {type(first).__name__}({first.extra_repr()})" if first else ""
     return (
         f"no example inputs could be inferred for {type(model).__name__}: its forward takes "
-        f"({required}) and {layer}. Give example_inputs=torch.randn(...) in the "
-        f"shape that the model expects, or a tuple or dict of arguments"
+        f"({', '.join(required_arguments(model)) or 'none'}) and "
+        f"{layer or 'it has no layer that implies a shape'}. Give example_inputs=torch.randn(...) "
+        f"in the shape that the model expects, or a tuple or dict of arguments"
     )
 
 
@@ -128,14 +125,8 @@ def _moves_space_to_depth(model: nn.Module) -> bool:
     return any(type(m).__name__ in ("SpaceToDepth", "PixelUnshuffle") for m in model.modules())
 
 
-def _from_transformers(model: nn.Module) -> ExampleInputs | None:
-    made = arguments_from_config(model)
-    return None if made is None else ExampleInputs((), *made)
-
-
 def _from_torchvision(model: nn.Module) -> ExampleInputs | None:
-    home = type(model).__module__
-    kind = type(model).__name__
+    home, kind = type(model).__module__, type(model).__name__
     source = "torchvision's known input"
     if home.startswith("torchvision.models.detection"):
         return ExampleInputs(([photograph(320)[0]],), {}, source)
@@ -153,8 +144,15 @@ def _from_torchvision(model: nn.Module) -> ExampleInputs | None:
 
 # --- by first layer --------------------------------------------------------------------
 
-# Layers that say what a model takes; convolutions of every dimension among them.
-_LAYERS = (nn.Linear, nn.Embedding, nn.EmbeddingBag, nn.modules.conv._ConvNd, nn.RNNBase)
+# Layers that imply the shape of an input, and the shapes; pictures have sizes of their own.
+_SHAPES: dict[type[nn.Module], Callable[[Any], tuple[int, ...]]] = {
+    nn.Conv1d: lambda layer: (1, layer.in_channels, 256),
+    nn.Conv3d: lambda layer: (1, layer.in_channels, FRAMES, 112, 112),
+    nn.Linear: lambda layer: (1, layer.in_features),
+    nn.RNNBase: lambda layer: (1, TOKENS, layer.input_size),
+}
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+_LAYERS = (*_SHAPES, *_EMBEDDINGS, nn.modules.conv._ConvNd)
 
 
 def _first_layer(model: nn.Module) -> nn.Module | None:
@@ -170,20 +168,11 @@ def _from_first_layer(model: nn.Module) -> ExampleInputs | None:
         size = getattr(model, "image_size", 224)
         size = size if isinstance(size, int) else 224
         return _picture(first.in_channels, (size, size), source)
-    made: torch.Tensor | None = None
-    word = "noise"
-    if isinstance(first, nn.Conv1d):
-        made = noise(1, first.in_channels, 256)
-    elif isinstance(first, nn.Conv3d):
-        made = noise(1, first.in_channels, FRAMES, 112, 112)
-    elif isinstance(first, nn.Linear):
-        made = noise(1, first.in_features)
-    elif isinstance(first, (nn.Embedding, nn.EmbeddingBag)):
-        made = torch.arange(TOKENS).remainder(first.num_embeddings).unsqueeze(0)
-        word = "token ids 0, 1, …"
-    elif isinstance(first, nn.RNNBase):
-        made = noise(1, TOKENS, first.input_size)
-    return None if made is None else ExampleInputs((made,), {}, f"{word} ({source})")
+    if isinstance(first, _EMBEDDINGS):
+        ids = torch.arange(TOKENS).remainder(first.num_embeddings).unsqueeze(0)
+        return ExampleInputs((ids,), {}, f"token ids 0, 1, … ({source})")
+    shapes = [shape(first) for kind, shape in _SHAPES.items() if isinstance(first, kind)]
+    return ExampleInputs((noise(*shapes[0]),), {}, f"noise ({source})") if shapes else None
 
 
 def _picture(

@@ -17,12 +17,12 @@ from torch import nn
 
 from fxexplore.feature_extraction import isolated, patch, restores, tensors_in
 
-from .example_inputs import as_model_has_it, required_arguments
+from .example_inputs import ExampleInputs, as_model_has_it, required_arguments
 from .preprocessing import RGB, imagenet, photograph_or_noise
 from .samples import FRAMES, TOKENS, noise
 
 
-def arguments_from_config(model: nn.Module) -> tuple[dict[str, Any], str] | None:
+def from_config(model: nn.Module) -> ExampleInputs | None:
     """Make arguments by the names of forward's parameters, in sizes that the config tells.
 
     Where the shape of one is not certain, the model is run to find one that it takes; where
@@ -32,8 +32,7 @@ def arguments_from_config(model: nn.Module) -> tuple[dict[str, Any], str] | None
         model: any module.
 
     Returns:
-        The keyword arguments, and in words where they come from; None if this is no model
-        of transformers, or has no argument that is known.
+        The inputs; None if this is no model of transformers, or has no argument that is known.
     """
     if getattr(model, "main_input_name", None) is None or not hasattr(model, "config"):
         return None
@@ -47,12 +46,12 @@ def arguments_from_config(model: nn.Module) -> tuple[dict[str, Any], str] | None
     if not kwargs:
         return None
     is_less = bool(guesses) and set(kwargs) < set(guesses[0])
-    return kwargs, "transformers' config" + (", text alone" if is_less else "")
+    return ExampleInputs((), kwargs, "transformers' config" + (", text alone" if is_less else ""))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Asked:
-    """What a model of transformers asks for, and the arguments that are made so far."""
+    """What a model of transformers takes, and the arguments that are made so far."""
 
     model: nn.Module
     config: Any
@@ -84,7 +83,7 @@ class _Asked:
 
     @property
     def placeholders(self) -> list[tuple[str, int, str]]:
-        """The token ids in a text that stand for what is not text."""
+        """The token ids in a text that stand for a picture or a sound."""
         found = [(name, self.field("", *fields), way) for name, fields, way in _PLACEHOLDERS]
         return [row for row in found if isinstance(row[1], int)]
 
@@ -177,13 +176,13 @@ def _count_of_features(asked: _Asked, method: str) -> int:
 
 
 def _is_picture(asked: _Asked) -> list[torch.Tensor]:
-    """One where a placeholder of a picture is, zero elsewhere."""
+    """1 at placeholders of a picture, 0 elsewhere."""
     tokens = [token for argument, token, _ in asked.placeholders if argument == "pixel_values"]
     return [torch.isin(asked.given["input_ids"], torch.tensor(tokens)).long()]
 
 
 def _boxes(asked: _Asked) -> list[torch.Tensor]:
-    """Where on a page each token stands."""
+    """The box of each token on a page."""
     boxes = torch.tensor([0, 0, 1, 1]).repeat(1, asked.given["input_ids"].shape[1], 1)
     return [boxes, boxes.float()]
 
@@ -208,7 +207,7 @@ def _pixels(asked: _Asked) -> list[torch.Tensor]:
     if frames:
         return [picture.unsqueeze(1).repeat(1, frames, 1, 1, 1)]
     if {"input_ids", "pixel_attention_mask"} <= asked.accepted:
-        return [picture.unsqueeze(1), picture]  # one picture of several for a text
+        return [picture.unsqueeze(1), picture]  # a list of pictures for each text
     return [picture]
 
 
@@ -218,7 +217,7 @@ def _clip(asked: _Asked) -> list[torch.Tensor]:
 
 
 def _side(asked: _Asked) -> int:
-    """The side of a picture in patches, such that they can be merged."""
+    """How many patches a side of a picture has, a multiple of what is merged."""
     names = ("spatial_merge_size", "merge_size", "downsample_factor", "pixel_shuffle_factor")
     side = asked.field("vision", *names)
     return 2 * (side if isinstance(side, int) else 2)
@@ -350,7 +349,7 @@ _TOGETHER = {
 
 
 _TEXT = ("input_ids", "decoder_input_ids", "bbox")
-# The token ids in a text that stand for what is not text: argument, fields of the
+# The token ids in a text that stand for a picture or a sound: argument, fields of the
 # configuration, and the model's method that makes features.
 _PLACEHOLDERS = (
     ("pixel_values", ("image_token_id", "image_token_index"), "get_image_features"),

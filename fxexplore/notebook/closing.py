@@ -16,8 +16,10 @@ def close_whole(widget: widgets.Widget) -> None:
         >>> button.comm is None
         True
     """
+    widget.unobserve_all()  # nobody is to hear that it gives up its values
+    widget.close()
     for child in getattr(widget, "children", ()):
         close_whole(child)
-    for part in (getattr(widget, "layout", None), getattr(widget, "style", None), widget):
+    for part in (getattr(widget, "layout", None), getattr(widget, "style", None)):
         if isinstance(part, widgets.Widget):
             part.close()

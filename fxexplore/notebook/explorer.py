@@ -13,11 +13,12 @@ from IPython.display import DisplayHandle, display
 from torch import nn
 
 from fxexplore.feature_extraction import checked_model
-from fxexplore.inputs import ExampleInputs, known_inputs
+from fxexplore.inputs import known_inputs
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.views import StaticPage, to_document, to_html, to_text
 
+from .closing import close_whole
 from .code_tab import CodeTab
 from .copy_button import SaveButton
 from .feature_maps import FeatureMapsPanel
@@ -30,10 +31,10 @@ from .node_tree import NodeTree
 from .notice import Notice
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
-from .shell import is_watched
+from .shell import is_interactive
 
-_PATIENCE = 1.0  # seconds that the first display may wait, so that it is saved with facts
-_UNWATCHED = 120.0  # the same where a notebook is run to be read, and nobody is held up
+_DISPLAY_WAIT = 1.0  # seconds that the first display may wait, so that it is saved with facts
+_BATCH_WAIT = 120.0  # the same where a notebook is run to be read, and nobody is held up
 
 
 def explore(
@@ -129,8 +130,6 @@ class Explorer(SharedState, widgets.VBox):
     features = traitlets.Dict(read_only=True)
     """The values of the return nodes at the last run, by key."""
 
-    # Defaults, because a widget is closed too when it could not be made.
-    _parts: tuple[widgets.Widget, ...] = ()
     _modes: Modes
 
     def __init__(
@@ -177,14 +176,17 @@ class Explorer(SharedState, widgets.VBox):
             shell=shell,
         )
         self.code = CodeTab(name, self._options)
-        self._make_parts(graph, inputs)
+        self.header = Header(graph, inputs)
+        self.tree = NodeTree(graph)
+        self.diagram = NodeGraph(graph)
+        self.node = NodeFacts(graph)
+        self.chips = ReturnNodes()
         super().__init__(
             graph, self._laid_out(), mode=mode, layout={} if layout is None else layout
         )
         self.add_class("fxx-explorer")
         self._connect()
-        if self._modes.is_open(mode):
-            self._modes.find_facts(mode)
+        self._modes.find_facts(mode)
         if expanded is not None:
             self.expanded = list(expanded)
         if selected is not None:
@@ -248,12 +250,11 @@ class Explorer(SharedState, widgets.VBox):
 
     def close(self) -> None:
         """Stop what runs, and take the widget with all its parts off the page."""
-        if "_modes" in vars(self):
+        if "_modes" in vars(self):  # a widget is closed too when it could not be made
             self._modes.stop()
         self.unobserve_all()
-        for part in self._parts:
-            part.unobserve_all()
-            part.close()
+        for child in self.children:
+            close_whole(child)
         super().close()
 
     def _ipython_display_(self) -> None:
@@ -262,7 +263,7 @@ class Explorer(SharedState, widgets.VBox):
         Raises:
             NotImplementedError: if all is there, for IPython to show it as any other result.
         """
-        self.wait(_patience())
+        self.wait(_display_wait())
         if not self._modes.opening:
             raise NotImplementedError
         data, metadata = self._bundle()
@@ -270,7 +271,7 @@ class Explorer(SharedState, widgets.VBox):
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The live widget, and the same as HTML for pages where no kernel runs."""
-        self.wait(_patience())
+        self.wait(_display_wait())
         return self._bundle()
 
     def _bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -282,7 +283,7 @@ class Explorer(SharedState, widgets.VBox):
     def _show_again(self) -> None:
         """Give the notebook the page that it is to be saved with."""
         if self._shown_early:
-            self.diagram.wait(_PATIENCE)
+            self.diagram.wait(_DISPLAY_WAIT)
         while self._shown_early:
             data, metadata = self._bundle()
             self._shown_early.pop().update(data, metadata=metadata, raw=True)
@@ -301,13 +302,6 @@ class Explorer(SharedState, widgets.VBox):
 
     # --- its parts ----------------------------------------------------------------------
 
-    def _make_parts(self, graph: ModelGraph, inputs: ExampleInputs | None) -> None:
-        self.header = Header(graph, inputs)
-        self.tree = NodeTree(graph)
-        self.diagram = NodeGraph(graph)
-        self.node = NodeFacts(graph)
-        self.chips = ReturnNodes()
-
     def _laid_out(self) -> list[widgets.Widget]:
         tabs = widgets.Tab(
             [self.diagram, self.maps, self.code, self.node],
@@ -323,10 +317,6 @@ class Explorer(SharedState, widgets.VBox):
         footer = widgets.HBox([self.chips, self.code.copy_button, save])
         for part, cls in ((self.tree, "left"), (tabs, "right"), (body, "body"), (footer, "footer")):
             part.add_class(f"fxx-{cls}")
-        self._parts = (
-            self.header, self.notice, self.tree, columns, self.diagram, self.maps, self.code,
-            self.node, tabs, body, height, self.chips, self.code.copy_button, save, footer,
-        )  # fmt: skip
         return [self.header, self.notice, body, height, footer]
 
     def _connect(self) -> None:
@@ -389,18 +379,13 @@ class Explorer(SharedState, widgets.VBox):
             self.mode = mode
             return
         self.header.refuse(mode, self.mode)
-        self._find_facts()
+        self._modes.find_facts(self.mode)
         self.notice.error(problem, f"The model does not open in {mode} mode")
 
     def _take_back(self) -> None:
         """Stay in the mode that is shown."""
         self.header.switch.value = self.mode
-        self._find_facts()
-
-    def _find_facts(self) -> None:
-        """Go on with what the opening of another mode broke off."""
-        if self._modes.is_open(self.mode):
-            self._modes.find_facts(self.mode)
+        self._modes.find_facts(self.mode)
 
     # --- its graph ----------------------------------------------------------------------
 
@@ -437,5 +422,5 @@ class Explorer(SharedState, widgets.VBox):
         self.code.show(self.graph, self.return_nodes, self.maps.current_inputs)
 
 
-def _patience() -> float:
-    return _PATIENCE if is_watched() else _UNWATCHED
+def _display_wait() -> float:
+    return _DISPLAY_WAIT if is_interactive() else _BATCH_WAIT

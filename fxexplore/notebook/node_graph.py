@@ -14,7 +14,6 @@ from fxexplore import layout
 from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.views import (
     Drawing,
-    Edges,
     draw,
     kind_of,
     opening_fold,
@@ -88,9 +87,10 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
     busy = traitlets.Bool().tag(sync=True)
     """Whether a newer picture is on its way."""
 
+    _task: Task[layout.Layout] | None = None
+
     def __init__(self, graph: ModelGraph, *, only: Collection[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("expanded", opening_fold(graph))
-        self._task: Task[layout.Layout] | None = None
         self._is_newest = False
         super().__init__(graph, only=list(only), mode=graph.mode, **kwargs)
         self.on_msg(self._on_message)
@@ -140,6 +140,12 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
             path.write_text(source, encoding="utf-8")
         else:
             path.write_bytes(layout.lay_out([source], file_format=kind).picture)
+
+    def close(self) -> None:
+        """Stop a layout that is running, and take the widget off the page."""
+        if self._task is not None:
+            self._task.cancel()
+        super().close()
 
     @property
     def dot(self) -> str:
@@ -211,7 +217,7 @@ def _sources(drawing: Drawing, tries: int) -> Iterator[str]:
 
 
 def _simplest(drawing: Drawing) -> Drawing:
-    return drawing.with_edges(Edges.FEWEST)
+    return drawing.with_edges("fewest")
 
 
 def _said(drawing: Drawing) -> str:

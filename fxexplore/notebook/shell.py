@@ -12,14 +12,14 @@ def present_shell() -> Any:
     return get_ipython()
 
 
-def is_watched() -> bool:
+def is_interactive() -> bool:
     """Whether somebody may be there who sees a cell run.
 
     Not where nbclient or nbconvert executes a notebook to be read: these cannot be asked for
     input, which ipykernel learns with each cell.
 
     Example:
-        >>> is_watched()
+        >>> is_interactive()
         True
     """
     kernel = getattr(present_shell(), "kernel", None)

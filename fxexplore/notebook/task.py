@@ -77,11 +77,11 @@ class Task(Generic[Result]):
         self.is_pending = True
         """Whether the result is still to be handed over."""
 
-    def start(self, patience: float = 0.0) -> None:
+    def start(self, seconds: float = 0.0) -> None:
         """Begin the work.
 
         Args:
-            patience: seconds to wait for its end here.
+            seconds: seconds to wait for its end here.
         """
         if self._loop is None:
             self._run()
@@ -89,9 +89,9 @@ class Task(Generic[Result]):
             return
         threading.Thread(target=self._run, name="fxexplore-task", daemon=True).start()
         self._loop.call_later(_TICK, self._tick)
-        if patience:
+        if seconds:
             try:
-                self._hand_over_within(patience)
+                self._hand_over_within(seconds)
             except KeyboardInterrupt:
                 self.cancel()
                 raise
@@ -149,7 +149,7 @@ class Task(Generic[Result]):
 
 
 @contextmanager
-def watched(model: nn.Module, task: Task[Any] | None) -> Iterator[None]:
+def watched(model: nn.Module, task: Task[Any]) -> Iterator[None]:
     """Count the calls of a model's leaf modules in the block, and raise at the next once stopped.
 
     Args:
@@ -159,9 +159,6 @@ def watched(model: nn.Module, task: Task[Any] | None) -> Iterator[None]:
     Raises:
         Stop: when a leaf module is called after ``task.stop`` was set.
     """
-    if task is None:
-        yield
-        return
     leaves = {path: m for path, m in model.named_modules() if not any(m.children())}
     task.total = len(leaves)
 

@@ -3,7 +3,7 @@
 from fxexplore.model_graph import ModelGraph
 
 from .diagram import draw, opening_fold, to_dot
-from .drawing import Drawing, Edges
+from .drawing import Drawing
 from .kinds import kind_of
 from .numbers import shape_text, short_count, short_flops
 from .outline import marks, summary, to_text
@@ -13,7 +13,6 @@ from .snippet import figure_to_python, to_python
 
 __all__ = [
     "Drawing",
-    "Edges",
     "StaticPage",
     "draw",
     "figure_to_python",

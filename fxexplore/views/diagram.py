@@ -6,6 +6,7 @@ import html
 import itertools
 import re
 from collections.abc import Collection, Iterator
+from typing import get_args
 
 import graphviz
 
@@ -78,7 +79,7 @@ def to_dot(
     expanded: Collection[str] | None = None,
     selected: Collection[str] = (),
     *,
-    edges: str = "auto",
+    edges: Edges = "auto",
 ) -> graphviz.Digraph:
     """Draw a model as DOT.
 
@@ -106,11 +107,12 @@ def to_dot(
         >>> 'row1 -> row2' in dot.source
         True
     """
-    words = [word.value for word in Edges]
-    if edges not in words:
-        raise ValueError(f"edges is {edges!r}; write one of {', '.join(map(repr, words))}")
+    if edges not in get_args(Edges):
+        raise ValueError(
+            f"edges is {edges!r}; write one of {', '.join(map(repr, get_args(Edges)))}"
+        )
     unfolded = opening_fold(graph) if expanded is None else expanded
-    return draw(Drawing.of(graph, unfolded, Edges(edges)), selected)
+    return draw(Drawing.of(graph, unfolded, edges), selected)
 
 
 def draw(

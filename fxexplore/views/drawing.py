@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import enum
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Literal
 
 from fxexplore.model_graph import ModelGraph, Module, Node
 
@@ -25,15 +25,9 @@ _BYPASSED = 60
 _NEARLY = 0.9
 
 
-class Edges(enum.Enum):
-    """Which of the edges that longer paths imply are drawn."""
-
-    ALL = "all"
-    """Every one."""
-    AUTO = "auto"
-    """All in a sparse picture; in a dense one those that stand alone, as around a residual."""
-    FEWEST = "fewest"
-    """None: what is drawn is the transitive reduction."""
+Edges = Literal["all", "auto", "fewest"]
+"""Which of the edges that longer paths imply are drawn: every one; all in a sparse picture, in a
+dense one those that stand alone, as around a residual; or none: the transitive reduction."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +64,7 @@ class Drawing:
     left_out: frozenset[Pair] = frozenset()
 
     @classmethod
-    def of(cls, graph: ModelGraph, expanded: Collection[str], edges: Edges = Edges.AUTO) -> Drawing:
+    def of(cls, graph: ModelGraph, expanded: Collection[str], edges: Edges = "auto") -> Drawing:
         """Find out what is in the picture of a fold state.
 
         Args:
@@ -169,10 +163,10 @@ def _flows(graph: ModelGraph, stand_in: list[int]) -> Iterator[tuple[Node, int]]
 
 
 def _left_out(links: Mapping[Pair, Link], edges: Edges) -> Iterable[Pair]:
-    if edges is Edges.ALL:
+    if edges == "all":
         return ()
     implied = implied_edges(links)
-    if edges is Edges.FEWEST:
+    if edges == "fewest":
         return implied
     rank = _ranks(links)
     boxes = len(rank)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,39 +54,18 @@ def to_python(
     """
     if not return_nodes:
         return "# Tick a node to see the code that extracts it."
-    imports = _Imports()
-    imports.add("fxexplore", "create_feature_extractor")
+    imports = ["from fxexplore import create_feature_extractor"]
     further = "".join(_option(name, value, imports) for name, value in (options or {}).items())
-    imported, made = _parted(() if inputs is None else inputs.lines)
     if recorded and inputs is not None:
         further = f'    example_inputs={inputs.example},\n    backend="recorded",\n{further}'
     extractor = _call("create_feature_extractor", model, return_nodes, mode, further)
-    lines = [
-        _merged([*str(imports).splitlines(), *imported]),
-        *made,
+    call = "x)  # x is what the model takes" if inputs is None else f"{inputs.call})"
+    return _program(
+        *imports,
+        *(() if inputs is None else inputs.lines),
         f"extractor = {extractor}.{mode}()",
-        f"features = extractor({'x' if inputs is None else inputs.call})"
-        + ("  # x is what the model takes" if inputs is None else ""),
-    ]
-    return "\n".join(lines)
-
-
-class _Imports:
-    """The ``from ... import ...`` lines of a piece of code."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, list[str]] = {}
-
-    def add(self, module: str, name: str) -> None:
-        names = self._names.setdefault(module, [])
-        if name not in names:
-            names.append(name)
-
-    def __str__(self) -> str:
-        return "".join(
-            f"from {module} import {', '.join(sorted(self._names[module]))}\n"
-            for module in sorted(self._names)
-        )
+        f"features = extractor({call}",
+    )
 
 
 def figure_to_python(
@@ -146,55 +125,43 @@ def figure_to_python(
         further = f"    example_inputs={on.example},\n{backend}"
         return f"{name} = {_call('extract_features', of, return_nodes, mode, further)}"
 
-    imports, made = _parted(inputs.lines)
     if first is None:
-        runs = [*made, extracted("features", model, inputs)]
+        runs = [*inputs.lines, extracted("features", model, inputs)]
     else:
-        before, made_before = _parted(first.lines)
-        between = made if made != made_before else []
+        between = () if first.lines == inputs.lines else inputs.lines
         is_same = first.example == inputs.example and not between and not other
         runs = [
-            *made_before,
+            *first.lines,
             *(["# Before the model changed:"] if is_same else []),
             extracted("first", model, first),
             *between,
             extracted("second", "other_model" if other else model, inputs),
         ]
-        imports += before
     arguments = {name: repr(value) for name, value in options.items()}
     arguments |= {"image": picture} if picture else {}
     arguments |= {"tokens": repr(list(inputs.tokens))} if inputs.tokens else {}
     arguments |= {"labels": repr(labels)} if labels else {}
     listed = "".join(f"    {name}={_in_double_quotes(arguments[name])},\n" for name in arguments)
     values = "features" if first is None else "first,\n    second"
-    figure = f"figure = {plot}(\n    {values},\n{listed})"
-    return "\n".join([_merged([*_imports_of(plot, picture), *imports]), *runs, figure])
+    return _program(
+        f"from fxexplore import extract_features, {plot}",
+        *([f"from fxexplore.inputs import {picture.partition('(')[0]}"] if picture else []),
+        *runs,
+        f"figure = {plot}(\n    {values},\n{listed})",
+    )
 
 
-def _parted(lines: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Imports, and the rest."""
-    imports = [line for line in lines if line.startswith(("import ", "from "))]
-    return imports, [line for line in lines if line not in imports]
-
-
-def _imports_of(plot: str, picture: str | None) -> list[str]:
-    imports = [f"from fxexplore import extract_features, {plot}"]
-    called = (picture or "").partition("(")[0]
-    if called in ("Preprocessing", "as_seen"):
-        imports.append(f"from fxexplore.inputs import {called}")
-    return imports
-
-
-def _merged(lines: Sequence[str]) -> str:
-    """Imports without those that are there twice, one line for each module."""
-    imports = _Imports()
+def _program(*lines: str) -> str:
+    """Lines of code with their imports in front, one line for each module."""
+    names: dict[str, set[str]] = {}
     for line in lines:
         if line.startswith("from "):
-            module, _, names = line.removeprefix("from ").partition(" import ")
-            for name in names.split(", "):
-                imports.add(module, name)
+            module, _, found = line.removeprefix("from ").partition(" import ")
+            names.setdefault(module, set()).update(found.split(", "))
     plain = sorted({line for line in lines if line.startswith("import ")})
-    return "".join(f"{line}\n" for line in plain) + str(imports)
+    merged = [f"from {m} import {', '.join(sorted(names[m]))}" for m in sorted(names)]
+    rest = [line for line in lines if not line.startswith(("from ", "import "))]
+    return "\n".join([*plain, *merged, "", *rest])
 
 
 def _call(
@@ -221,7 +188,7 @@ def _argument(return_nodes: Mapping[str, str]) -> str:
     return f"    return_nodes={start}\n{''.join(entries)}    {end},\n"
 
 
-def _option(name: str, value: Any, imports: _Imports) -> str:
+def _option(name: str, value: Any, imports: list[str]) -> str:
     if not value:
         return ""
     try:
@@ -230,7 +197,7 @@ def _option(name: str, value: Any, imports: _Imports) -> str:
         return f"    {name}={name},  # as the explorer was given it\n"
 
 
-def _expression(value: Any, imports: _Imports) -> str:
+def _expression(value: Any, imports: list[str]) -> str:
     """An expression that gives ``value`` back; ValueError if no short one does."""
     if isinstance(value, type):
         return _class_name(value, imports)
@@ -244,7 +211,7 @@ def _expression(value: Any, imports: _Imports) -> str:
     raise ValueError
 
 
-def _class_name(cls: type, imports: _Imports) -> str:
+def _class_name(cls: type, imports: list[str]) -> str:
     """The name of a class where it can be imported, or was defined in the notebook."""
     found: Any = sys.modules.get(cls.__module__)
     parts = cls.__qualname__.split(".")
@@ -253,7 +220,7 @@ def _class_name(cls: type, imports: _Imports) -> str:
     if found is not cls or not all(part.isidentifier() for part in parts):
         raise ValueError
     if cls.__module__ not in ("__main__", "builtins"):
-        imports.add(cls.__module__, parts[0])
+        imports.append(f"from {cls.__module__} import {parts[0]}")
     return ".".join(parts)
 
 

@@ -200,7 +200,7 @@ class TestNodeFacts:
     def facts(self):
         nodes = [Node("x", "input", "x")]
         nodes += [Node(f"op{i}", "operation", "add", inputs=("x",)) for i in range(40)]
-        nodes.append(Node(STRANGE, "module", STRANGE, "", STRANGE, inputs=("x",), parameters=7))
+        nodes.append(Node(STRANGE, "module", STRANGE, detail=STRANGE, inputs=("x",), parameters=7))
         return NodeFacts(ModelGraph("Net", tuple(nodes), (), parameters=7), focused=STRANGE)
 
     def test_strangers_text_is_text(self, widget_page, facts):

@@ -20,27 +20,41 @@ def encoder(blocks=12):
     """A stem, twelve blocks of the same structure, one that is another, and odd ends."""
     nodes, modules = [Node("x", "input", "input", shape=(1, 3, 8, 8))], []
     nodes.append(
-        Node("stem", "module", "Conv2d", "", "3, 16", parameters=448, shape=(1, 16, 8, 8), flops=9)
+        Node(
+            "stem", "module", "Conv2d", detail="3, 16", parameters=448, shape=(1, 16, 8, 8), flops=9
+        )
     )
-    modules.append(Module("layers", "Sequential", 1_300_000, shape=(1, 16, 8, 8)))
+    modules.append(Module("layers", "Sequential", parameters=1_300_000, shape=(1, 16, 8, 8)))
     for n in range(blocks + 1):
         path, wide = f"layers.{n}", 64 if n < blocks else 32
-        modules.append(Module(path, "Block", 100_000, shape=(1, 16, 8, 8), flops=3_000_000))
+        modules.append(
+            Module(path, "Block", parameters=100_000, shape=(1, 16, 8, 8), flops=3_000_000)
+        )
         nodes += [
-            Node(f"{path}.fc", "module", "Linear", path, f"16, {wide}", parameters=99_000,
+            Node(f"{path}.fc", "module", "Linear", path, detail=f"16, {wide}", parameters=99_000,
                  shape=(1, 16, 8, wide), flops=2_000_000),
             Node(f"{path}.act", "module", "GELU", path, call=1, calls=2, shape=(1, 16, 8, wide)),
             Node(f"{path}.act_1", "module", "GELU", path, call=2, calls=2, shape=(1, 16, 8, wide)),
             Node(f"{path}.add", "operation", "add", path, source="net.py:7", shape=(1, 16, 8, 8)),
         ]  # fmt: skip
     modules += [
-        Module("aux", "Head", 50_000, ran=False, returns=False),
-        Module("tied", "Tied", 1_024, returns=False, frozen=1_024, shared=("stem.twin",)),
+        Module("aux", "Head", parameters=50_000, ran=False, returns=False),
+        Module(
+            "tied", "Tied", parameters=1_024, returns=False, frozen=1_024, shared=("stem.twin",)
+        ),
     ]
     nodes += [
         Node("tied.relu", "operation", "relu_", "tied", source="net.py:9", shape=(1, 16)),
         Node("getattr", "size", "getattr", source="net.py:10"),
-        Node(f"tied.{STRANGE}", "module", "Linear", "tied", STRANGE, parameters=1_024, frozen=9),
+        Node(
+            f"tied.{STRANGE}",
+            "module",
+            "Linear",
+            "tied",
+            detail=STRANGE,
+            parameters=1_024,
+            frozen=9,
+        ),
     ]
     return ModelGraph("Net", tuple(nodes), tuple(modules), parameters=1_351_472, mode="train")
 

@@ -187,7 +187,7 @@ def named_state(model):
     return [*model.named_parameters(), *model.named_buffers()]
 
 
-@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("training", mostly_thorough([False, True], False), ids=["eval", "train"])
 @pytest.mark.parametrize(("odd", "backend"), WAYS_IN.values(), ids=WAYS_IN)
 def test_an_extractor_of_an_opening_is_that_of_create_feature_extractor(odd, backend, training):
     model, mode = odd.model(training), "train" if training else "eval"
@@ -233,6 +233,7 @@ def test_making_an_extractor_of_an_opening_runs_and_traces_nothing(backend):
     assert calls.count("1") == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backend", ["symbolic", "recorded"])
 @pytest.mark.parametrize("wanted", [["layr1"], [], "layer1", {"x": "k", "conv1": "k"}, None])
 def test_an_extractor_of_an_opening_raises_what_create_feature_extractor_raises(backend, wanted):

@@ -248,6 +248,7 @@ def test_another_suffix_is_refused_in_words(graph, tmp_path):
         NodeGraph(graph).save(tmp_path / "picture.jpg")
 
 
+@pytest.mark.thorough
 def test_a_loop_that_has_ended_meanwhile_is_no_noise():
     code = """
 import asyncio

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from fxexplore.notebook.shell import is_watched
+from fxexplore.notebook.shell import is_interactive
 
 CELL = """
 import time, torch
@@ -35,4 +35,4 @@ def test_a_notebook_that_is_run_to_be_read_waits_for_the_whole_page():
 
 
 def test_outside_a_kernel_somebody_may_be_there():
-    assert is_watched()
+    assert is_interactive()

@@ -503,6 +503,7 @@ def test_a_model_of_timm_gives_what_its_modules_return():
     assert row.right, row
 
 
+@pytest.mark.thorough
 def test_a_detector_gives_what_its_modules_return():
     row = looked_at("ssdlite", lambda: torchvision_model("ssdlite320_mobilenet_v3_large"))
     assert row.right, row

@@ -13,7 +13,7 @@ from fxexplore import open_model
 from fxexplore.layout import to_svg
 from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.views.diagram import OPENING_BOXES, kind_of, opening_fold, to_dot
-from fxexplore.views.drawing import OUTPUT, Drawing, Edges, implied_edges
+from fxexplore.views.drawing import OUTPUT, Drawing, implied_edges
 from fxexplore.views.kinds import FILLS, GLYPHS
 from tests.marks import mostly_thorough
 
@@ -103,11 +103,13 @@ def test_names_are_text_whatever_they_contain(name):
     assert as_drawn("".join(label)).startswith(as_drawn(name) or "·")
 
 
+@pytest.mark.thorough
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_any_name_and_class_gives_a_picture(name, cls):
     assert drawn_alone(name, cls) is not None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", [name for name in NASTY if name and "." not in name])
 def test_names_of_clusters_are_text_whatever_they_contain(path):
     graph = ModelGraph(
@@ -205,7 +207,7 @@ def fold_states(graph):
 def test_edges_between_boxes_are_those_of_the_nodes_they_stand_for(name):
     graph = opened(name)
     for expanded in fold_states(graph):
-        drawing = Drawing.of(graph, expanded, Edges.ALL)
+        drawing = Drawing.of(graph, expanded, "all")
         counts = {p: link.count for p, link in drawing.links.items() if OUTPUT not in p}
         assert counts == plain_edges(graph, set(expanded))
         ends = {end for pair in counts for end in pair}

@@ -120,7 +120,7 @@ def test_attention_is_a_map_per_head():
 
 def test_attention_of_a_query_is_laid_over_the_picture():
     weights = torch.zeros(1, 2, 7, 7)
-    weights[..., 1 + 3 + 2] = 1  # all look at the bottom right of a 2×3 grid behind a class token
+    weights[..., 1 + 3 + 2] = 1  # all weight on the bottom right of a 2×3 grid behind a class token
     figure = plot_feature_maps(weights, image=torch.rand(3, 32, 48), query=(0, 1))
     tile = image_of(figure)[:32, :48]
     row, column = np.unravel_index(tile.argmax(), tile.shape)
@@ -504,7 +504,7 @@ def test_runs_that_cannot_be_compared_are_said(first, second, message):
 
 def test_figures_are_neither_registered_nor_kept():
     figures = []
-    for run in range(100):
+    for run in range(20):
         figure = plot_feature_maps(torch.rand(1, 2, 4, 4))
         if run % 5 == 0:
             figure.savefig(io.BytesIO(), dpi=20)

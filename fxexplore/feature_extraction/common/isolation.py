@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils import _python_dispatch
 from torch.utils.hooks import RemovableHandle
 
@@ -371,18 +372,33 @@ class _ThreadState:
 
     def __init__(self) -> None:
         self._gradients = torch.is_grad_enabled()
-        self._functions = torch._C._len_torch_function_stack()
+        self._functions = self._function_modes()
         self._dispatches = torch._C._len_torch_dispatch_stack()
         self._flags = {name: getattr(_python_dispatch, name) for name in self._FLAGS}
 
+    @staticmethod
+    def _function_modes() -> list[Any]:
+        count = torch._C._len_torch_function_stack()
+        return [torch._C._get_function_stack_at(position) for position in range(count)]
+
     def put_back(self) -> None:
-        while torch._C._len_torch_function_stack() > self._functions:
-            torch._C._pop_torch_function_stack()
+        if self._function_modes() != self._functions:
+            # torch takes a mode off while it hands it a call, so that one may be missing too.
+            while torch._C._len_torch_function_stack():
+                torch._C._pop_torch_function_stack()
+            for mode in self._functions:
+                torch._C._push_on_torch_function_stack(mode)
         while torch._C._len_torch_dispatch_stack() > self._dispatches:
             torch._C._pop_torch_dispatch_stack(None)
         vars(_python_dispatch).update(self._flags)
         if torch.is_grad_enabled() != self._gradients:
             torch._C._set_grad_enabled(self._gradients)
+
+
+def turn_on(mode: TorchFunctionMode) -> None:
+    """Turn on a mode of torch, in this thread, until the block ends."""
+    on_leaving(_ThreadState().put_back)
+    torch._C._push_on_torch_function_stack(mode)
 
 
 _MISSING = object()

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from fxexplore.feature_extraction.common.isolation import hook, lock, on_leaving, restores
+from fxexplore.feature_extraction.common.isolation import hook, lock, on_leaving, restores, turn_on
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import model_frame
 from fxexplore.feature_extraction.common.tensors import (
@@ -110,8 +110,8 @@ class Follower(TorchFunctionMode):
         followers = _followers()
         on_leaving(partial(followers.__delitem__, slice(len(followers), None)))
         followers.append(self)
-        with self:
-            return self.model(*args, **kwargs)
+        turn_on(self)
+        return self.model(*args, **kwargs)
 
     # --- functions ---------------------------------------------------------------
 

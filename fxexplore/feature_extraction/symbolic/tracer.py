@@ -14,7 +14,13 @@ from torch import fx, nn
 from torch.fx import _symbolic_trace as fx_internals
 from torch.fx.proxy import TraceError
 
-from fxexplore.feature_extraction.common.isolation import isolated, lock, on_leaving, restores
+from fxexplore.feature_extraction.common.isolation import (
+    isolated,
+    lock,
+    on_leaving,
+    restores,
+    turn_on,
+)
 from fxexplore.feature_extraction.common.leaves import LeafDecisions
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import source_line
@@ -110,11 +116,11 @@ class LeafModuleAwareTracer(LeafDecisions):
         buffers = [(path, m._buffers, m._buffers.copy()) for path, m in root.named_modules()]
         attributes = set(vars(root))
         run_custom_functions_by(self._custom_function)
+        turn_on(RealTensorsInForward(self, state))
         with (
             # A no_grad block inside forward shows only if gradients are on to begin with.
             torch.enable_grad(),
             errors_explained(self, root),
-            RealTensorsInForward(self, state),
         ):
             graph = super().trace(root, concrete_args)
         for path, now, before in buffers:

@@ -49,7 +49,7 @@ class InputChooser(InputChoice, InputRows):
         shell: Any = None,
         buttons: tuple[widgets.Widget, ...] = (),
     ) -> None:
-        self._shell = shell
+        self.shell = shell
         inputs = known_inputs(model, example_inputs, name)
         InputRows.__init__(
             self,
@@ -57,7 +57,7 @@ class InputChooser(InputChoice, InputRows):
             takes_sentences=tokenizer is not None,
             on_file=lambda name, content: self._guarded(self.use_picture, content, name),
             on_prepare=lambda prepare: self._guarded(self.prepare_with, prepare),
-            on_problem=self.complain,
+            on_typed=lambda texts: self._guarded(self.prepare_as_typed, texts),
             buttons=buttons,
         )
         InputChoice.__init__(self, model, inputs, name, tokenizer, tokenizer_name)
@@ -75,7 +75,7 @@ class InputChooser(InputChoice, InputRows):
         super().use_variable(name, self._variables() if variables is None else variables)
 
     def _variables(self) -> Mapping[str, Any]:
-        shell = self._shell or present_shell()
+        shell = self.shell or present_shell()
         if shell is None:
             raise LookupError("there is no notebook here whose variables could be named")
         variables: Mapping[str, Any] = shell.user_ns
@@ -103,8 +103,7 @@ class InputChooser(InputChoice, InputRows):
 
     def _fill(self) -> None:
         """Show the numbers of the next picture's preparation."""
-        self.preparation.offer(self.presets, len(self.presets[0].mean))
-        self.preparation.fill(self.next_preparation)
+        self.preparation.fill(self.next_preparation, self.presets)
 
     def _when(self, is_asked: Any, action: Callable[..., None], *arguments: Any) -> None:
         if is_asked:

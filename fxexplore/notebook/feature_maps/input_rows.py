@@ -30,12 +30,12 @@ class InputRows(widgets.VBox):
         takes_sentences: whether a text may be a sentence, not ids alone.
         on_file: called with the name and the bytes of a file.
         on_prepare: called with a way to prepare pictures.
-        on_problem: called with the error of a file or of numbers.
+        on_typed: called with numbers that were typed to prepare pictures.
         buttons: what stands at the end of the row.
 
     Example:
         >>> ignore = lambda *_: None
-        >>> rows = InputRows({"tokens"}, on_file=ignore, on_prepare=ignore, on_problem=ignore)
+        >>> rows = InputRows({"tokens"}, on_file=ignore, on_prepare=ignore, on_typed=ignore)
         >>> rows.upload.disabled, rows.sample.options
         (True, ('Sample', 'example inputs'))
     """
@@ -47,7 +47,7 @@ class InputRows(widgets.VBox):
         takes_sentences: bool = False,
         on_file: Callable[[str, bytes], None],
         on_prepare: Callable[[Preprocessing], None],
-        on_problem: Callable[[Exception], None],
+        on_typed: Callable[[dict[str, str]], None],
         buttons: tuple[widgets.Widget, ...] = (),
     ) -> None:
         takes_picture = "picture" in kinds
@@ -55,7 +55,7 @@ class InputRows(widgets.VBox):
         self.thumbnail.add_class("fxx-thumbnail")
         self.words = widgets.HTML(layout=widgets.Layout(flex="1000 1 260px", min_width="120px"))
         self.upload = UploadButton(
-            on_file, on_problem, accept=_FILES, disabled=not takes_picture,
+            on_file, self.complain, accept=_FILES, disabled=not takes_picture,
             title="A picture: PNG, JPEG or WebP. Drop it on this panel, or paste it, if you like",
         )  # fmt: skip
         self.variable = widgets.ToggleButton(
@@ -73,7 +73,7 @@ class InputRows(widgets.VBox):
         )  # fmt: skip
         ids = "a sentence, or ids" if takes_sentences else "ids, as in 101, 7592, 102"
         self.text = widgets.Text(placeholder=ids, continuous_update=False, layout=_wide())
-        self.preparation = PreparationRow(on_prepare, on_problem)
+        self.preparation = PreparationRow(on_prepare, on_typed)
         self.note = widgets.HTML()
         variable_row = _row(widgets.Label("variable"), named(self.name, "variable"))
         text_row = _row(widgets.Label("text"), named(self.text, "text or ids"))
@@ -116,7 +116,7 @@ class InputRows(widgets.VBox):
         self.thumbnail.value = "" if seen is None else _thumbnail(seen)
 
     def say(self, words: str) -> None:
-        """Say how things are, in a line."""
+        """Show a message in a line."""
         self.note.value = f'<div class="fxx-note fxx-quiet">{html.escape(words)}</div>'
 
     def complain(self, problem: Exception) -> None:
@@ -124,16 +124,16 @@ class InputRows(widgets.VBox):
         self.note.value = problem_html(problem)
 
     def forget_problem(self) -> None:
-        """Take what was wrong with an input off the page: something else is being done."""
+        """Remove the last error: something else is being done."""
         self.note.value = self.upload.refused = ""
 
 
 def _thumbnail(seen: torch.Tensor) -> str:
-    from torchvision.transforms.v2 import functional
+    from PIL import ImageOps
+    from torchvision.transforms.v2.functional import to_pil_image
 
-    shorter = min(seen.shape[-2:])
-    small = functional.resize(seen, [_SIDE], antialias=True) if shorter > _SIDE else seen
-    picture = functional.to_pil_image(functional.center_crop(small, [min(small.shape[-2:])]))
+    side = min(_SIDE, *seen.shape[-2:])
+    picture = ImageOps.fit(to_pil_image(seen), (side, side))
     png = io.BytesIO()
     picture.save(png, "png")
     data = base64.b64encode(png.getvalue()).decode()

@@ -23,7 +23,7 @@ from .cards import MapCards
 from .controls import MapControls
 from .feature_map_view import file_of
 from .input_chooser import InputChooser
-from .running import computed, computed_harmlessly
+from .running import computed
 from .runs import Run, Runs, Shown, state_of
 
 if TYPE_CHECKING:
@@ -83,11 +83,11 @@ class FeatureMapsPanel(widgets.VBox):
         shell: Any = None,
         **kwargs: Any,
     ) -> None:
-        self._model = model
+        self.model = model
         self._graph = graph
-        self._make_extractor = make_extractor
+        self.make_extractor = make_extractor
         self._name = name
-        self._shell = shell
+        self.shell = shell
         self._runs = Runs(self.kept_bytes)
         self._task: Task[Mapping[str, Any]] | None = None
         self.controls = MapControls()
@@ -161,7 +161,7 @@ class FeatureMapsPanel(widgets.VBox):
         self._cancel()
         self.controls.running = False
         run, nodes = self._next_run(), dict(self.return_nodes)
-        values = self._computed(self._make_extractor(), run)
+        values = self._computed(self.make_extractor(), run)
         self._finished(run, nodes, values)
         return Features(values, self._graph, nodes)
 
@@ -210,7 +210,7 @@ class FeatureMapsPanel(widgets.VBox):
         if other_model is not None:
             self._run_other(other_model)
         else:
-            self.inputs.chosen = known_inputs(self._model, other_inputs, self._name, "other_inputs")
+            self.inputs.chosen = known_inputs(self.model, other_inputs, self._name, "other_inputs")
             self.run()
         self.comparing = True
         return self.figure()
@@ -269,18 +269,16 @@ class FeatureMapsPanel(widgets.VBox):
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
         chosen = self.current_inputs
         if chosen is None:
-            chosen = example_inputs_for(self._model)  # raises, and says what to give
-        return Run(chosen, self._graph.mode == "train", state_of(self._model), chosen.label)
+            chosen = example_inputs_for(self.model)  # raises, and says what to give
+        return Run(chosen, self._graph.mode == "train", state_of(self.model), chosen.label)
 
     def _computed(
         self, extractor: nn.Module, run: Run, task: Task[Any] | None = None
     ) -> Mapping[str, Any]:
         """The values of a run; in the background if there is a task, of a twin of the model."""
         assert run.inputs is not None  # as _next_run makes it
-        args, kwargs, training = run.inputs.args, run.inputs.kwargs, run.training
-        if task is None:
-            return computed_harmlessly(extractor, args, kwargs, training=training)
-        return computed(extractor, args, kwargs, training=training, task=task)
+        args, kwargs = run.inputs.args, run.inputs.kwargs
+        return computed(extractor, args, kwargs, training=run.training, task=task)
 
     def _start(self) -> None:
         """What the button does: run, in the background if that can be, or stop the run."""
@@ -290,7 +288,7 @@ class FeatureMapsPanel(widgets.VBox):
         self.controls.problem, self.controls.message = None, ""
         self.inputs.forget_problem()
         run, nodes = self._next_run(), dict(self.return_nodes)
-        extractor = self._make_extractor()
+        extractor = self.make_extractor()
         twin = twin_of(extractor) if running_loop() is not None else None
         self.controls.running = twin is not None
         self._task = Task(
@@ -298,7 +296,7 @@ class FeatureMapsPanel(widgets.VBox):
             lambda task: self._guarded(lambda: self._ended(task, run, nodes)),
             ticked=self.controls.show_progress,
             in_background=twin is not None,
-            shell=self._shell or present_shell(),
+            shell=self.shell or present_shell(),
         )
         self._task.start()
         if twin is None and running_loop() is not None:
@@ -402,7 +400,7 @@ class FeatureMapsPanel(widgets.VBox):
         last = self._runs.last
         if self.features and last is not None and not last.is_other:
             training = self._graph.mode == "train"
-            now = Run(self.current_inputs, training, state_of(self._model), "")
+            now = Run(self.current_inputs, training, state_of(self.model), "")
             parts.append(now.changed_since(last))
         return " · ".join(filter(None, parts))
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 from fxexplore.feature_extraction import isolated, restores, switch_mode
 from fxexplore.notebook.task import Stop, Task, watched
 
 
+@restores
 def computed(
     extractor: nn.Module,
     args: tuple[Any, ...],
@@ -19,10 +21,10 @@ def computed(
     training: bool = False,
     task: Task[Any] | None = None,
 ) -> dict[str, Any]:
-    """Run a twin of an extractor once, without gradients.
+    """Run an extractor once, without gradients, and leave its model as it was.
 
     Args:
-        extractor: a twin: its flags change, and its buffers may.
+        extractor: the extractor; in a task a twin, whose flags change, and whose buffers may.
         args: positional arguments, which are copied: a model may write into its inputs.
         kwargs: keyword arguments, likewise.
         training: whether to run in train mode; what is frozen then stays frozen.
@@ -31,36 +33,20 @@ def computed(
     Raises:
         Stop: if ``task.stop`` was set.
     """
-    args, kwargs = _cloned(args), _cloned(kwargs)
+    args, kwargs = tree_map(_copied, (args, kwargs))
+    features: dict[str, Any]
+    if task is None:
+        isolation = isolated(extractor, (args, kwargs), training=training, as_twin=True)
+        with isolation as model, torch.no_grad():
+            features = model(*args, **kwargs)
+        return features
     switch_mode(extractor, training)
-    with torch.no_grad(), watched(extractor, task):
-        features: dict[str, Any] = extractor(*args, **kwargs)
-    if task is not None and task.stop.is_set():
+    with watched(extractor, task), torch.no_grad():
+        features = extractor(*args, **kwargs)
+    if task.stop.is_set():
         raise Stop
     return features
 
 
-@restores
-def computed_harmlessly(
-    extractor: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool = False
-) -> dict[str, Any]:
-    """Run an extractor now, and leave the model and the random state as they were.
-
-    Args:
-        extractor: the extractor, of which a twin is run if there can be one.
-        args: as for :func:`computed`.
-        kwargs: likewise.
-        training: likewise.
-    """
-    with isolated(extractor, (args, kwargs), training=training, as_twin=True) as runs:
-        return computed(runs, args, kwargs, training=training)
-
-
-def _cloned(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.clone()
-    if type(value) in (list, tuple):
-        return type(value)(_cloned(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _cloned(item) for key, item in value.items()}
-    return value
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value

@@ -160,7 +160,7 @@ def fold(axes: str, length: int, image_size: tuple[int, int] | None = None) -> R
         image_size: height and width of the input; without it the grid is taken for a square.
     """
     for prefix in PREFIXES:
-        grid = _grid(length - prefix, image_size)
+        grid = grid_of(length - prefix, image_size)
         if grid is not None:
             how = "a square, guessed"
             if image_size:
@@ -169,7 +169,13 @@ def fold(axes: str, length: int, image_size: tuple[int, int] | None = None) -> R
     return None
 
 
-def _grid(count: int, image_size: tuple[int, int] | None) -> tuple[int, int] | None:
+def grid_of(count: int, image_size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """The grid of so many patches of a picture, or of a square if its size is not known.
+
+    Example:
+        >>> grid_of(24, (64, 96))
+        (4, 6)
+    """
     if image_size is None:
         side = math.isqrt(max(count, 0))
         return (side, side) if side * side == count >= _SMALLEST_FOLD else None

@@ -13,7 +13,7 @@ import re
 
 from fxexplore.model_graph import ModelGraph, Node
 
-from .axes import Reading
+from .axes import Reading, grid_of
 from .axis_rules import Known, derived, of_dimensional, of_input, of_operation, of_readers
 
 _JOINS = ("cat", "concat", "concatenate")
@@ -58,23 +58,24 @@ class GraphAxes:
                 self._known[node.name] = known
 
     def reading(
-        self, name: str, shape: tuple[int, ...], picture: tuple[int, int] | None = None
+        self, name: str, shape: tuple[int, ...], image_size: tuple[int, int] | None = None
     ) -> Reading | None:
         """What the axes of a value of a node or module are, if the graph tells.
 
         Args:
             name: qualified name.
             shape: shape of the value, which may be for another input than the graph's.
-            picture: height and width of that input, if known.
+            image_size: height and width of that input, if known.
         """
         for node in self._makers(name, shape):
             known = self._known.get(node.name)
             if known is None or len(known.reading.axes) != len(shape):
                 continue
-            if _differ_only_in_batch(known.shape, shape, known.reading.axes):
+            sizes = zip(known.reading.axes, known.shape, shape, strict=True)
+            if all(axis == "N" or was == now for axis, was, now in sizes):
                 return known.reading
             if node.shape is not None:
-                return self._at_other_size(known, shape, picture)
+                return _at_other_size(known.reading, shape, image_size)
         return None
 
     def _makers(self, name: str, shape: tuple[int, ...]) -> list[Node]:
@@ -90,35 +91,6 @@ class GraphAxes:
         wanted = item.shape or shape
         same = [node for node in nodes if node.shape == wanted]
         return same or [node for node in nodes if node.shape and len(node.shape) == len(shape)]
-
-    def _at_other_size(
-        self, known: Known, shape: tuple[int, ...], picture: tuple[int, int] | None
-    ) -> Reading:
-        """The same axes for an input of another size than the graph has shapes for."""
-        reading = known.reading
-        if not reading.grid or "L" not in reading.axes:
-            return reading
-        length = shape[reading.axes.rindex("L")] - reading.prefix - reading.suffix
-        grid = self._scaled_grid(reading.grid, length, picture)
-        if grid is None:
-            words = f"{length} tokens make no grid that is known; image= would tell"
-            return dataclasses.replace(reading, grid=(), guess=words)
-        how = f"for a picture of {picture[0]}×{picture[1]}" if picture else "guessed"
-        return dataclasses.replace(reading, grid=grid, guess=f"{'×'.join(map(str, grid))} {how}")
-
-    def _scaled_grid(
-        self, grid: tuple[int, ...], length: int, picture: tuple[int, int] | None
-    ) -> tuple[int, ...] | None:
-        *time, height, width = grid
-        places, rest = divmod(length, math.prod(time))
-        seen = next((n.shape for n in self._graph.nodes if n.kind == "input" and n.shape), None)
-        if rest or places < 1:
-            return None
-        if picture is not None and seen is not None and len(seen) >= 4:  # noqa: PLR2004
-            size = (picture[0] * height // seen[-2], picture[1] * width // seen[-1])
-            return (*time, *size) if math.prod(size) == places else None
-        side = math.isqrt(places)
-        return (*time, side, side) if height == width and side * side == places else None
 
     # --- following one node ------------------------------------------------------------
 
@@ -185,7 +157,8 @@ class GraphAxes:
         known = self._known.get(node.name)
         if known is not None and known.reading.prefix_words:
             return known.reading.prefix_words
-        return _count(count, self._origin(node))
+        name = self._origin(node)
+        return f"{count} {name}" if name and count > 1 else name
 
     def _origin(self, node: Node) -> str:
         """The name of the parameter that a value is made of alone, such as ``cls_token``."""
@@ -250,9 +223,17 @@ def _fits(reading: Reading, shape: tuple[int, ...]) -> bool:
     return not reading.grid or places == shape[reading.axes.rindex("L")]
 
 
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}" if name and number > 1 else name
-
-
-def _differ_only_in_batch(known: tuple[int, ...], shape: tuple[int, ...], axes: str) -> bool:
-    return all(a == "N" or k == s for a, k, s in zip(axes, known, shape, strict=True))
+def _at_other_size(
+    reading: Reading, shape: tuple[int, ...], image_size: tuple[int, int] | None
+) -> Reading:
+    """The same axes for an input of another size than the graph has shapes for."""
+    if not reading.grid or "L" not in reading.axes:
+        return reading
+    length = shape[reading.axes.rindex("L")] - reading.prefix - reading.suffix
+    is_flat = len(reading.grid) == 2  # noqa: PLR2004  # no clip
+    grid = grid_of(length, image_size) if image_size and is_flat else None
+    if image_size is None or grid is None:
+        words = f"{length} tokens make no grid that is known; image= would tell"
+        return dataclasses.replace(reading, grid=(), guess=words)
+    words = f"{grid[0]}×{grid[1]} for a picture of {image_size[0]}×{image_size[1]}"
+    return dataclasses.replace(reading, grid=grid, guess=words)

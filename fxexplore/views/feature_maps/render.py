@@ -67,8 +67,12 @@ class PlotOptions:
         if isinstance(self.tokens, str):
             raise ValueError("tokens is one string; give a list of names")  # noqa: TRY004
         settle = object.__setattr__  # once, in a frozen dataclass
-        settle(self, "channels", _checked_channels(self.channels))
-        settle(self, "query", _checked_query(self.query))
+        if not isinstance(self.channels, slice):
+            words = "give how many to show, at least 1, a list of their numbers, or a slice"
+            settle(self, "channels", _whole_numbers("channels", self.channels, words, least=1))
+        if self.query is not None:
+            words = "give a token's number, or its (row, column) in the grid"
+            settle(self, "query", _whole_numbers("query", self.query, words))
         settle(self, "image", None if self.image is None else image_of(self.image))
         settle(self, "tokens", tuple(map(str, self.tokens or ())))
 
@@ -84,33 +88,16 @@ class PlotOptions:
         return None if self.image is None else (self.image.shape[0], self.image.shape[1])
 
 
-def _checked_channels(channels: Any) -> Channels:
-    if isinstance(channels, slice):
-        return channels
-    is_several = isinstance(channels, Iterable) and not isinstance(channels, str)
+def _whole_numbers(name: str, value: Any, words: str, least: float = -math.inf) -> Any:
+    """A whole number, or a tuple of them; an error that says what to give, if it is neither."""
+    is_several = isinstance(value, Iterable) and not isinstance(value, str)
     try:
-        chosen = tuple(map(operator.index, channels if is_several else [channels]))
+        numbers = tuple(map(operator.index, value if is_several else [value]))
     except TypeError:
-        chosen = ()
-    if not chosen or channels is True or not (is_several or chosen[0] > 0):
-        raise ValueError(
-            f"channels is {channels!r}; give how many to show, at least 1, a list of their "
-            f"numbers, or a slice"
-        )
-    return chosen if is_several else chosen[0]
-
-
-def _checked_query(query: Any) -> Query | None:
-    if query is None:
-        return None
-    try:
-        if isinstance(query, Sequence) and not isinstance(query, str):
-            return tuple(operator.index(q) for q in query)
-        return operator.index(query)
-    except TypeError:
-        raise ValueError(
-            f"query is {query!r}; give a token's number, or its (row, column) in the grid"
-        ) from None
+        numbers = ()
+    if not numbers or value is True or not (is_several or numbers[0] >= least):
+        raise ValueError(f"{name} is {value!r}; {words}")
+    return numbers if is_several else numbers[0]
 
 
 def charts_of(

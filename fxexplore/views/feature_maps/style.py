@@ -147,15 +147,14 @@ def wrapped(parts: Sequence[str], size: float, width: float) -> list[str]:
     """
     lines: list[str] = []
     for part in map(clean, parts):
-        is_short = text_width(part, size) <= width
-        between = " · "
-        for word in [part] if is_short else part.split():
-            longer = f"{lines[-1]}{between}{word}" if lines else word
-            if lines and text_width(longer, size) <= width:
+        words = [part] if text_width(part, size) <= width else part.split()
+        for i, word in enumerate(words):
+            begins = i == 0 and len(words) > 1  # what is broken has a line to begin with
+            longer = f"{lines[-1]}{' ' if i else ' · '}{word}" if lines else word
+            if lines and not begins and text_width(longer, size) <= width:
                 lines[-1] = longer
             else:
                 lines.append(shortened(word, size, width))
-            between = " "
     return lines
 
 
