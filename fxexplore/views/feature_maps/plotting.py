@@ -89,6 +89,7 @@ def plot_feature_maps(
         ValueError: if there is no tensor in ``features``, or an argument does not fit.
 
     Example:
+        >>> import torch
         >>> figure = plot_feature_maps({"conv1": torch.rand(1, 8, 14, 14)}, sort="energy")
         >>> figure.axes[0].get_title(loc="left")
         'conv1'
@@ -142,6 +143,7 @@ def plot_channel(
         ValueError: if there is no such key or channel, or an argument does not fit.
 
     Example:
+        >>> import torch
         >>> figure = plot_channel({"conv1": torch.rand(1, 8, 14, 14)}, "conv1", 5)
         >>> figure.axes[0].get_title(loc="left")
         'conv1 · channel 5'
@@ -224,6 +226,7 @@ def plot_comparison(
         ValueError: if keys or shapes differ, or an argument does not fit.
 
     Example:
+        >>> import torch
         >>> before, after = torch.rand(1, 4, 8, 8), torch.rand(1, 4, 8, 8)
         >>> figure = plot_comparison({"conv": before}, {"conv": after})
         >>> len(figure.axes)
@@ -251,6 +254,7 @@ def channel_at(figure: Figure, x: float, y: float) -> tuple[str, int] | None:
         The key of the tensor and the number of the channel; None where there is none.
 
     Example:
+        >>> import torch
         >>> figure = plot_feature_maps({"conv1": torch.rand(1, 1, 14, 14)})
         >>> box = figure.axes[0].get_position()
         >>> channel_at(figure, (box.x0 + box.x1) / 2, 1 - (box.y0 + box.y1) / 2)
@@ -271,6 +275,7 @@ def channels_in(figure: Figure) -> list[tuple[str, int]]:
         The key of the tensor and the number of the channel, for each.
 
     Example:
+        >>> import torch
         >>> channels_in(plot_feature_maps({"a": torch.rand(1, 4, 8, 8)}, channels=[3, 1]))
         [('a', 3), ('a', 1)]
     """
@@ -297,6 +302,7 @@ def extent_of(features: Any) -> Extent:
     """What there is to choose from in features, of which there may be none.
 
     Example:
+        >>> import torch
         >>> extent_of({"conv1": torch.rand(2, 8, 14, 14)})
         Extent(items=2, channels=8, has_attention=False)
     """

@@ -35,7 +35,7 @@ def test_odd_models_give_what_forward_hooks_give(name, training):
 @pytest.mark.parametrize(
     "name",
     [
-        "fasterrcnn_mobilenet_v3_large_320_fpn",
+        pytest.param("fasterrcnn_mobilenet_v3_large_320_fpn", marks=pytest.mark.thorough),
         "ssdlite320_mobilenet_v3_large",
         pytest.param("retinanet_resnet50_fpn", marks=pytest.mark.slow),
         pytest.param("keypointrcnn_resnet50_fpn", marks=pytest.mark.slow),
