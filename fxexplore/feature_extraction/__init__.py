@@ -1,15 +1,11 @@
 """Names of the nodes of a model, and modules that return their values.
 
-The face of this room: other rooms import nothing from the modules inside.
+The rest of fxexplore imports from here only, never from the modules inside.
 """
 
 from .api import (
-    _is_subseq as _is_subseq,
-)
-from .api import (
-    _warn_graph_differences as _warn_graph_differences,
-)
-from .api import (
+    _is_subseq,  # noqa: F401  # torchvision has these two, so that people import them
+    _warn_graph_differences,  # noqa: F401
     create_feature_extractor,
     extractor_of,
     get_graph_node_names,

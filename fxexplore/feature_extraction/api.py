@@ -84,10 +84,15 @@ def create_feature_extractor(
         tracer = tracer_of_graph(model)
         root, opened = tracer.root, OpenedModel({"train": tracer, "eval": tracer})
     else:
-        root, opened = _opened(model, example_inputs, backend, mode, tracer_kwargs, concrete_args)
-    opened.warn(root)
-    if not suppress_diff_warning:
-        _warn_differences(opened)
+        root, opened = _opened(
+            model,
+            example_inputs,
+            backend,
+            mode,
+            tracer_kwargs,
+            concrete_args,
+            suppress_diff_warning,
+        )
     return extractor_of(root, opened, train_keys, eval_keys)
 
 
@@ -130,11 +135,10 @@ def get_graph_node_names(
         >>> eval_nodes[:5]
         ['x', 'conv1', 'bn1', 'relu', 'maxpool']
     """
-    root, opened = _opened(model, example_inputs, backend, mode, tracer_kwargs, concrete_args)
-    opened.warn(root)
-    if not suppress_diff_warning:
-        _warn_differences(opened)
-    return _names(opened, "train"), _names(opened, "eval")
+    _, opened = _opened(
+        model, example_inputs, backend, mode, tracer_kwargs, concrete_args, suppress_diff_warning
+    )
+    return opened.names("train"), opened.names("eval")
 
 
 def _opened(
@@ -144,10 +148,12 @@ def _opened(
     mode: Mode,
     tracer_kwargs: dict[str, Any] | None,
     concrete_args: dict[str, Any] | None,
+    suppress_diff_warning: bool,
 ) -> tuple[nn.Module, OpenedModel]:
+    """Open a model, and warn the caller's caller of what may surprise."""
     root = checked_model(model)
     arguments = None if example_inputs is None else as_arguments(example_inputs)
-    return root, open_with_backend(
+    opened = open_with_backend(
         root,
         lambda: arguments,
         mode=mode,
@@ -155,6 +161,10 @@ def _opened(
         tracer_kwargs=tracer_kwargs,
         concrete_args=concrete_args,
     )
+    opened.warn(root, stacklevel=4)
+    if not suppress_diff_warning:
+        _warn_differences(opened, stacklevel=4)
+    return root, opened
 
 
 def extractor_of(
@@ -177,12 +187,6 @@ def extractor_of(
     return graph_extractor(root, opened.tracers, {"train": train_keys, "eval": eval_keys})
 
 
-def _names(opened: OpenedModel, mode: str) -> list[str]:
-    if mode in opened.recordings:
-        return opened.recordings[mode].names
-    return list(opened.tracers[mode].node_to_qualname.values()) if mode in opened.tracers else []
-
-
 def _is_subseq(x: Iterable[Any], y: Iterable[Any]) -> bool:
     """Whether the items of ``y`` all occur in ``x``, in the same order.
 
@@ -201,19 +205,12 @@ def _warn_graph_differences(train_tracer: NodePathTracer, eval_tracer: NodePathT
         train_tracer: the tracer that traced the model in train mode.
         eval_tracer: the tracer that traced it in eval mode.
     """
-    train_nodes, eval_nodes = (
-        list(tracer.node_to_qualname.values()) for tracer in (train_tracer, eval_tracer)
-    )
-    _warn_lists(train_nodes, eval_nodes)
+    _warn_differences(OpenedModel({"train": train_tracer, "eval": eval_tracer}))
 
 
-def _warn_differences(opened: OpenedModel) -> None:
-    if len(opened.modes) > 1:
-        _warn_lists(_names(opened, "train"), _names(opened, "eval"), stacklevel=4)
-
-
-def _warn_lists(train_nodes: list[str], eval_nodes: list[str], stacklevel: int = 3) -> None:
-    if train_nodes == eval_nodes:
+def _warn_differences(opened: OpenedModel, stacklevel: int = 3) -> None:
+    train_nodes, eval_nodes = opened.names("train"), opened.names("eval")
+    if len(opened.modes) == 1 or train_nodes == eval_nodes:
         return
     if _is_subseq(train_nodes, eval_nodes):
         relation = "NOTE: the nodes of eval mode are a subsequence of those of train mode"

@@ -56,6 +56,12 @@ class OpenedModel:
         """The modes that opened."""
         return [*self.tracers, *self.recordings]
 
+    def names(self, mode: str) -> list[str]:
+        """The names of the nodes in a mode; none if it did not open."""
+        if mode in self.recordings:
+            return self.recordings[mode].names
+        return list(self.tracers[mode].node_to_qualname.values()) if mode in self.tracers else []
+
     def warn(self, model: nn.Module, stacklevel: int = 3) -> None:
         """Warn of what the caller may not expect: a recording, or a mode that does not open."""
         if self.reason:
@@ -162,11 +168,11 @@ def _recorded(
 
 
 def _reason(symbolic: OpenedModel, recorded_modes: Iterable[str] = ()) -> str:
-    """Why tracing failed: in a mode that could be recorded rather than in one that could not."""
+    """Why tracing failed, if possible in a mode that could be recorded."""
     if not symbolic.failures:
         return ""
-    told = (symbolic.failures[mode] for mode in recorded_modes if mode in symbolic.failures)
-    return _told(next(told, next(iter(symbolic.failures.values()))))
+    reasons = (symbolic.failures[mode] for mode in recorded_modes if mode in symbolic.failures)
+    return _summary(next(reasons, next(iter(symbolic.failures.values()))))
 
 
 def _neither(
@@ -178,8 +184,10 @@ def _neither(
     if arguments is not None and recorded.failures:
         modes: dict[str, list[str]] = {}
         for mode, failure in recorded.failures.items():
-            modes.setdefault(_told(failure), []).append(mode)
-        ran = "; ".join(f"in {' and '.join(which)} mode {told}" for told, which in modes.items())
+            modes.setdefault(_summary(failure), []).append(mode)
+        ran = "; ".join(
+            f"in {' and '.join(which)} mode {failed}" for failed, which in modes.items()
+        )
         parts.append(
             f"Run on the example inputs {shapes_of(*arguments)}: {ran}\n"
             f"If it is the inputs, give others: example_inputs=..."
@@ -195,8 +203,8 @@ def _neither(
     return error
 
 
-def _told(failure: Exception) -> str:
-    """What went wrong in one line, and where: errors of tracing have their place in their words."""
+def _summary(failure: Exception) -> str:
+    """What went wrong in one line, and where; an error of tracing says the place itself."""
     if isinstance(failure, TraceError):
         return first_line(failure)
     place = line_in_model(failure)

@@ -89,7 +89,7 @@ class InputChoice:
         return self._presets
 
     def prepare_with(self, prepare: Preprocessing) -> None:
-        """Prepare pictures in another way, the present one too.
+        """Prepare pictures in another way: the chosen one, and those that come.
 
         Args:
             prepare: the way.
@@ -102,7 +102,7 @@ class InputChoice:
             self.use_picture(sample_photograph())
 
     def prepare_as_typed(self, texts: Mapping[str, str]) -> None:
-        """Prepare pictures by numbers that somebody typed.
+        """Prepare pictures by numbers that were typed.
 
         Args:
             texts: as :attr:`Preprocessing.texts`.
@@ -250,7 +250,7 @@ class InputChoice:
 
     @property
     def _present(self) -> ExampleInputs:
-        """What the next choice goes into: what was chosen for other places stays."""
+        """The inputs that the next choice is put into: choices for other places stay."""
         chosen: ExampleInputs | None = self.chosen
         if chosen is not None and chosen.original is self._base:
             return chosen

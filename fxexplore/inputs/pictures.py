@@ -13,9 +13,9 @@ import torch
 if TYPE_CHECKING:
     from PIL import Image
 
-MOST_PIXELS = 50_000_000  # 150 MB in RGB; telephones make pictures of 12 to 48 million
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # none that starts a program
-_ORIENTATION = 0x0112  # the tag of EXIF
+MOST_PIXELS = 50_000_000  # 150 MB in RGB; phones make pictures of 12 to 48 million
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # none whose reader starts another program
+_ORIENTATION = 0x0112  # a tag of EXIF
 _UPRIGHT = 1
 _BYTE = 255
 _WORD = 65535

@@ -24,15 +24,15 @@ _SIDES = 2
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """Resize, crop and normalise, with the numbers in sight.
+    """Resize, crop and normalise, by numbers that can be shown and changed.
 
     Attributes:
         resize: the length of the shorter side, or height and width; empty to leave it.
         crop: height and width of what is cut from the middle; empty to leave it.
         mean: what is subtracted from each channel in the range 0 to 1.
         std: what each is divided by then; as many numbers as the model has channels.
-        interpolation: how pixels are read between pixels.
-        source: whose numbers these are, in words.
+        interpolation: how pixels are interpolated.
+        source: where the numbers come from, in words.
 
     Example:
         >>> from PIL import Image
@@ -73,7 +73,7 @@ class Preprocessing:
         return prepared.unsqueeze(0)
 
     def seen(self, prepared: torch.Tensor) -> torch.Tensor:
-        """Turn back the normalisation, for people to see what a model sees.
+        """Undo the normalisation, to show what a model sees.
 
         Args:
             prepared: channels × height × width.
@@ -101,7 +101,7 @@ class Preprocessing:
 
     @property
     def texts(self) -> dict[str, str]:
-        """The numbers as somebody types them, by field.
+        """The numbers as they are typed, by field.
 
         Example:
             >>> Preprocessing((64,), (56, 48), (0.5,) * 3).texts
@@ -220,14 +220,14 @@ def preprocessing_from_text(
     interpolation: str = "bilinear",
     channels: int = RGB,
 ) -> Preprocessing:
-    """Read numbers that somebody typed.
+    """Read numbers that were typed.
 
     Args:
         resize: ``"256"``, ``"256×320"`` or nothing.
         crop: likewise; one number is a square.
         mean: a number, or one for each channel.
         std: likewise, none of them 0.
-        interpolation: one of PIL's ways.
+        interpolation: one of PIL's methods.
         channels: how many channels the model takes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The ways to prepare a picture that suit a model, as the library says that it is from."""
+"""How pictures are prepared for a model, as the library that it is from says."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _image_processor(config: Any) -> tuple[Any, str]:
 
     home = getattr(config, "_name_or_path", "")
     if home:
-        # Where it is not on disk its class tells less, but does.
+        # Where it is not on disk, the defaults of its class serve.
         with contextlib.suppress(Exception):
             read: Any = transformers.AutoImageProcessor.from_pretrained
             return read(home, local_files_only=True), f"the image processor of {home}"

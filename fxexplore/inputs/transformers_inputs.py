@@ -51,7 +51,7 @@ def from_config(model: nn.Module) -> ExampleInputs | None:
 
 @dataclasses.dataclass(frozen=True)
 class _Asked:
-    """What a model of transformers asks for, and the arguments that are made so far."""
+    """What a model of transformers takes, and the arguments that are made so far."""
 
     model: nn.Module
     config: Any
@@ -83,7 +83,7 @@ class _Asked:
 
     @property
     def placeholders(self) -> list[tuple[str, int, str]]:
-        """The token ids in a text that stand for what is not text."""
+        """The token ids in a text that stand for a picture or a sound."""
         found = [(name, self.field("", *fields), way) for name, fields, way in _PLACEHOLDERS]
         return [row for row in found if isinstance(row[1], int)]
 
@@ -176,13 +176,13 @@ def _count_of_features(asked: _Asked, method: str) -> int:
 
 
 def _is_picture(asked: _Asked) -> list[torch.Tensor]:
-    """One where a placeholder of a picture is, zero elsewhere."""
+    """1 at placeholders of a picture, 0 elsewhere."""
     tokens = [token for argument, token, _ in asked.placeholders if argument == "pixel_values"]
     return [torch.isin(asked.given["input_ids"], torch.tensor(tokens)).long()]
 
 
 def _boxes(asked: _Asked) -> list[torch.Tensor]:
-    """Where on a page each token stands."""
+    """The box of each token on a page."""
     boxes = torch.tensor([0, 0, 1, 1]).repeat(1, asked.given["input_ids"].shape[1], 1)
     return [boxes, boxes.float()]
 
@@ -207,7 +207,7 @@ def _pixels(asked: _Asked) -> list[torch.Tensor]:
     if frames:
         return [picture.unsqueeze(1).repeat(1, frames, 1, 1, 1)]
     if {"input_ids", "pixel_attention_mask"} <= asked.accepted:
-        return [picture.unsqueeze(1), picture]  # one picture of several for a text
+        return [picture.unsqueeze(1), picture]  # a list of pictures for each text
     return [picture]
 
 
@@ -217,7 +217,7 @@ def _clip(asked: _Asked) -> list[torch.Tensor]:
 
 
 def _side(asked: _Asked) -> int:
-    """The side of a picture in patches, such that they can be merged."""
+    """How many patches a side of a picture has, a multiple of what is merged."""
     names = ("spatial_merge_size", "merge_size", "downsample_factor", "pixel_shuffle_factor")
     side = asked.field("vision", *names)
     return 2 * (side if isinstance(side, int) else 2)
@@ -349,7 +349,7 @@ _TOGETHER = {
 
 
 _TEXT = ("input_ids", "decoder_input_ids", "bbox")
-# The token ids in a text that stand for what is not text: argument, fields of the
+# The token ids in a text that stand for a picture or a sound: argument, fields of the
 # configuration, and the model's method that makes features.
 _PLACEHOLDERS = (
     ("pixel_values", ("image_token_id", "image_token_index"), "get_image_features"),

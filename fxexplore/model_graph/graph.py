@@ -1,4 +1,4 @@
-"""``ModelGraph``: the nodes of a model, how values flow between them, and who contains whom."""
+"""``ModelGraph``: the nodes of a model, how values flow between them, and their hierarchy."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from fxexplore.feature_extraction import (
 )
 from fxexplore.inputs import known_inputs
 
-from .annotations import Findings, annotated
+from .annotations import annotated
 from .graph import ModelGraph
 from .reading import graph_of_recording, graph_of_tracer
 from .shapes import ShapeRun
@@ -118,15 +118,7 @@ class Opening:
         if self._run is None:
             return self.graph
         tracer = self._opened.tracers[self._mode]
-        outcomes, names = self._run.outcomes(), tracer.node_to_qualname
-        known = {name: outcomes[node] for node, name in names.items() if node in outcomes}
-        findings = Findings(
-            values={name: outcome.value for name, outcome in known.items()},
-            flops={name: outcome.flops for name, outcome in known.items()},
-            returned=self._run.returned(outcomes),
-            module_flops={},
-        )
-        graph = annotated(self.graph, findings)
+        graph = annotated(self.graph, self._run.findings())
         if self._run.failure is None:
             return graph
         node, problem = self._run.failure

@@ -283,45 +283,6 @@ def _never_ran(root: nn.Module, ran: set[str], leaves: set[str]) -> Iterator[str
     return walk(root, "")
 
 
-def class_and_detail(module: nn.Module) -> tuple[str, str]:
-    """The class of a module and its arguments, as its ``repr`` shows them.
-
-    Args:
-        module: any module; one whose ``extra_repr`` raises has no detail.
-    """
-    try:
-        detail = str(module.extra_repr())
-    except Exception:  # noqa: BLE001  # a stranger's code, and only a label
-        detail = ""
-    return type(module).__name__, detail
-
-
-class ParameterCount(NamedTuple):
-    """How many numbers parameters hold.
-
-    Attributes:
-        total: all of them.
-        frozen: those that need no gradient.
-    """
-
-    total: int
-    frozen: int
-
-
-def parameter_count(module: nn.Module) -> ParameterCount:
-    """How many numbers the parameters of a module hold, shared ones counted once.
-
-    Example:
-        >>> parameter_count(nn.Linear(3, 2))
-        ParameterCount(total=8, frozen=0)
-    """
-    parameters = list(module.parameters())
-    return ParameterCount(
-        total=sum(parameter.numel() for parameter in parameters),
-        frozen=sum(parameter.numel() for parameter in parameters if not parameter.requires_grad),
-    )
-
-
 def _named_inputs(node: fx.Node, names: Mapping[fx.Node, str]) -> tuple[str, ...]:
     """Names of the nodes that feed ``node``, looking through those without a name."""
     found: dict[str, None] = {}

@@ -6,7 +6,7 @@ import inspect
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -28,25 +28,15 @@ from fxexplore.feature_extraction import (
     twin_of,
 )
 
-
-class Outcome(NamedTuple):
-    """What running one node came to.
-
-    Attributes:
-        value: what it gave, as ``described`` copies it.
-        flops: floating point operations that it took.
-    """
-
-    value: Any
-    flops: int
+from .annotations import Findings
 
 
 class ShapeRun:
     """One run of a traced graph on meta tensors, which have a shape and no numbers.
 
-    Everything that the graph reads is copied first. From then on the model is let alone,
-    and so is the state of the process: the run may go on in a thread of its own while the
-    model is used, trained or changed.
+    Everything that the graph reads is copied first. From then on neither the model nor
+    the state of the process is touched: the run may go on in a background thread while the model
+    is used, trained or changed.
 
     Args:
         tracer: the tracer that traced the model.
@@ -63,6 +53,7 @@ class ShapeRun:
         kwargs: Mapping[str, Any],
     ) -> None:
         self._nodes = list(tracer.graph.nodes)
+        self._names = dict(tracer.node_to_qualname)
         self._returns = tracer.module_returns
         self._copies = _copies(tracer, training)
         given = inspect.signature(tracer.root.forward).bind(*args, **kwargs).arguments
@@ -71,17 +62,18 @@ class ShapeRun:
         """The node that could not run without numbers, and what it raised."""
 
     @restores
-    def outcomes(self) -> dict[fx.Node, Outcome]:
-        """Run the graph.
+    def findings(self) -> Findings:
+        """Run the graph, and sort what it shows.
 
         Returns:
-            What each node came to. Where one cannot run without numbers, it and the nodes
-            after it are absent.
+            What is known of nodes and modules. Where a node cannot run without numbers, it and
+            those after it are absent.
         """
-        outcomes: dict[fx.Node, Outcome] = {}
+        values: dict[fx.Node, Any] = {}
+        seen: dict[fx.Node, Any] = {}
+        flops: dict[fx.Node, int] = {}
         turn_on(_EverythingOnMeta())
         with torch.no_grad(), FlopCounter() as counter:
-            values: dict[fx.Node, Any] = {}
             for node in self._nodes:
                 before = counter.get_total_flops()
                 try:
@@ -89,9 +81,18 @@ class ShapeRun:
                 except Exception as problem:  # noqa: BLE001  # a stranger's code, on no numbers
                     self.failure = node, problem
                     break
-                flops = counter.get_total_flops() - before
-                outcomes[node] = Outcome(described(values[node]), flops)
-        return outcomes
+                flops[node] = counter.get_total_flops() - before
+                seen[node] = described(values[node])
+        return Findings(
+            values={name: seen[node] for node, name in self._names.items() if node in seen},
+            flops={name: flops[node] for node, name in self._names.items() if node in seen},
+            returned={
+                path: _described_return(returned, seen)
+                for path, returned in self._returns.items()
+                if all(node in seen for node in nodes_in(returned.value))
+            },
+            module_flops={},
+        )
 
     def _value(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         args, kwargs = _filled(node.args, values), _filled(node.kwargs, values)
@@ -107,18 +108,6 @@ class ShapeRun:
         if node.op == "call_method":
             return getattr(args[0], target)(*args[1:], **kwargs)
         return target(*args, **kwargs) if node.op == "call_function" else args[0]
-
-    def returned(self, outcomes: Mapping[fx.Node, Outcome]) -> dict[str, Any]:
-        """What modules returned, by path, as far as it is known.
-
-        Args:
-            outcomes: what :meth:`outcomes` gave.
-        """
-        return {
-            path: _described_return(returned, outcomes)
-            for path, returned in self._returns.items()
-            if all(node in outcomes for node in nodes_in(returned.value))
-        }
 
 
 def _filled(argument: Any, values: Mapping[fx.Node, Any]) -> Any:
@@ -148,10 +137,10 @@ def _require_dtype_of_weight(module: nn.Module, args: tuple[Any, ...]) -> None:
             raise TypeError(f"the input has dtype {given}, and the weight {wanted}")
 
 
-def _described_return(returned: ModuleReturn, outcomes: Mapping[fx.Node, Outcome]) -> Any:
+def _described_return(returned: ModuleReturn, seen: Mapping[fx.Node, Any]) -> Any:
     def filled(value: Any) -> Any:
         if isinstance(value, fx.Node):
-            return outcomes[value].value
+            return seen[value]
         if isinstance(value, Built):
             fields = {name: filled(item) for name, item in value.fields.items()}
             return tuple(fields.values()) if issubclass(value.cls, tuple) else Attributes(fields)

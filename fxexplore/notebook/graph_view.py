@@ -49,7 +49,7 @@ class GraphView(traitlets.HasTraits):
         return self._graph
 
     def replace_graph(self, graph: ModelGraph) -> list[str]:
-        """Take another graph of the model, and let go of the names that it lacks.
+        """Take another graph of the model, and drop the names that it lacks.
 
         Returns:
             The ticked names that are gone.

@@ -65,13 +65,6 @@ class FxMagics(Magics):
         if not expression:
             raise UsageError("name a model, as in: %fxnodes model")
         model = self._value(expression)
-        if not isinstance(model, nn.Module):
-            what = (
-                f"a class; make an instance: {expression}(...)"
-                if isinstance(model, type)
-                else f"of type {type(model).__name__}; %fxnodes shows a torch.nn.Module"
-            )
-            raise UsageError(f"{expression} is {what}")
         inputs = self._value(arguments.inputs) if arguments.inputs else None
         tokenizer = self._value(arguments.tokenizer) if arguments.tokenizer else None
         try:

@@ -186,8 +186,7 @@ class Modes:
 
         self.opening = mode
         words = f"Running the model once in {mode} mode, to see what it does"
-        task = Task(work, self._ending(opened), shell=present_shell())
-        return self._start(task, words, stopped, patience)
+        return self._start(work, opened, words, stopped, patience=patience, shell=present_shell())
 
     def find_facts(self, mode: str) -> None:
         """Look for the shapes and FLOPs of a mode, if that is open, and show them."""
@@ -205,8 +204,8 @@ class Modes:
                 self._notice.say(graph.missing[0].upper() + graph.missing[1:])
 
         is_known = mode in self._annotated or self.graph(mode).backend == "recorded"
-        task = Task(lambda _: self._annotate(mode), self._ending(found), in_background=not is_known)
-        self._start(task, "Finding shapes and FLOPs")
+        words = "Finding shapes and FLOPs"
+        self._start(lambda _: self._annotate(mode), found, words, in_background=not is_known)
 
     def wait(self, seconds: float) -> bool:
         """Block until nothing is on its way, but not longer than ``seconds``; says whether."""
@@ -257,30 +256,31 @@ class Modes:
 
     def _start(
         self,
-        task: Task[Any],
+        work: Callable[[Task[Any]], Any],
+        ended: Callable[[Task[Any]], None],
         words: str,
         stopped: Callable[[], None] | None = None,
+        *,
         patience: float = 0.0,
+        **options: Any,
     ) -> None:
         """Start a task in place of the last, and speak of it if it takes long."""
-        self.stop()
-        self._task, self._stopped = task, stopped
+
+        def end(task: Task[Any]) -> None:
+            self._clear_progress()
+            ended(task)
 
         def speak() -> None:
             if task.is_pending:
                 self._notice.progress(words, self.stop)
 
+        self.stop()
+        self._task = task = Task(work, end, **options)
+        self._stopped = stopped
         loop = running_loop()
         if loop is not None:
             loop.call_later(_SOON, speak)
         task.start(patience)
-
-    def _ending(self, ended: Callable[[Task[Any]], None]) -> Callable[[Task[Any]], None]:
-        def end(task: Task[Any]) -> None:
-            self._clear_progress()
-            ended(task)
-
-        return end
 
     def _clear_progress(self) -> None:
         if self._notice.is_progress:

@@ -77,11 +77,11 @@ class Task(Generic[Result]):
         self.is_pending = True
         """Whether the result is still to be handed over."""
 
-    def start(self, patience: float = 0.0) -> None:
+    def start(self, seconds: float = 0.0) -> None:
         """Begin the work.
 
         Args:
-            patience: seconds to wait for its end here.
+            seconds: seconds to wait for its end here.
         """
         if self._loop is None:
             self._run()
@@ -89,9 +89,9 @@ class Task(Generic[Result]):
             return
         threading.Thread(target=self._run, name="fxexplore-task", daemon=True).start()
         self._loop.call_later(_TICK, self._tick)
-        if patience:
+        if seconds:
             try:
-                self._hand_over_within(patience)
+                self._hand_over_within(seconds)
             except KeyboardInterrupt:
                 self.cancel()
                 raise

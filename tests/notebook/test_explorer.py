@@ -544,7 +544,9 @@ class TestOpeningBesideTheKernel:
         with pytest.raises(TraceError, match="no training here"):
             asyncio.run(main())
 
-    def test_the_users_random_numbers_are_not_drawn_back(self):
+    def test_the_users_random_numbers_are_not_drawn_back(self, monkeypatch):
+        monkeypatch.setattr(modes_file, "present_shell", lambda: None)
+
         async def main():
             explorer = explore(net := Waits(["train"]).eval())
             explorer.wait(60)

@@ -45,8 +45,8 @@ def test_takes_an_expression_with_spaces(shell):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("torch.nn.ReLU", r"a class; make an instance: torch.nn.ReLU\(...\)"),
-        ("3", "3 is of type int"),
+        ("torch.nn.ReLU", r"the class ReLU.*give an instance of it: ReLU\(...\)"),
+        ("3", "model is an int, and no torch.nn.Module"),
         ("--inputs three resnet", "--inputs NAME"),
         ("lazy", "run the model once"),
     ],

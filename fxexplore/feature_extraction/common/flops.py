@@ -1,4 +1,4 @@
-"""Count floating point operations, and touch nothing else meanwhile."""
+"""Count floating point operations (FLOPs); a multiply-add counts 2."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _RECURRENT = {
 
 
 class FlopCounter(FlopCounterMode):
-    """torch's counter, of the operations of this thread alone.
+    """torch's FLOP counter, for the operations of this thread alone; a multiply-add counts 2.
 
-    torch's own also tells modules apart, by hooks on all modules of the process; those
-    would run in other threads' models too.
+    torch's own also counts per module, by hooks on all modules of the process, which would
+    run in other threads' models too.
 
     Example:
         >>> with FlopCounter() as counter:
@@ -52,7 +52,7 @@ class FlopCounter(FlopCounterMode):
 
 
 class _NoModules(contextlib.nullcontext[None]):
-    """What the counter asks for the modules that run: the whole alone."""
+    """Stands in for the counter's module tracker: all that runs is one global module."""
 
     parents = frozenset({"Global"})
 

@@ -1,4 +1,4 @@
-"""What stays one node: classes of modules, functions, and what libraries want to be whole."""
+"""Which modules and functions become one node: by the caller's choice and by default."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from torch import fx, nn
 
 
-class LeafTracer(fx.Tracer):
-    """Decides what becomes one node, for traces as for recordings.
+class LeafDecisions(fx.Tracer):
+    """Decides which modules and functions become one node, in traces and in recordings.
 
     Args:
         autowrap_modules: Python modules whose functions become nodes (any iterable).
@@ -69,7 +69,7 @@ def _checked(
 
 
 def default_tracer_kwargs(tracer_kwargs: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Complete keyword arguments for a tracer with what should always be a leaf.
+    """Complete the keyword arguments of a tracer with the default leaves.
 
     Args:
         tracer_kwargs: the caller's, which are not changed.
@@ -84,7 +84,7 @@ def default_tracer_kwargs(tracer_kwargs: Mapping[str, Any] | None = None) -> dic
     """
     kwargs = dict(tracer_kwargs or {})
     with_leaves = kwargs.pop("default_leaf_modules", True)
-    known = set(inspect.signature(LeafTracer).parameters)
+    known = set(inspect.signature(LeafDecisions).parameters)
     for name in kwargs:
         if name not in known:
             raise TypeError(
@@ -96,16 +96,16 @@ def default_tracer_kwargs(tracer_kwargs: Mapping[str, Any] | None = None) -> dic
         defaults["leaf_modules"] = []
     for name, values in defaults.items():
         own = kwargs.get(name, ())
-        # What is no collection is left to the tracer, which says so.
+        # The tracer refuses what cannot be iterated over.
         if isinstance(own, Iterable) and not isinstance(own, str):
             kwargs[name] = (*own, *values)
     return kwargs
 
 
 def _defaults_of_libraries() -> dict[str, list[Any]]:
-    """What loaded libraries want to be one node.
+    """The modules and functions of loaded libraries that are one node by default.
 
-    They are looked at, not imported: a model that uses them has loaded them.
+    No library is imported for it: a model that uses one has loaded it.
     """
     modules, functions, leaves = [math], [], []
     ops = sys.modules.get("torchvision.ops")

@@ -1,4 +1,4 @@
-"""What is asked for: specs and output keys, and the words for a spec that names nothing."""
+"""Return nodes: what a caller's specs and keys mean, and errors for those that mean nothing."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _text(value: Any, where: str) -> str:
         return str(value)
     is_module = isinstance(value, nn.Module)
     instead = "; give its path, as named_modules() gives it" if is_module else ""
-    raise ValueError(f"{where} {kind_of(value)}, which is no text{instead}")
+    raise ValueError(f"{where} {kind_of(value)}, which is not a string{instead}")
 
 
 class Found(NamedTuple):

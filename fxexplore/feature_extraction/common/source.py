@@ -38,7 +38,7 @@ _IS_LIBRARY: dict[str, bool] = {contextlib.__file__: True}
 def model_frame() -> FrameType | None:
     """The innermost frame that is neither torch's nor ours: the model's own code."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None:  # flat, as this runs for every operation
+    while frame is not None:  # no generator: this runs for every operation
         file = frame.f_code.co_filename
         is_library = _IS_LIBRARY.get(file)
         if is_library is None:

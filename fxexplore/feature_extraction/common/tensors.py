@@ -20,15 +20,20 @@ def tensors_in(value: Any, depth: int = 12) -> Iterator[torch.Tensor]:
     """Every tensor in a nesting of containers, dataclasses and other plain objects."""
     if isinstance(value, torch.Tensor):
         yield value
-    elif depth > 0 and type(value) not in SCALARS:  # deeper, a container holds itself
+    elif depth > 0 and type(value) not in SCALARS:  # a container may hold itself
         items, cost = _items(value)
         for item in items:
             if type(item) not in NO_TENSORS:
                 yield from tensors_in(item, depth - cost)
 
 
+def holds_tensor(value: Any) -> bool:
+    """Whether there is any tensor in a value."""
+    return next(tensors_in(value), None) is not None
+
+
 def _items(value: Any) -> tuple[Iterable[Any], int]:
-    """What a value holds, and how fast to tire of looking into it."""
+    """What a value holds, and how much of the depth it takes up."""
     if isinstance(value, (tuple, list, set, frozenset)):
         return value, 1
     if isinstance(value, Mapping):
@@ -55,8 +60,16 @@ def state_tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor, bool]]:
                     yield f"{path}.{name}" if path else name, value, held is parameters
 
 
+def tensors_in_containers(model: nn.Module) -> Iterator[torch.Tensor]:
+    """The tensors in lists and dicts that modules have for attributes."""
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if not name.startswith("_") and isinstance(value, (list, tuple, dict)):
+                yield from tensors_in(value)
+
+
 def version(tensor: torch.Tensor) -> int:
-    """How often a tensor was written in place; inference tensors do not count."""
+    """How often a tensor was written in place; -1 for inference tensors, which do not count."""
     return -1 if tensor.is_inference() else tensor._version
 
 
@@ -66,14 +79,14 @@ def changed(versions: list[tuple[torch.Tensor, int]]) -> list[torch.Tensor] | No
 
 
 def storage_of(tensor: torch.Tensor) -> int:
-    """What tells the memory of two living tensors apart; 0 if they have none."""
+    """An identifier of the storage of a living tensor; 0 if it has none."""
     try:
         return int(tensor.untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError, AttributeError, ValueError):  # sparse, wrapped, lazy
         return 0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)  # not frozen: a run makes one for each operation
 class TensorInfo:
     """What is kept of a tensor that a run computed."""
 
@@ -99,9 +112,9 @@ def described(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: described(item) for key, item in value.items()}
     attributes = {} if isinstance(value, type) else getattr(value, "__dict__", {})
-    held = {n: described(v) for n, v in attributes.items() if any(True for _ in tensors_in(v))}
+    held = {n: described(v) for n, v in attributes.items() if holds_tensor(v)}
     return Attributes(held) if held else type(value).__name__
 
 
 class Attributes(dict[str, Any]):
-    """The attributes of an object, told from the items of a dict."""
+    """The attributes of an object; a dict of its own class, to tell them from the items of one."""

@@ -1,4 +1,4 @@
-"""What a caller hands in, a model and its example inputs, and words for what is neither."""
+"""Check what a caller gives as model and as example inputs, and say what to give instead."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _WEIGHTS = (".bin", ".ckpt", ".onnx", ".pt", ".pt2", ".pth", ".safetensors")
 
 
 def checked_model(model: Any) -> nn.Module:
-    """Return the module to open, out of the wrappers of torch.compile and DataParallel.
+    """Return the module to open, unwrapped from torch.compile and DataParallel.
 
     Raises:
-        TypeError: if it is no module with code of its own, saying what to give instead.
+        TypeError: if it is not a module with Python code, saying what to give instead.
     """
     if not isinstance(model, nn.Module):
-        what, instead = _no_module(model)
+        what, instead = _what_and_instead(model)
         raise TypeError(f"model is {what}, and no torch.nn.Module; {instead}")
     module = plain_module(model)
     if isinstance(module, torch.jit.ScriptModule):
@@ -47,10 +47,10 @@ def kind_of(value: Any) -> str:
     return f"{'an' if name[:1] in 'aeiouAEIO' else 'a'} {name}"
 
 
-def _no_module(value: Any) -> tuple[str, str]:
-    """What a value is that is no module, and what to give instead of it."""
+def _what_and_instead(value: Any) -> tuple[str, str]:
+    """What a value is that is not a module, and what to give instead of it."""
     if isinstance(value, (str, os.PathLike)):
-        return _no_text(os.fspath(value))
+        return _string_and_instead(os.fspath(value))
     if inspect.isclass(value) or inspect.isroutine(value):
         name = value.__name__
         call = "" if name == "<lambda>" else f": {name}(...)"
@@ -73,7 +73,7 @@ def _no_module(value: Any) -> tuple[str, str]:
     return kind_of(value), f"give {next(found, 'a model, such as torchvision.models.resnet18()')}"
 
 
-def _no_text(text: str) -> tuple[str, str]:
+def _string_and_instead(text: str) -> tuple[str, str]:
     if text.endswith(_WEIGHTS) or os.path.exists(text):
         load = "model.load_state_dict(torch.load(path))"
         return f"the path {text!r}", f"build the model, {load}, and give the model"
@@ -89,7 +89,7 @@ def _no_text(text: str) -> tuple[str, str]:
 
 
 def _items(value: Any) -> Iterable[tuple[str, Any]]:
-    """What a container or an object such as a pipeline holds, and how to write it."""
+    """What a container or an object such as a pipeline holds, with the code that gets it."""
     if isinstance(value, Mapping):
         return ((f"model[{key!r}]", item) for key, item in value.items())
     if isinstance(value, (list, tuple)):
@@ -115,7 +115,7 @@ def require_no_lazy_parameters(model: nn.Module) -> None:
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
-_SHOWN = 8  # items of a list, in words
+_SHOWN = 8  # items of a list in an error message
 
 
 def as_arguments(example_inputs: Any) -> Arguments:
@@ -140,7 +140,7 @@ def as_arguments(example_inputs: Any) -> Arguments:
         if [type(part) for part in example_inputs] == [tuple, dict]:
             return example_inputs[0], dict(example_inputs[1])
         return tuple(example_inputs), {}
-    if hasattr(example_inputs, "keys"):  # what a tokenizer returns is no dict, but like one
+    if hasattr(example_inputs, "keys"):  # what a tokenizer returns is like a dict
         return (), {key: example_inputs[key] for key in example_inputs.keys()}  # noqa: SIM118
     raise TypeError(
         f"example_inputs is {kind_of(example_inputs)}; give a tensor, a tuple of positional "
@@ -150,7 +150,7 @@ def as_arguments(example_inputs: Any) -> Arguments:
 
 
 def hint_on(args: tuple[Any, ...]) -> str:
-    """What to write instead of positional arguments that are no tensors, if it can be told.
+    """A hint what to write instead of positional arguments that are not tensors, if there is one.
 
     Example:
         >>> hint_on((1, 3, 224, 224))
@@ -166,7 +166,7 @@ def hint_on(args: tuple[Any, ...]) -> str:
 
 
 def hint_on_list(model: nn.Module, args: tuple[Any, ...]) -> str:
-    """How to give a list, if forward takes one first, as detectors do, and got a tensor."""
+    """A hint how to give a list, if forward's first argument is one and a tensor was given."""
     for name, (value, _) in list(bound_arguments(model, args, {}).items())[:1]:
         annotation = str(getattr(model.forward, "__annotations__", {}).get(name))
         if "list" in annotation.lower() and isinstance(value, torch.Tensor):
@@ -187,7 +187,7 @@ def bound_arguments(
     try:
         signature = inspect.signature(model.forward)
         given = signature.bind(*args, **kwargs).arguments
-    except (TypeError, ValueError):  # the call itself will say what is wrong
+    except (TypeError, ValueError):  # the call itself will raise
         return {f"arg{i}": (value, True) for i, value in enumerate((*args, *kwargs.values()))}
     found: dict[str, tuple[Any, bool]] = {}
     for name, value in given.items():
@@ -200,7 +200,7 @@ def bound_arguments(
 
 
 def shapes_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    """The shapes of arguments, for the words of errors.
+    """The shapes of arguments, for error messages.
 
     Example:
         >>> shapes_of((torch.ones(2, 3), [torch.ones(4)]), {"flag": True})

@@ -12,7 +12,7 @@ from .isolation import on_leaving
 
 
 def plain_module(model: nn.Module) -> nn.Module:
-    """The model itself, out of wrappers of ``torch.compile`` and of data parallelism."""
+    """The model inside the wrappers of ``torch.compile`` and of data parallelism."""
     while True:
         inner = dict(model.named_children()).get("_orig_mod")
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
@@ -23,7 +23,7 @@ def plain_module(model: nn.Module) -> nn.Module:
 
 
 def sharded_parameter(model: nn.Module) -> str | None:
-    """The path of a parameter that ``fully_shard`` split; its hooks gather it for a run."""
+    """The path of a parameter that ``fully_shard`` has split, if there is one."""
     tensor = sys.modules.get("torch.distributed.tensor")
     if tensor is None:
         return None
@@ -31,8 +31,8 @@ def sharded_parameter(model: nn.Module) -> str | None:
     return next(split, None)
 
 
-def split_again(model: nn.Module) -> None:
-    """Split what a run of a sharded model left whole, as its bookkeeping is no attribute."""
+def reshard(model: nn.Module) -> None:
+    """Split what a run of a sharded model gathered: FSDP keeps its state outside of modules."""
     kind = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", None)
     if kind is not None:
         for module in model.modules():
@@ -41,7 +41,7 @@ def split_again(model: nn.Module) -> None:
 
 
 def run_uncompiled(model: nn.Module) -> None:
-    """Run what ``torch.compile`` compiled inside ``model`` as the Python code it was.
+    """Run what ``torch.compile`` compiled inside ``model`` as Python code again.
 
     Until the innermost :func:`restores` ends.
     """
@@ -57,7 +57,9 @@ def _holds_compiled(model: nn.Module) -> bool:
         return True
     registries = [model._modules]
     seen = {id(model._modules)}
-    for children in registries:  # it grows; this runs before each extraction
+    for (
+        children
+    ) in registries:  # a loop over a list that grows is fast: this runs before each extraction
         if "_orig_mod" in children:
             return True
         for child in children.values():

@@ -1,4 +1,4 @@
-"""Run a model's own code, catch the wanted values, and stop after the last of them."""
+"""Run a model's own code, capture the wanted values, and stop after the last of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 from fxexplore.feature_extraction.common.isolation import hook
-from fxexplore.feature_extraction.common.tensors import tensors_in, version
+from fxexplore.feature_extraction.common.tensors import holds_tensor, tensors_in, version
 from fxexplore.feature_extraction.common.validation import bound_arguments, shapes_of
 from fxexplore.feature_extraction.common.wrappers import run_uncompiled
 
@@ -24,13 +25,13 @@ from .plan import Plan, Wanted
 class StopForward(BaseException):
     """Ends a run. A BaseException, so that models, which catch Exceptions, cannot catch it."""
 
-    def __init__(self, catch: Catch) -> None:
+    def __init__(self, capture: Capture) -> None:
         super().__init__()
-        self.catch = catch
+        self.capture = capture
 
 
-class Catch:
-    """The values that one run gives."""
+class Capture:
+    """The wanted values of one run, as they come."""
 
     def __init__(self, plan: Plan, copied_too: set[str]) -> None:
         self._plan = plan
@@ -44,34 +45,34 @@ class Catch:
         self.is_over = False
 
     def arguments(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Catch the wanted arguments of forward."""
+        """Capture the wanted arguments of forward."""
         wanted = [w for w in self._plan.wanted if w.kind == "argument"]
         if wanted:
             given = bound_arguments(model, args, kwargs)
             for w in wanted:
                 if w.target in given:
-                    self._take(w, given[w.target][0], done=True)
-            self.end_if_enough()
+                    self._keep(w, given[w.target][0], done=True)
+            self.stop_if_complete()
 
     def returned(self, wanted: list[Wanted], count: int, value: Any) -> None:
-        """Catch what a module returned at its call number ``count``."""
-        self.end_if_enough()
+        """Capture what a module returned at its call number ``count``."""
+        self.stop_if_complete()
         for w in wanted:
             if w.call in (0, count):
-                self._take(w, value, done=count in (w.call, w.calls))
-        self.end_if_enough()
+                self._keep(w, value, done=count in (w.call, w.calls))
+        self.stop_if_complete()
 
     def computed(self, wanted: Wanted, value: Any) -> None:
-        """Catch the result of an operation."""
-        self._take(wanted, value, done=True)
-        self.end_if_enough()
+        """Capture the result of an operation."""
+        self._keep(wanted, value, done=True)
+        self.stop_if_complete()
 
-    def end_if_enough(self) -> None:
-        """End the run once nothing is missing, also if the model swallowed the end before."""
-        if not self._open and self.is_mine:
+    def stop_if_complete(self) -> None:
+        """End the run once nothing is missing, again if a bare ``except`` held it up before."""
+        if not self._open and self.is_of_this_thread:
             raise StopForward(self)
 
-    def _take(self, wanted: Wanted, value: Any, done: bool) -> None:
+    def _keep(self, wanted: Wanted, value: Any, done: bool) -> None:
         key = wanted.key
         is_copied = key in self._copied
         value = _kept(value, is_copied)
@@ -89,35 +90,31 @@ class Catch:
         if missing:
             names = ", ".join(f"'{name}'" for name in missing)
             raise RuntimeError(
-                f"{names} was not reached on inputs {shapes_of(args, kwargs)}: forward went "
-                f"another way than on the inputs it was recorded with"
+                f"{names} was not reached on inputs {shapes_of(args, kwargs)}: forward took "
+                f"another path than on the inputs it was recorded with"
             )
-        spoilt = {key for key, tensor, before in self._versions if version(tensor) != before}
-        if spoilt:
-            self._copied_too |= spoilt
+        overwritten = {key for key, tensor, before in self._versions if version(tensor) != before}
+        if overwritten:
+            self._copied_too |= overwritten
             raise RuntimeError(
-                f"{', '.join(sorted(spoilt))} was overwritten in place on inputs "
+                f"{', '.join(sorted(overwritten))} was overwritten in place on inputs "
                 f"{shapes_of(args, kwargs)}, though not on the inputs it was recorded with; from "
                 f"now on it is copied first, so run the extractor again"
             )
         return self._values
 
     @property
-    def is_mine(self) -> bool:
-        """Whether the run and the asking thread are the same."""
+    def is_of_this_thread(self) -> bool:
+        """Whether this thread is the one that runs the model, and still runs it."""
         return not self.is_over and threading.get_ident() == self._thread
 
 
 def run_with_hooks(
-    model: nn.Module, plan: Plan, catch: Catch, args: tuple[Any, ...], kwargs: dict[str, Any]
+    model: nn.Module, plan: Plan, capture: Capture, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     """Run the model with hooks on the wanted modules only."""
-    by_path: dict[str, list[Wanted]] = {}
-    for wanted in plan.wanted:
-        if wanted.kind == "module":
-            by_path.setdefault(wanted.target, []).append(wanted)
-    for path, wanted_here in by_path.items():
-        hook(_module_at(model, path), _returned_hook(catch, wanted_here))
+    for path, wanted_here in plan.modules().items():
+        hook(_module_at(model, path), _returned_hook(capture, wanted_here))
     run_uncompiled(model)
     model(*args, **kwargs)
 
@@ -130,87 +127,81 @@ def _module_at(model: nn.Module, path: str) -> nn.Module:
     return module
 
 
-def _returned_hook(catch: Catch, wanted: list[Wanted]) -> Callable[..., None]:
+def _returned_hook(capture: Capture, wanted: list[Wanted]) -> Callable[..., None]:
     count = 0
 
     def take(_module: nn.Module, _args: Any, *others: Any) -> None:
         nonlocal count
-        if catch.is_mine:
+        if capture.is_of_this_thread:
             count += 1
-            catch.returned(wanted, count, others[-1])
+            capture.returned(wanted, count, others[-1])
 
     return take
 
 
 def run_followed(
-    model: nn.Module, plan: Plan, catch: Catch, args: tuple[Any, ...], kwargs: dict[str, Any]
+    model: nn.Module, plan: Plan, capture: Capture, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     """Run the model and follow each of its operations."""
-    _CatchingFollower(model, plan, catch).run(args, kwargs)
+    _CapturingFollower(model, plan, capture).run(args, kwargs)
 
 
-class _CatchingFollower(Follower):
-    """Names every operation as the recording did, and catches the wanted ones."""
+class _CapturingFollower(Follower):
+    """Names every operation as the recording did, and captures the wanted ones."""
 
-    def __init__(self, model: nn.Module, plan: Plan, catch: Catch) -> None:
+    def __init__(self, model: nn.Module, plan: Plan, capture: Capture) -> None:
         super().__init__(model, plan.leaf_spec)
-        self._catch = catch
+        self._capture = capture
         self._operations = {w.target: w for w in plan.wanted if w.kind == "operation"}
-        self._modules_wanted: dict[str, list[Wanted]] = {}
-        for wanted in plan.wanted:
-            if wanted.kind == "module":
-                self._modules_wanted.setdefault(wanted.target, []).append(wanted)
+        self._modules_wanted = plan.modules()
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Name the arguments, and run the model."""
-        for key, (value, required) in bound_arguments(self.model, args, kwargs).items():
-            if required or any(True for _ in tensors_in(value)):
-                self._namer.operation("", key)
+        list(self.named_arguments(args, kwargs))
         return super().run(args, kwargs)
 
     def called(
         self,
         call: Call,
-        inputs: Any,  # noqa: ARG002 - a recording wants to know
+        inputs: Any,  # noqa: ARG002 - for recordings
         result: Any,
         written: Any,
-        frame: FrameType | None,  # noqa: ARG002 - likewise
+        frame: FrameType | None,  # noqa: ARG002 - for recordings
     ) -> Any:
-        """Catch a wanted result."""
+        """Capture a wanted result."""
         if call.op == "call_module":
             wanted = self._modules_wanted.get(call.target)
             if wanted is not None:
-                self._catch.returned(wanted, call.nth, result)
+                self._capture.returned(wanted, call.call_index, result)
             return result
-        self._catch.end_if_enough()
+        self._capture.stop_if_complete()
         if call.name in self._operations:
             value = written if result is None else result
-            self._catch.computed(self._operations[call.name], value)
+            self._capture.computed(self._operations[call.name], value)
         return result
 
     def left(self, path: str, count: int, result: Any, failed: bool) -> None:
-        """Catch what a wanted module returned."""
+        """Capture what a wanted module returned."""
         wanted = self._modules_wanted.get(path)
         if wanted is not None and not failed:
-            self._catch.returned(wanted, count, result)
+            self._capture.returned(wanted, count, result)
 
 
 def _kept(value: Any, is_copied: bool) -> Any:
     """Copy containers, to which the model may add later, and tensors if asked to."""
-    if isinstance(value, torch.Tensor):
-        return value.clone() if is_copied else value
-    if type(value) in (list, tuple):
-        return type(value)(_kept(item, is_copied) for item in value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_kept(item, is_copied) for item in value))
-    if isinstance(value, dict):
-        twin = copy.copy(value)
-        for key, item in value.items():
-            twin[key] = _kept(item, is_copied)
-        return twin
-    if dataclasses.is_dataclass(value) or (is_copied and any(True for _ in tensors_in(value))):
-        twin = copy.copy(value)
-        for name, item in vars(value).items() if hasattr(value, "__dict__") else ():
-            object.__setattr__(twin, name, _kept(item, is_copied))
-        return twin
-    return value
+
+    def kept(leaf: Any) -> Any:
+        if isinstance(leaf, torch.Tensor):
+            return leaf.clone() if is_copied else leaf
+        if isinstance(leaf, dict):  # a class of its own
+            twin = copy.copy(leaf)
+            twin.update({key: _kept(item, is_copied) for key, item in leaf.items()})
+            return twin
+        if dataclasses.is_dataclass(leaf) or (is_copied and holds_tensor(leaf)):
+            twin = copy.copy(leaf)
+            for name, item in getattr(leaf, "__dict__", {}).items():
+                object.__setattr__(twin, name, _kept(item, is_copied))
+            return twin
+        return leaf
+
+    return tree_map(kept, value)

@@ -1,4 +1,4 @@
-"""Tensors that a run computes from buffers and constants alone, which tracing gives no name."""
+"""Tensors that a run computes from buffers and constants alone: tracing does not name them."""
 
 from __future__ import annotations
 
@@ -10,40 +10,33 @@ from typing import Any
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.common.tensors import state_tensors, tensors_in
+from fxexplore.feature_extraction.common.tensors import tensors_in, tensors_in_containers
 
 from .bytecode import operands_of
 
-# What a local variable may hold that no input of the model can have had a part in. Numbers
-# are not among them: they may be sizes of an input, which tracing would see.
-_INNOCENT = (nn.Module, str, type(None), FunctionType, ModuleType, type)
+# Types of local variables that do not depend on an input of the model. Numbers are not among
+# them: they may be sizes of an input, which tracing would see.
+_INPUT_INDEPENDENT = (nn.Module, str, type(None), FunctionType, ModuleType, type)
 
 
 class Constants:
-    """The tensors of one run that no input and no parameter had a part in, as far as known.
+    """The tensors of one run that depend on no input and no parameter, as far as known.
 
     Tracing computes them while it traces, or leaves their operations without a name; a run
     has to leave them without one too, or the names that follow would mean something else.
 
     Args:
         model: the model that is run.
+        state: its state tensors.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        named = [(path, t) for path, t, is_parameter in state_tensors(model) if not is_parameter]
+    def __init__(self, model: nn.Module, state: list[tuple[str, torch.Tensor, bool]]) -> None:
+        named = [(path, tensor) for path, tensor, is_parameter in state if not is_parameter]
         # A number that forward keeps in an attribute may come from an input; a tensor is known.
         self._names = {path.rpartition(".")[2] for path, _ in named}
-        state = [tensor for _, tensor in named]
-        held = [
-            tensor
-            for module in model.modules()
-            for name, value in vars(module).items()
-            if not name.startswith("_") and isinstance(value, (list, tuple, dict))
-            for tensor in tensors_in(value)
-        ]
         self._known: dict[int, Callable[[], torch.Tensor | None]] = {
             id(tensor): weakref.ref(tensor)
-            for tensor in (*state, *held)
+            for tensor in (*(tensor for _, tensor in named), *tensors_in_containers(model))
             if not isinstance(tensor, nn.Parameter)
         }
 
@@ -66,7 +59,9 @@ class Constants:
         if operands is None or not self._names.issuperset(operands[1]):
             return False
         return all(
-            value in self if isinstance(value, torch.Tensor) else isinstance(value, _INNOCENT)
+            value in self
+            if isinstance(value, torch.Tensor)
+            else isinstance(value, _INPUT_INDEPENDENT)
             for value in operands[0]
         )
 

@@ -10,7 +10,7 @@ from torch import nn
 from fxexplore.feature_extraction.common.isolation import restores
 from fxexplore.feature_extraction.common.wrappers import plain_module
 
-from .capture import Catch, StopForward, run_followed, run_with_hooks
+from .capture import Capture, StopForward, run_followed, run_with_hooks
 from .follower import allow_stopping
 from .plan import Plan, planned
 from .recording import Recording
@@ -97,20 +97,22 @@ class RecordedFeatureExtractor(nn.Module):
                 f"the model was recorded in {other} mode only, and this is {mode} mode; call "
                 f".{other}() first"
             )
-        catch = Catch(plan, self._copied_too)
+        capture = Capture(plan, self._copied_too)
         try:
-            self._run(plan, catch, args, kwargs)
+            self._run(plan, capture, args, kwargs)
         except StopForward as stop:
-            if stop.catch is not catch:
+            if stop.capture is not capture:
                 raise
         finally:
-            # A traceback that somebody keeps must not keep the values.
-            catch.is_over = True
-        return catch.results(args, kwargs)
+            # The hooks of a traceback that somebody keeps do nothing any more.
+            capture.is_over = True
+        return capture.results(args, kwargs)
 
     @restores
-    def _run(self, plan: Plan, catch: Catch, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        catch.arguments(self._recorded_model, args, kwargs)
+    def _run(
+        self, plan: Plan, capture: Capture, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        capture.arguments(self._recorded_model, args, kwargs)
         allow_stopping()
         run = run_followed if plan.follows else run_with_hooks
-        run(self._recorded_model, plan, catch, args, kwargs)
+        run(self._recorded_model, plan, capture, args, kwargs)

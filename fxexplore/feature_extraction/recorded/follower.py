@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
@@ -21,20 +22,22 @@ from fxexplore.feature_extraction.common.tensors import (
     NO_TENSORS,
     SCALARS,
     changed,
+    holds_tensor,
     state_tensors,
     tensors_in,
 )
 from fxexplore.feature_extraction.common.torch_ops import FunctionFacts
+from fxexplore.feature_extraction.common.validation import bound_arguments
 from fxexplore.feature_extraction.common.wrappers import run_uncompiled
 
 from .bytecode import is_called_from, is_operator, items_taken
 from .constants import Constants
-from .leaves import LeafSpec, announce
+from .leaves import LeafSpec, run_wrapped_by
 
-# What we look at ourselves is no operation of the model, nor of one around it.
-_Unseen = torch._C.DisableTorchFunction
+# Inside, what this file does to tensors is not recorded as an operation of the model.
+_Unrecorded = torch._C.DisableTorchFunction
 
-_FACTS: dict[Any, FunctionFacts] = {}
+_facts_of = functools.lru_cache(maxsize=None)(FunctionFacts)
 
 
 class Call(NamedTuple):
@@ -45,18 +48,18 @@ class Call(NamedTuple):
         op: the opcode that an ``fx.Node`` would have.
         target: the path of the module or parameter, the function, or the method's name.
         module: path of the module whose forward ran it.
-        nth: for a call of a module, how often it was called so far.
+        call_index: the 1-based call index, for a call of a module.
     """
 
     name: str
     op: str
     target: Any
     module: str
-    nth: int = 0
+    call_index: int = 0
 
 
 class Follower(TorchFunctionMode):
-    """Sees the operations and module calls of one run, in the thread that made it.
+    """Sees the operations and module calls of one run, in the thread that made this object.
 
     Subclasses say what to do about them, in the methods at the end.
 
@@ -73,8 +76,9 @@ class Follower(TorchFunctionMode):
         self._paths = {module: path for path, module in model.named_modules() if path}
         self._leaves = {m for m, path in self._paths.items() if path in leaf_spec.leaves}
         self._namer = NodeNamer(path for path, _ in model.named_modules(remove_duplicate=False))
-        self._state = {id(tensor): path for path, tensor, _ in state_tensors(model)}
-        self._constants = Constants(model)
+        state = list(state_tensors(model))
+        self._state = {id(tensor): path for path, tensor, _ in state}
+        self._constants = Constants(model, state)
         self._read_once: dict[str, str] = {}
         self._counts: dict[str, int] = {}
         self._stack: list[tuple[nn.Module | None, str, Any]] = [(None, "", None)]
@@ -84,17 +88,26 @@ class Follower(TorchFunctionMode):
         self._error_before: BaseException | None = None
         self._thread = threading.get_ident()
 
+    def named_arguments(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Iterator[tuple[str, str, Any]]:
+        """Name the arguments of forward that are inputs: the node, the argument, its value."""
+        for argument, (value, required) in bound_arguments(self.model, args, kwargs).items():
+            if required or holds_tensor(value):
+                name = operation_name("placeholder", argument)
+                yield self._namer.operation("", name), argument, value
+
     @restores
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run the model under observation and return what it returns."""
         run_uncompiled(self.model)
         if self._wrapped:
             lock.patch()
-            announce(self._wrapped, self._whole)
+            run_wrapped_by(self._wrapped, self._as_one_node)
         for module in self._paths:
             hook(module, self._before_module, before=True)
             hook(module, self._after_module, always=True)
-        followers = _active.followers
+        followers = _followers()
         on_leaving(partial(followers.__delitem__, slice(len(followers), None)))
         followers.append(self)
         turn_on(self)
@@ -111,17 +124,14 @@ class Follower(TorchFunctionMode):
     ) -> Any:
         """Run one operation of torch."""
         kwargs = kwargs or {}
-        try:
-            facts = _FACTS[func]
-        except KeyError:
-            facts = _FACTS[func] = FunctionFacts(func)
+        facts = _facts_of(func)
         written = facts.writes.argument(args, kwargs) if facts.may_write else None
         if written is not None:
-            with _Unseen():
+            with _Unrecorded():
                 self.before_write(written)
         if self._inside is not None:
             return func(*args, **kwargs)
-        with _Unseen():
+        with _Unrecorded():
             inputs = self.read(args, kwargs)
             is_constant = self._constants.are_all(args, kwargs)
         self.starts()
@@ -130,18 +140,18 @@ class Follower(TorchFunctionMode):
             return result
         frame = model_frame()
         if is_constant and self._constants.are_written(frame):
-            with _Unseen():
+            with _Unrecorded():
                 self._constants.add(result)
                 self.computed_constant(inputs, result, written)
             return result
         if written is not None:
-            with _Unseen():
+            with _Unrecorded():
                 self._constants.discard(written)
         base, op, target = facts.base, facts.op, facts.target
         if facts.operator is not None and frame is not None and is_operator(frame):
             base, op, target = facts.operator
         call = Call(self._namer.operation(self._path, base), op, target, self._path)
-        with _Unseen():
+        with _Unrecorded():
             return self._finish(call, inputs, result, written, frame)
 
     def _finish(
@@ -174,19 +184,19 @@ class Follower(TorchFunctionMode):
             if not isinstance(result, (tuple, list)):
                 return
 
-    def _whole(
+    def _as_one_node(
         self,
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         entry: tuple[str, str],
     ) -> Any:
-        """Run a function as one node."""
+        """Run a wrapped function as one node."""
         elsewhere = threading.get_ident() != self._thread or self._inside is not None
-        if elsewhere or not any(True for _ in tensors_in((args, kwargs))):
+        if elsewhere or not holds_tensor((args, kwargs)):
             return function(*args, **kwargs)
         self.used.add(entry)
-        with _Unseen():
+        with _Unrecorded():
             inputs = self.read(args, kwargs)
             versions = self.versions((args, kwargs))
         self.starts()
@@ -195,7 +205,7 @@ class Follower(TorchFunctionMode):
             result = function(*args, **kwargs)
         finally:
             self._inside = None
-        with _Unseen():
+        with _Unrecorded():
             base = operation_name("call_function", function)
             name = self._namer.operation(self._path, base)
             call = Call(name, "call_function", function, self._path)
@@ -209,7 +219,7 @@ class Follower(TorchFunctionMode):
         if self._inside is not None or threading.get_ident() != self._thread:
             return
         error = sys.exc_info()[1]
-        with _Unseen():
+        with _Unrecorded():
             if module in self._leaves:
                 self._inside = module
                 self._error_before = error
@@ -224,7 +234,7 @@ class Follower(TorchFunctionMode):
     def _after_module(self, module: nn.Module, args: Any, *others: Any) -> Any:
         if threading.get_ident() != self._thread or self._inside not in (None, module):
             return None
-        with _Unseen():
+        with _Unrecorded():
             return self._after_own_module(module, args, *others)
 
     def _after_own_module(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
@@ -279,7 +289,7 @@ class Follower(TorchFunctionMode):
     # --- for subclasses ----------------------------------------------------------
 
     def before_write(self, written: Any) -> None:
-        """Operation is about to overwrite tensors; called inside leaf modules as well."""
+        """An operation is about to overwrite tensors; called inside leaf modules as well."""
 
     def starts(self) -> None:
         """An operation or a leaf module is about to run."""
@@ -311,21 +321,20 @@ class Follower(TorchFunctionMode):
         """The forward of a module that is no leaf returned, or raised."""
 
 
-class _Active(threading.local):
-    """The followers of the runs that are going on in a thread, the outermost first."""
-
-    def __init__(self) -> None:
-        self.followers: list[Follower] = []
+_active = threading.local()
 
 
-_active = _Active()
+def _followers() -> list[Follower]:
+    """The followers of the runs that are going on in this thread, the outermost first."""
+    followers: list[Follower] = _active.__dict__.setdefault("followers", [])
+    return followers
 
 
 def allow_stopping() -> None:
-    """Let the run until the innermost :func:`restores` ends be stopped in the middle.
+    """Let ``StopForward`` leave a run in the middle, until the innermost :func:`restores` ends.
 
     Another run that follows this one then goes on from where it was.
     """
-    for follower in _active.followers:
+    for follower in _followers():
         on_leaving(partial(follower.back_to, follower.position()))
     lock.read()

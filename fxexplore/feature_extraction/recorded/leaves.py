@@ -1,4 +1,4 @@
-"""The modules and functions of a model that stay whole in a run: one node each."""
+"""The modules and functions of a model that are one node each in a run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from fxexplore.feature_extraction.common.isolation import patch
-from fxexplore.feature_extraction.common.leaves import LeafTracer
+from fxexplore.feature_extraction.common.leaves import LeafDecisions
 from fxexplore.feature_extraction.common.torch_ops import run_custom_functions_by
 
 
 class LeafSpec(NamedTuple):
-    """What following needs to know of a model, as plain data.
+    """Which modules and functions of a model are one node each, as plain data.
 
     Attributes:
         leaves: paths of the modules whose calls become one node each.
@@ -29,8 +29,8 @@ class LeafSpec(NamedTuple):
     wrapped: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, model: nn.Module, tracer: LeafTracer) -> LeafSpec:
-        """Decide about the leaves and wrapped functions of ``model`` as ``tracer`` does."""
+    def of(cls, model: nn.Module, tracer: LeafDecisions) -> LeafSpec:
+        """Ask ``tracer`` which modules of ``model`` are leaves and which functions it wraps."""
         leaves = frozenset(
             path
             for path, module in model.named_modules()
@@ -49,13 +49,13 @@ class LeafSpec(NamedTuple):
 
 # Where a function is found: a Python module, and the name there.
 Entry = tuple[str, str]
-Whole = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any], Entry], Any]
+RunAsOneNode = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any], Entry], Any]
 
 # The entry for every subclass of ``torch.autograd.Function``.
 APPLY = ("torch.autograd", "Function.apply")
 
 
-def wrapped_functions(model: nn.Module, tracer: LeafTracer) -> Iterator[Entry]:
+def wrapped_functions(model: nn.Module, tracer: LeafDecisions) -> Iterator[Entry]:
     """Names of the functions that fx would not trace into, where the model may find them."""
     from torch.fx import _symbolic_trace as fx_internals
 
@@ -78,30 +78,30 @@ def wrapped_functions(model: nn.Module, tracer: LeafTracer) -> Iterator[Entry]:
     return iter(sorted(seen))
 
 
-def announce(entries: tuple[Entry, ...], whole: Whole) -> None:
-    """Have functions hand their calls over until the innermost :func:`restores` ends.
+def run_wrapped_by(entries: tuple[Entry, ...], run: RunAsOneNode) -> None:
+    """Have the calls of functions run by ``run`` until the innermost :func:`restores` ends.
 
     Args:
         entries: where the functions are found.
-        whole: what runs a call instead: of a function, its arguments, and its entry.
+        run: what runs a call instead: of a function, its arguments, and its entry.
     """
     for module, name in entries:
         function = getattr(sys.modules.get(module), name, None)
         if function is not None:
-            patch(sys.modules[module], name, _announcing(function, (module, name), whole))
+            patch(sys.modules[module], name, _wrapper(function, (module, name), run))
     if APPLY in entries:
-        run_custom_functions_by(functools.partial(_whole_apply, whole))
+        run_custom_functions_by(functools.partial(_run_apply, run))
 
 
-def _announcing(function: Callable[..., Any], entry: Entry, whole: Whole) -> Callable[..., Any]:
+def _wrapper(function: Callable[..., Any], entry: Entry, run: RunAsOneNode) -> Callable[..., Any]:
     @functools.wraps(function)
-    def announcing(*args: Any, **kwargs: Any) -> Any:
-        return whole(function, args, kwargs, entry)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return run(function, args, kwargs, entry)
 
-    return announcing
+    return wrapper
 
 
-def _whole_apply(
-    whole: Whole, apply: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+def _run_apply(
+    run: RunAsOneNode, apply: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    return whole(apply, args, kwargs, APPLY)
+    return run(apply, args, kwargs, APPLY)

@@ -13,8 +13,8 @@ from fxexplore.feature_extraction.common.tensors import storage_of
 class Memory:
     """The memory of one run, in pieces.
 
-    A piece is told by a number that is new for each fresh result, as an address may be used
-    again.
+    A piece is a number, which is new for each result that is no view: the address of a
+    storage may be used again.
 
     Args:
         state: the parameters, buffers and tensor attributes of the model.

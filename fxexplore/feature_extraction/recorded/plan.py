@@ -1,4 +1,4 @@
-"""How the values that are wanted of a recorded model are to be had."""
+"""How a recorded extractor gets the wanted values."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Wanted(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How the values wanted in one mode are to be had.
+    """How the wanted values of one mode are got.
 
     Attributes:
         wanted: the values.
@@ -52,6 +52,14 @@ class Plan(NamedTuple):
     leaf_spec: LeafSpec
     whole_run: bool
     follows: bool
+
+    def modules(self) -> dict[str, list[Wanted]]:
+        """The wanted return values of modules, by the path of the module."""
+        by_path: dict[str, list[Wanted]] = {}
+        for wanted in self.wanted:
+            if wanted.kind == "module":
+                by_path.setdefault(wanted.target, []).append(wanted)
+        return by_path
 
     def is_copied(self, wanted: Wanted) -> bool:
         """Whether a value is overwritten before the run ends."""
@@ -72,7 +80,7 @@ def planned(
         model: the model that was recorded.
         recording: the recording in ``mode``.
         keys: the wanted names with their output keys.
-        mode: ``"train"`` or ``"eval"``, for the words of errors.
+        mode: ``"train"`` or ``"eval"``, for error messages.
         other: the recording in the other mode, if there is one.
 
     Raises:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 
 from fxexplore.feature_extraction.common.flops import FlopCounter, FlopsByPart
 from fxexplore.feature_extraction.common.isolation import isolated, on_leaving, restores
-from fxexplore.feature_extraction.common.leaves import LeafTracer, default_tracer_kwargs
-from fxexplore.feature_extraction.common.naming import operation_name
+from fxexplore.feature_extraction.common.leaves import LeafDecisions, default_tracer_kwargs
 from fxexplore.feature_extraction.common.source import model_frame
 from fxexplore.feature_extraction.common.tensors import (
     TensorInfo,
@@ -23,10 +22,10 @@ from fxexplore.feature_extraction.common.tensors import (
     state_tensors,
     storage_of,
     tensors_in,
+    tensors_in_containers,
     version,
 )
-from fxexplore.feature_extraction.common.validation import bound_arguments
-from fxexplore.feature_extraction.common.wrappers import plain_module, split_again
+from fxexplore.feature_extraction.common.wrappers import plain_module, reshard
 
 from .follower import Call, Follower
 from .leaves import LeafSpec
@@ -44,7 +43,7 @@ def record(
     tracer_kwargs: Mapping[str, Any] | None = None,
     count_flops: bool = False,
 ) -> Recording:
-    """Run ``model`` once and tell which operations its code ran, on what.
+    """Run ``model`` once and record which operations its code ran, on what.
 
     Works for any code that runs, such as branches on data. The run is without gradients;
     afterwards the model, the inputs and the random
@@ -78,22 +77,14 @@ def record(
     """
     model = plain_module(model)
     kwargs = dict(kwargs or {})
-    tracer = LeafTracer(**default_tracer_kwargs(tracer_kwargs))
+    tracer = LeafDecisions(**default_tracer_kwargs(tracer_kwargs))
     isolation = isolated(model, (args, kwargs), training=training)
     with isolation, torch.no_grad():
         with torch._C.DisableTorchFunction():
             flops = FlopsByPart(FlopCounter()) if count_flops else None
             recorder = _Recorder(model, LeafSpec.of(model, tracer), isolation.before_write, flops)
-        on_leaving(partial(split_again, model))
+        on_leaving(partial(reshard, model))
         return recorder.recording(args, kwargs)
-
-
-class _Raw(NamedTuple):
-    """A :class:`TensorInfo` that costs less to make."""
-
-    shape: torch.Size
-    dtype: torch.dtype
-    device: torch.device
 
 
 class _Inputs:
@@ -122,8 +113,9 @@ class _Recorder(Follower):
         self._before_write = before_write
         self._flops = flops
         self._order = 0
-        self._rows: list[tuple[Any, ...]] = []
-        self._returns: dict[str, tuple[Any, ...]] = {}
+        # Nodes and module returns, each with the pieces of memory that its value is in.
+        self._rows: list[tuple[RecordedNode, tuple[int, ...]]] = []
+        self._returns: dict[str, tuple[RecordedReturn, tuple[int, ...]]] = {}
         # Who made a tensor: an id may be used again, so the tensor itself has to be there.
         self._makers: dict[int, tuple[Any, str, int]] = {}
         # What was computed without a name, and the buffers behind it.
@@ -131,18 +123,17 @@ class _Recorder(Follower):
         self._entered: list[tuple[str, ...]] = []
         self._sites: dict[str, set[Any]] = {}
         self._repeated: set[str] = set()
-        self._held = {id(t) for t in _tensors_in_containers(model)}
+        self._held = {id(t) for t in tensors_in_containers(model)}
         self._memory = Memory(tensor for _, tensor, _ in state_tensors(model))
 
     def recording(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording:
-        """Run the model and tell what it did."""
+        """Run the model and return what it did."""
         arguments: dict[str, str] = {}
         with torch._C.DisableTorchFunction():
-            for key, (value, required) in bound_arguments(self.model, args, kwargs).items():
-                if required or any(True for _ in tensors_in(value)):
-                    name = self._namer.operation("", operation_name("placeholder", key))
-                    arguments[name] = key
-                    self.called(Call(name, "placeholder", key, ""), _Inputs(), value, None, None)
+            for name, argument, value in self.named_arguments(args, kwargs):
+                arguments[name] = argument
+                call = Call(name, "placeholder", argument, "")
+                self.called(call, _Inputs(), value, None, None)
         self._entered.append(tuple(arguments))
         with nullcontext() if self._flops is None else self._flops.counter:
             output = self.run(args, kwargs)
@@ -151,11 +142,14 @@ class _Recorder(Follower):
 
     def _recorded(self, output: Any, arguments: dict[str, str]) -> Recording:
         feeding = tuple(self.read((output,), {}).names)
+        for node, memory in self._rows:
+            node.overwritten = self._memory.overwritten(memory, node.order)
+        for returned, memory in self._returns.values():
+            returned.overwritten = self._memory.overwritten(memory, returned.order)
         return Recording(
-            nodes={row[0].name: self._node(*row) for row in self._rows},
-            module_returns={path: self._return(*row) for path, row in self._returns.items()},
+            nodes={node.name: node for node, _ in self._rows},
+            module_returns={path: returned for path, (returned, _) in self._returns.items()},
             output=feeding,
-            result=described(output),
             arguments=arguments,
             repeated=frozenset(self._repeated),
             parameters=frozenset(path for path, _ in self.model.named_parameters()),
@@ -163,48 +157,10 @@ class _Recorder(Follower):
             flops=None if self._flops is None else self._flops.total,
         )
 
-    def _node(
-        self,
-        call: Call,
-        inputs: tuple[str, ...],
-        source: tuple[str, int] | None,
-        output: Any,
-        order: int,
-        memory: tuple[int, ...],
-        flops: int | None,
-    ) -> RecordedNode:
-        if type(output) is _Raw:
-            output = TensorInfo(tuple(output.shape), output.dtype, output.device)
-        return RecordedNode(
-            call.name,
-            call.op,
-            call.target,
-            inputs,
-            call.module,
-            source,
-            output,
-            order,
-            call.nth,
-            self._memory.overwritten(memory, order),
-            flops,
-        )
-
-    def _return(
-        self,
-        output: Any,
-        nodes: tuple[str, ...],
-        order: int,
-        calls: int,
-        memory: tuple[int, ...],
-        flops: int | None,
-    ) -> RecordedReturn:
-        overwritten = self._memory.overwritten(memory, order)
-        return RecordedReturn(output, nodes, order, calls, overwritten, flops)
-
     # --- what the run shows ------------------------------------------------------
 
     def before_write(self, written: Any) -> None:
-        """Have the numbers kept that are about to be overwritten."""
+        """Have the values saved that are about to be overwritten."""
         self._before_write(written)
 
     def starts(self) -> None:
@@ -247,8 +203,8 @@ class _Recorder(Follower):
         elif constant is not None and constant[0]() is tensor:
             inputs.names.update(dict.fromkeys(constant[1]))
         elif key not in self._held:
-            # Made where torch's functions do not show: by numpy, by a script. It can only
-            # come from what this module was given.
+            # Made where no function of torch is seen, by numpy or a scripted function: it can
+            # only come from what this module was given.
             inputs.names.update(dict.fromkeys(self._entered[-1] if self._entered else ()))
 
     def _add_later_write(self, storage: int, since: int, maker: str, inputs: _Inputs) -> None:
@@ -267,29 +223,44 @@ class _Recorder(Follower):
         order = self._order = self._order + 1
         if call.op == "call_module":
             self._note_site(call, frame)
-        memory: list[int] = []
         if written is not None:
             for tensor in tensors_in(written):
                 self._memory.write(tensor, order, call.name)
                 self._makers[id(tensor)] = (weakref.ref(tensor), call.name, order)
         if type(result) is torch.Tensor:
             if written is None and type(inputs) is _Inputs:
-                result = _apart(result, inputs.tensors)
-            memory.append(self._made(result, call, order, storages))
-            output: Any = _Raw(result.shape, result.dtype, result.device)
+                result = _told_apart(result, inputs.tensors)
+            memory: tuple[int, ...] = (self._made(result, call, order, storages),)
+            output: Any = TensorInfo(tuple(result.shape), result.dtype, result.device)
         else:
             shown = written if result is None else result  # setitem returns nothing
             tensors = list(tensors_in(shown))
             if not tensors and call.op != "placeholder":
                 return result
-            memory += [self._made(tensor, call, order, storages) for tensor in tensors]
+            memory = tuple(self._made(tensor, call, order, storages) for tensor in tensors)
             output = described(shown)
-        source = (frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
         flops = None
         if self._flops is not None:
             flops = 0 if call.op in ("placeholder", "get_attr") else self._flops.taken()
-        self._rows.append((call, names, source, output, order, tuple(memory), flops))
+        self._add(call, names, output, order, memory, frame, flops)
         return result
+
+    def _add(
+        self,
+        call: Call,
+        inputs: tuple[str, ...],
+        output: Any,
+        order: int,
+        memory: tuple[int, ...],
+        frame: FrameType | None,
+        flops: int | None = None,
+    ) -> None:
+        name, op, target, module, call_index = call
+        source = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+        node = RecordedNode(
+            name, op, target, inputs, module, source, output, order, call_index, None, flops
+        )
+        self._rows.append((node, memory))
 
     def computed_constant(self, inputs: _Inputs, result: Any, written: Any) -> None:
         """Let what reads the result depend on the buffers that it comes from."""
@@ -311,7 +282,7 @@ class _Recorder(Follower):
         return self._memory.piece_of_result(tensor, storages)
 
     def _note_site(self, call: Call, frame: FrameType | None) -> None:
-        """Find the modules that a loop calls: how often may differ from run to run."""
+        """Find modules that are called in a loop, whose number of calls may differ between runs."""
         path = str(call.target)
         site = (frame.f_code, frame.f_lasti, len(self._stack)) if frame is not None else None
         sites = self._sites.setdefault(path, set())
@@ -320,18 +291,17 @@ class _Recorder(Follower):
         sites.add(site)
 
     def entered(self, path: str, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - not needed here
-        """Remember what feeds a module, for what is computed out of sight in it."""
-        self._entered.append(tuple(self._without_new_reads(args, kwargs)))
+        """Remember what feeds a module: it made whatever is computed unseen in it."""
+        names: dict[str, None] = {}
+        for tensor in tensors_in((args, kwargs)):
+            maker = self._maker(tensor)
+            if maker is not None:
+                names[maker] = None
+            elif not self._is_known(tensor):
+                names.update(dict.fromkeys(self._entered[-1]))
+        self._entered.append(tuple(names))
         if self._flops is not None:
             self._flops.enters()
-
-    def _without_new_reads(self, *values: Any) -> Iterator[str]:
-        for tensor in tensors_in(values):
-            made = self._makers.get(id(tensor))
-            if made is not None and made[0]() is tensor:
-                yield made[1]
-            elif not self._is_known(tensor):
-                yield from self._entered[-1]
 
     def left(self, path: str, count: int, result: Any, failed: bool) -> None:
         """Note what a module returned."""
@@ -344,30 +314,29 @@ class _Recorder(Follower):
         tensors = list(tensors_in(result))
         hidden = [tensor for tensor in tensors if not self._is_known(tensor)]
         if hidden:
-            name = self._namer.module_call(path)
-            call = Call(name, "call_module", path, self._path, count)
+            call = Call(self._namer.module_call(path), "call_module", path, self._path, count)
             order = self._order = self._order + 1
             memory = tuple(self._made(tensor, call, order, None) for tensor in hidden)
-            source = (frame.f_code.co_filename, frame.f_lineno) if frame else None
-            names = tuple(dict.fromkeys(inputs))
-            self._rows.append((call, names, source, described(result), order, memory, None))
+            self._add(call, inputs, described(result), order, memory, frame)
         self._order += 1
         memory = tuple(self._memory.piece_of(tensor) for tensor in tensors)
-        nodes = tuple(dict.fromkeys(self._without_new_reads(result)))
+        returned = RecordedReturn(described(result), self._order, count, None, flops)
         self._returns.pop(path, None)
-        self._returns[path] = (described(result), nodes, self._order, count, memory, flops)
+        self._returns[path] = (returned, memory)
+
+    def _maker(self, tensor: torch.Tensor) -> str | None:
+        """The node that made a tensor, if one did."""
+        made = self._makers.get(id(tensor))
+        return made[1] if made is not None and made[0]() is tensor else None
 
     def _is_known(self, tensor: torch.Tensor) -> bool:
-        made = self._makers.get(id(tensor))
-        if made is not None and made[0]() is tensor:
+        if self._maker(tensor) is not None or id(tensor) in self._state or id(tensor) in self._held:
             return True
         constant = self._from_buffers.get(id(tensor))
-        if constant is not None and constant[0]() is tensor:
-            return True
-        return id(tensor) in self._state or id(tensor) in self._held
+        return constant is not None and constant[0]() is tensor
 
 
-def _apart(result: torch.Tensor, inputs: list[torch.Tensor]) -> torch.Tensor:
+def _told_apart(result: torch.Tensor, inputs: list[torch.Tensor]) -> torch.Tensor:
     """Tell a result from an input that was returned as it is, by dropout for instance.
 
     Both would be one object, and what reads the input would seem to read the result.
@@ -377,10 +346,3 @@ def _apart(result: torch.Tensor, inputs: list[torch.Tensor]) -> torch.Tensor:
             plain = result.layout is torch.strided and not result.requires_grad
             return result.view_as(result) if plain else result
     return result
-
-
-def _tensors_in_containers(model: nn.Module) -> Iterator[torch.Tensor]:
-    for module in model.modules():
-        for name, value in vars(module).items():
-            if not name.startswith("_") and isinstance(value, (list, tuple, dict)):
-                yield from tensors_in(value)

@@ -8,7 +8,7 @@ from typing import Any
 from .leaves import LeafSpec
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)  # not frozen: a run makes one for each operation
 class RecordedNode:
     """One input, parameter read, leaf module call or operation of a recorded run.
 
@@ -23,7 +23,7 @@ class RecordedNode:
         source: file and line in the model's own code.
         output: the result, with :class:`TensorInfo` in the place of tensors.
         order: position among all operations and module returns of the run.
-        call: for a call of a module, the how manyeth it was, from 1.
+        call: the 1-based call index, for a call of a module.
         overwritten: the ``order`` at which something wrote into the result's memory.
         flops: floating point operations that it took, if they were counted.
     """
@@ -41,13 +41,12 @@ class RecordedNode:
     flops: int | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class RecordedReturn:
     """What a module that is no leaf returned at its last call.
 
     Attributes:
         output: the value, with :class:`TensorInfo` in the place of tensors.
-        nodes: names of the nodes that computed it.
         order: as for :class:`RecordedNode`.
         calls: how often the module was called.
         overwritten: as for :class:`RecordedNode`.
@@ -55,7 +54,6 @@ class RecordedReturn:
     """
 
     output: Any
-    nodes: tuple[str, ...]
     order: int
     calls: int
     overwritten: int | None = None
@@ -70,7 +68,6 @@ class Recording:
         nodes: every node that computes tensors, by name, in order of execution.
         module_returns: what each module that is no leaf returned, by its path.
         output: names of the nodes that feed the model's output.
-        result: the model's output, with :class:`TensorInfo` in the place of tensors.
         arguments: which argument of forward each placeholder stands for.
         repeated: paths of modules that one line called several times, as in a loop.
         parameters: paths of the parameters.
@@ -81,7 +78,6 @@ class Recording:
     nodes: dict[str, RecordedNode]
     module_returns: dict[str, RecordedReturn]
     output: tuple[str, ...]
-    result: Any
     arguments: dict[str, str]
     repeated: frozenset[str]
     parameters: frozenset[str]

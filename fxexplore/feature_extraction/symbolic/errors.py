@@ -1,4 +1,4 @@
-"""Why a model cannot be traced symbolically, and where, in words."""
+"""Errors that say why a model cannot be traced symbolically, and where."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fxexplore.feature_extraction.common.source import line_in_model
 
 
 @contextmanager
-def errors_in_words(tracer: fx.Tracer, root: nn.Module) -> Iterator[None]:
-    """Say where in the model it was that a proxy could not stand in for a value."""
+def errors_explained(tracer: fx.Tracer, root: nn.Module) -> Iterator[None]:
+    """Turn an error that a proxy caused into a ``TraceError`` that says where in the model."""
     try:
         yield
     except Exception as error:
@@ -29,17 +29,17 @@ def errors_in_words(tracer: fx.Tracer, root: nn.Module) -> Iterator[None]:
         raise TraceError(
             f"{type(root).__name__} cannot be traced symbolically: {place}, in {module} "
             f"({type(root.get_submodule(path)).__name__ if path else type(root).__name__}): "
-            f"{_in_words(error)}{_leaf_advice(root, path)}"
+            f"{_explanation(error)}{_leaf_advice(root, path)}"
         ) from error
 
 
 def only_defaults(root: nn.Module, fixed: Iterable[str], end: str) -> TraceError:
-    """Say that forward got no input at all, and how it ended.
+    """The error for a forward of which every argument kept its default, so that it has no input.
 
     Args:
         root: the model.
         fixed: the arguments of forward, which all kept their default.
-        end: what came of it.
+        end: what happened.
     """
     return TraceError(
         f"{type(root).__name__} cannot be traced symbolically: every argument of forward has a "
@@ -56,7 +56,7 @@ def _leaf_advice(root: nn.Module, path: str) -> str:
     return f"\ntracer_kwargs={{'leaf_modules': [{cls}]}} makes that module one node."
 
 
-def _in_words(error: Exception) -> str:
+def _explanation(error: Exception) -> str:
     text = str(error)
     if "control flow" in text and isinstance(error, TraceError) and "iterated" not in text:
         return "control flow depends on a value that is known only at run time."

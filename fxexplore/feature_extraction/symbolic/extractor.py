@@ -71,7 +71,7 @@ class GraphFeatureExtractor(fx.GraphModule):
         if name == "training" and "eval_graph" in self.__dict__:
             self._choose_graph()
 
-    # What GraphModule generates anew for a copy.
+    # Attributes that are generated again for a copy.
     _DERIVED = ("_graph", "_code", "_generated", "_lineno_map", "_prologue_start")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _spelled_for_code(graph: fx.Graph) -> Iterator[None]:
     """Spell the paths in a graph so that fx can put any of them into Python source.
 
     fx writes ``self.name`` where a name is an identifier and ``getattr(self, "name")``
-    elsewhere, without a thought for keywords, quotes or backslashes.
+    elsewhere, without escaping keywords, quotes and backslashes.
     """
     changed = []
     for node in graph.nodes:
@@ -191,31 +191,38 @@ def _share(
         for node in graph.nodes
         if node.op in ("get_attr", "call_module")
     }
-    _refuse_clashes(wanted)
+    _raise_on_clashes(wanted)
     shared_whole = ""
     for path, module in source.named_modules(remove_duplicate=False):
         if shared_whole and path.startswith(shared_whole):
             continue
         if path and path in wanted:
-            _container(target, path, source)[0].add_module(path.rpartition(".")[2], module)
+            _container(target, path, source.training)[0].add_module(path.rpartition(".")[2], module)
             shared_whole = path + "."
             continue
-        for name, value in _tensors_and_attributes(module):
+        for name, value in (
+            *module._parameters.items(),
+            *module._buffers.items(),
+            *vars(module).items(),
+        ):
             full = f"{path}.{name}" if path else name
             if full not in wanted:
                 continue
-            owner, field = _container(target, full, source)
-            if isinstance(value, nn.Parameter):
-                owner.register_parameter(field, value)
-            elif name in module._buffers:
+            owner, field = _container(target, full, source.training)
+            if name in module._buffers:
                 persistent = name not in module._non_persistent_buffers_set
                 owner.register_buffer(field, value, persistent=persistent)
             else:
                 setattr(owner, field, value)
-    _add_constants(target, {k: v for k, v in constants.items() if k in wanted})
+    for name in wanted.intersection(constants):
+        if isinstance(constants[name], torch.Tensor):
+            # A buffer, so that it goes along to another device.
+            target.register_buffer(name, constants[name], persistent=False)
+        else:
+            setattr(target, name, constants[name])
 
 
-def _refuse_clashes(wanted: Iterable[str]) -> None:
+def _raise_on_clashes(wanted: Iterable[str]) -> None:
     """Raise if a part of the model has the name of something that a GraphModule is made of."""
     for path in wanted:
         name = path.partition(".")[0]
@@ -226,31 +233,14 @@ def _refuse_clashes(wanted: Iterable[str]) -> None:
             )
 
 
-def _add_constants(target: nn.Module, constants: Mapping[str, Any]) -> None:
-    for name, value in constants.items():
-        if isinstance(value, torch.Tensor):
-            # A buffer, so that it goes along to another device.
-            target.register_buffer(name, value, persistent=False)
-        else:
-            setattr(target, name, value)
-
-
-def _tensors_and_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    yield from module._parameters.items()
-    yield from module._buffers.items()
-    yield from vars(module).items()
-
-
-def _container(target: nn.Module, path: str, source: nn.Module) -> tuple[nn.Module, str]:
+def _container(target: nn.Module, path: str, training: bool) -> tuple[nn.Module, str]:
     """The module of ``target`` that is to hold ``path``, and the last part of the path."""
     *parents, field = path.split(".")
-    counterpart: nn.Module | None = source
     for name in parents:
-        counterpart = counterpart and counterpart._modules.get(name)
         child = target._modules.get(name)
         if child is None:
             child = nn.Module()
-            child.training = (counterpart or source).training
+            child.training = training
             target.add_module(name, child)
         target = child
     return target, field
@@ -323,7 +313,7 @@ def _named(target: Any) -> Any:
             if _found(named) is target:
                 return named
         except (ImportError, AttributeError):
-            pass  # pickle has its own ways, and its own words if it fails
+            pass  # pickle may find it in its own ways
     return target
 
 

@@ -1,4 +1,4 @@
-"""Proxies that record in-place writes, and what forward does that no proxy would see."""
+"""Proxies that record in-place writes, and a mode that records what no proxy sees."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ for _name in sorted(AUGMENTED_OPERATORS):
 
 
 class RealTensorsInForward(TorchFunctionMode):
-    """Turns what forward does to real tensors, unseen by proxies, into nodes.
+    """Makes nodes of what forward does to real tensors, which proxies do not see.
 
     What forward computes from the model's own tensors has to follow them when they
     change; random numbers would otherwise be frozen into the graph; and a buffer that
@@ -82,7 +82,9 @@ class RealTensorsInForward(TorchFunctionMode):
             return self._record(func, args, kwargs)
         result = func(*args, **kwargs)
         if any(id(t) in self._followed for t in real) and _tensors_and_proxies(result):
-            return result if _is_unchanged(result, real) else self._record(func, args, kwargs)
+            # A function may hand its argument back, as ``contiguous()`` does.
+            unchanged = any(result is tensor for tensor in real)
+            return result if unchanged else self._record(func, args, kwargs)
         return result
 
     def _write(
@@ -121,39 +123,23 @@ class RealTensorsInForward(TorchFunctionMode):
         )
 
     def _record(self, func: Callable[..., Any], args: Any, kwargs: Any) -> fx.Proxy:
-        operation = augmented_assignment(model_frame())
-        if operation is not None and _is_in_place_method(func):
-            return self._tracer.create_proxy(
-                "call_function", getattr(operator, operation), args, kwargs
-            )
-        if torch.overrides.is_tensor_method_or_property(func):
-            name = func.__name__
-            if name == "__get__":
-                return self._tracer.create_proxy(
-                    "call_function", getattr, (args[0], _property_name(func)), {}
-                )
-            return self._tracer.create_proxy("call_method", name, args, kwargs)
-        return self._tracer.create_proxy("call_function", func, args, kwargs)
-
-
-def _is_in_place_method(func: Callable[..., Any]) -> bool:
-    name: str = getattr(func, "__name__", "")
-    return name.endswith("_") and torch.overrides.is_tensor_method_or_property(func)
-
-
-def _property_name(getter: Any) -> str:
-    return str(getter.__self__.__name__)
-
-
-def _is_unchanged(result: Any, arguments: list[torch.Tensor]) -> bool:
-    """Whether a function handed its argument back, as ``contiguous()`` may."""
-    return any(result is tensor for tensor in arguments)
+        create = self._tracer.create_proxy
+        if not torch.overrides.is_tensor_method_or_property(func):
+            return create("call_function", func, args, kwargs)
+        name = func.__name__
+        if name == "__get__":
+            attribute = func.__self__.__name__  # type: ignore[attr-defined]
+            return create("call_function", getattr, (args[0], attribute), {})
+        operation = augmented_assignment(model_frame()) if name.endswith("_") else None
+        if operation is not None:
+            return create("call_function", getattr(operator, operation), args, kwargs)
+        return create("call_method", name, args, kwargs)
 
 
 def _tensors_and_proxies(value: Any) -> list[Any]:
     found: list[Any] = []
     to_see = [value]
-    while to_see:  # flat, as this runs for every operation
+    while to_see:  # no recursion: this runs for every operation
         item = to_see.pop()
         kind = type(item)
         if kind is InPlaceProxy:

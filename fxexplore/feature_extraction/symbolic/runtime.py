@@ -7,10 +7,10 @@ and leaves out the ``else`` of a test that a tensor always passes.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 
 class AppliedFunction:
@@ -40,7 +40,7 @@ def snapshot(value):
     if isinstance(value, torch.Tensor):
         return value.clone()
     else:
-        return _map_tensors(torch.clone, value)
+        return tree_map_only(torch.Tensor, torch.clone, value)
 
 
 def without_gradient(value):
@@ -48,20 +48,7 @@ def without_gradient(value):
     if isinstance(value, torch.Tensor):
         return value.detach()
     else:
-        return _map_tensors(torch.detach, value)
-
-
-def _map_tensors(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return function(value)
-    if isinstance(value, tuple):
-        items = [_map_tensors(function, item) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
-    if isinstance(value, list):
-        return [_map_tensors(function, item) for item in value]
-    if isinstance(value, dict):
-        return {key: _map_tensors(function, item) for key, item in value.items()}
-    return value
+        return tree_map_only(torch.Tensor, torch.detach, value)
 
 
 def require_unchanged(value: Any, traced: Any, message: str) -> None:

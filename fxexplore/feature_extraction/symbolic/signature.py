@@ -1,4 +1,4 @@
-"""What the arguments of forward are while it is traced: inputs, or values of their own."""
+"""What the arguments of forward are while it is traced: inputs, or fixed values."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def sliced(
     Args:
         tracer: the tracer that made the graph.
         keys: the wanted names with their output keys.
-        mode: ``"train"`` or ``"eval"``, for the words of errors.
+        mode: ``"train"`` or ``"eval"``, for error messages.
         elsewhere: names that are known in the other mode.
 
     Returns:
@@ -65,7 +65,7 @@ def sliced(
 
 
 def _observation(found: Found) -> Observation:
-    """The moment and the place where a value is to be had."""
+    """When and where in the graph a value can be read."""
     value = found.value
     if isinstance(value, ModuleReturn):
         return Observation(found.key, value.value, value.after, value.order)

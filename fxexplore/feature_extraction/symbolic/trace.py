@@ -1,4 +1,4 @@
-"""Open a model symbolically: trace it in one mode, with what should always be a leaf."""
+"""Trace a model symbolically in one mode, with the default leaves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def traced(
         model: the model to trace; it is left as it is.
         training: True for train mode, False for eval mode.
         tracer_kwargs: as for :func:`create_feature_extractor`.
-        concrete_args: likewise.
+        concrete_args: as for :func:`create_feature_extractor`.
 
     Raises:
         TypeError: if an argument is of the wrong kind.
@@ -56,10 +56,9 @@ def tracer_of_graph(graph: fx.Graph) -> NodePathTracer:
         TypeError: if it was not made by :class:`NodePathTracer` from a module.
     """
     tracer = getattr(graph, "_fxexplore_tracer", None)
-    if tracer is None or not isinstance(tracer.root, nn.Module):
+    if not isinstance(tracer, NodePathTracer) or not isinstance(tracer.root, nn.Module):
         raise TypeError(
             "this fx.Graph does not know its model: only what NodePathTracer().trace(model) "
             "returned can be given instead of a model"
         )
-    assert isinstance(tracer, NodePathTracer)
     return tracer

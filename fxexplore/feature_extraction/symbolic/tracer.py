@@ -1,7 +1,8 @@
-"""Symbolic tracers: leaf modules to the caller's taste, and a true name for every node."""
+"""A symbolic tracer that gives a true name to every node, and loses nothing that runs."""
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +21,7 @@ from fxexplore.feature_extraction.common.isolation import (
     restores,
     turn_on,
 )
-from fxexplore.feature_extraction.common.leaves import LeafTracer
+from fxexplore.feature_extraction.common.leaves import LeafDecisions
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import source_line
 from fxexplore.feature_extraction.common.tensors import state_tensors
@@ -29,19 +30,19 @@ from fxexplore.feature_extraction.common.torch_ops import (
     written_argument,
 )
 
-from .errors import errors_in_words
+from .errors import errors_explained
 from .module_returns import ModuleReturn, with_nodes
 from .proxies import InPlaceProxy, RealTensorsInForward, holds_proxy
 from .runtime import AppliedFunction
 from .signature import Argument, arguments_while_tracing
 
 
-class LeafModuleAwareTracer(LeafTracer):
-    """An ``fx.Tracer`` that does not trace into the classes of modules it is told.
+class LeafModuleAwareTracer(LeafDecisions):
+    """An ``fx.Tracer`` that does not trace into given classes of modules.
 
     Tracing leaves the model as it was: attributes, flags, hooks and random state,
     also when it raises. One trace runs at a time; other threads may go on running
-    models meanwhile.
+    models meanwhile. What torch.fx would lose, such as writes in place, is in the graph.
 
     Args:
         autowrap_modules: Python modules whose functions become nodes (any iterable).
@@ -61,6 +62,25 @@ class LeafModuleAwareTracer(LeafTracer):
         ['0', '1']
     """
 
+    __signature__ = inspect.signature(LeafDecisions)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._namer = NodeNamer(())
+        self._thread = threading.get_ident()
+        self._parameter_paths: dict[int, str] = {}
+        self.failed_in = ""  # the path of the innermost module that raised
+        self.current_module_qualname = ""
+        self.node_to_qualname: dict[fx.Node, str] = {}
+        self.module_returns: dict[str, ModuleReturn] = {}
+        self.fixed_arguments: dict[str, Any] = {}
+        self.constants: dict[str, Any] = {}
+        self._autocast = _autocast_state()
+        self._fed: set[str] = set()
+
     @restores
     def trace(
         self,
@@ -78,28 +98,29 @@ class LeafModuleAwareTracer(LeafTracer):
             torch.fx.proxy.TraceError: where the code cannot be traced symbolically.
         """
         lock.write()
-        self._thread = threading.get_ident()
-        self._parameter_paths: dict[int, str] = {}
-        self.failed_in = ""  # the path of the innermost module that raised
+        self._reset()
         flag, patcher = fx_internals._get_is_fx_tracing(), fx_internals.CURRENT_PATCHER
         on_leaving(partial(_end_tracing, flag, patcher))
         if not isinstance(root, nn.Module):
             return super().trace(root, concrete_args)
         with isolated(root):
-            return self._trace_module(root, concrete_args)
+            graph = self._trace_module(root, concrete_args)
+        # What a graph needs to serve as the argument of create_feature_extractor.
+        graph._fxexplore_tracer = self  # type: ignore[attr-defined]
+        return graph
 
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
+        self._namer = NodeNamer(path for path, _ in root.named_modules(remove_duplicate=False))
         state = list(state_tensors(root))
         self._parameter_paths = {id(t): path for path, t, is_parameter in state if is_parameter}
-        buffers = [
-            (p, m._buffers, m._buffers.copy()) for p, m in root.named_modules() if m._buffers
-        ]
+        buffers = [(path, m._buffers, m._buffers.copy()) for path, m in root.named_modules()]
+        attributes = set(vars(root))
         run_custom_functions_by(self._custom_function)
         turn_on(RealTensorsInForward(self, state))
         with (
             # A no_grad block inside forward shows only if gradients are on to begin with.
             torch.enable_grad(),
-            errors_in_words(self, root),
+            errors_explained(self, root),
         ):
             graph = super().trace(root, concrete_args)
         for path, now, before in buffers:
@@ -111,6 +132,9 @@ class LeafModuleAwareTracer(LeafTracer):
                         f"symbolic trace would lose. Write into the buffer instead: "
                         f"self.{full}.copy_(...)"
                     )
+        # fx hangs tensors that forward made on the root, which is the caller's.
+        read = {node.target for node in graph.nodes if node.op == "get_attr"}
+        self.constants = {k: v for k, v in vars(root).items() if k in read - attributes}
         return graph
 
     def create_arg(self, a: Any) -> Any:
@@ -127,7 +151,7 @@ class LeafModuleAwareTracer(LeafTracer):
         return super().create_arg(a)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        """Stand a proxy in for a value; it knows ``+=`` and ``x[i] = y``."""
+        """Make a proxy that records ``+=`` and ``x[i] = y``."""
         return InPlaceProxy(node, self)
 
     def _custom_function(
@@ -151,140 +175,23 @@ class LeafModuleAwareTracer(LeafTracer):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        """Record the call of a leaf module, or trace into the forward of another."""
+        """Record the call of a leaf module, or trace into another and note what it returns."""
         if self._is_elsewhere:
             return forward(*args, **kwargs)
-        if m not in self._paths:
-            return self._call_unregistered(m, forward, args, kwargs)
-        return super().call_module(m, forward, args, kwargs)
-
-    @property
-    def _paths(self) -> dict[nn.Module, str]:
-        return self.submodule_paths or {}
-
-    def _call_unregistered(
-        self,
-        m: nn.Module,
-        forward: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """Trace into a module made inside a forward, as long as it holds no state."""
-        state = [name for name, _ in (*m.named_parameters(), *m.named_buffers())]
-        if state:
+        path = (self.submodule_paths or {}).get(m)
+        if path is None:  # made inside a forward
+            state = [name for name, _ in (*m.named_parameters(), *m.named_buffers())]
+            if not state:
+                return forward(*args, **kwargs)
             raise TraceError(
                 f"a {type(m).__name__} is called that is not a registered submodule, so its "
                 f"{', '.join(state[:3])} would belong to no model. Assign the module to an "
                 f"attribute in __init__; for a list of modules use torch.nn.ModuleList."
             )
-        return forward(*args, **kwargs)
-
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
-        """Stand a proxy in for a parameter that forward reads."""
-        if self._is_elsewhere:
-            return attr_val
-        if isinstance(attr_val, nn.Parameter):
-            # fx searches all parameters for each read; a look-up keeps tracing linear.
-            path = self._parameter_paths.get(id(attr_val))
-            if path is None:
-                return attr_val
-            if path in parameter_proxy_cache:
-                return parameter_proxy_cache[path]
-        return super().getattr(attr, attr_val, parameter_proxy_cache)
-
-
-def _end_tracing(was_tracing: bool, outer: Any) -> None:
-    """Take back what torch.fx patched, where it was interrupted and did not do so itself."""
-    fx_internals._set_is_fx_tracing(was_tracing)
-    patcher = fx_internals.CURRENT_PATCHER
-    if patcher is not None and patcher is not outer:
-        for patched in reversed(patcher.patches_made):
-            with suppress(KeyError):  # done already
-                patched.revert()
-        fx_internals.CURRENT_PATCHER = outer
-
-
-class NodePathTracer(LeafModuleAwareTracer):
-    """A tracer that gives every node the qualified name of where it comes from.
-
-    A name is the dotted path from the top module (not included) to the leaf module
-    or operation; see the README for the rules. The shape of this class is that of
-    ``torchvision.models.feature_extraction.NodePathTracer``.
-
-    Attributes:
-        node_to_qualname: each ``fx.Node`` with its name, in order of execution; what is
-            computed from buffers and constants alone has none.
-        current_module_qualname: path of the module whose forward runs at the moment.
-        module_returns: for each path of a module that was traced into, what it
-            returned at its last call.
-        fixed_arguments: arguments of forward that kept a value while tracing: their
-            default, or the one in ``concrete_args``.
-        constants: tensors made inside forward that the graph reads by attribute name.
-
-    Args:
-        *args: as for :class:`LeafModuleAwareTracer`.
-        **kwargs: as for :class:`LeafModuleAwareTracer`.
-
-    Example:
-        >>> from torch import nn
-        >>> tracer = NodePathTracer()
-        >>> graph = tracer.trace(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
-        >>> list(tracer.node_to_qualname.values())
-        ['input', '0', '1']
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._reset()
-
-    def _reset(self) -> None:
-        self._namer = NodeNamer(())
-        self.current_module_qualname = ""
-        self.node_to_qualname: dict[fx.Node, str] = {}
-        self.module_returns: dict[str, ModuleReturn] = {}
-        self.fixed_arguments: dict[str, Any] = {}
-        self.constants: dict[str, Any] = {}
-        self._autocast = _autocast_state()
-        self._fed: set[str] = set()
-
-    def trace(
-        self,
-        root: nn.Module | Callable[..., Any],
-        concrete_args: dict[str, Any] | None = None,
-    ) -> fx.Graph:
-        """Trace ``root``, filling ``node_to_qualname``; see :class:`LeafModuleAwareTracer`."""
-        self._reset()
-        graph = super().trace(root, concrete_args)
-        # What a graph needs to serve as the argument of create_feature_extractor.
-        graph._fxexplore_tracer = self  # type: ignore[attr-defined]
-        return graph
-
-    def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
-        self._namer = NodeNamer(path for path, _ in root.named_modules(remove_duplicate=False))
-        before = set(vars(root))
-        graph = super()._trace_module(root, concrete_args)
-        # fx hangs tensors that forward made on the root, which is the caller's.
-        read = {node.target for node in graph.nodes if node.op == "get_attr"}
-        self.constants = {k: v for k, v in vars(root).items() if k not in before and k in read}
-        return graph
-
-    def call_module(
-        self,
-        m: nn.Module,
-        forward: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """Keep track of whose forward runs, and of what it returns."""
-        path = None if self._is_elsewhere else self._paths.get(m)
-        if path is None:
-            return super().call_module(m, forward, args, kwargs)
-        # What the class between here and fx would check has been checked.
-        call_module = super(LeafModuleAwareTracer, self).call_module
         caller = self.current_module_qualname
         self.current_module_qualname = path
         try:
-            output = call_module(m, forward, args, kwargs)
+            output = super().call_module(m, forward, args, kwargs)
         except Exception:
             self.failed_in = self.failed_in or path
             raise
@@ -298,6 +205,19 @@ class NodePathTracer(LeafModuleAwareTracer):
             returned = ModuleReturn(value, after, len(self.module_returns), calls)
             self.module_returns[path] = returned
         return output
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        """Make a proxy for a parameter that forward reads."""
+        if self._is_elsewhere:
+            return attr_val
+        if isinstance(attr_val, nn.Parameter):
+            # fx searches all parameters for each read; a look-up keeps tracing linear.
+            path = self._parameter_paths.get(id(attr_val))
+            if path is None:
+                return attr_val
+            if path in parameter_proxy_cache:
+                return parameter_proxy_cache[path]
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def create_proxy(
         self,
@@ -373,9 +293,50 @@ class NodePathTracer(LeafModuleAwareTracer):
         if argument.is_input:
             return self.create_proxy("placeholder", name, default, {}, type_expr=annotation)
         self.fixed_arguments[name] = argument.value
-        # Kept in the signature, so that handing it over can be answered in words.
+        # Kept in the signature, so that giving another value raises an error that explains.
         self.create_node("placeholder", name, default, {}, type_expr=annotation)
         return argument.value
+
+
+def _end_tracing(was_tracing: bool, outer: Any) -> None:
+    """Take back what torch.fx patched, where it was interrupted and did not do so itself."""
+    fx_internals._set_is_fx_tracing(was_tracing)
+    patcher = fx_internals.CURRENT_PATCHER
+    if patcher is not None and patcher is not outer:
+        for patched in reversed(patcher.patches_made):
+            with suppress(KeyError):  # done already
+                patched.revert()
+        fx_internals.CURRENT_PATCHER = outer
+
+
+class NodePathTracer(LeafModuleAwareTracer):
+    """A tracer that gives every node the qualified name of where it comes from.
+
+    A name is the dotted path from the top module (not included) to the leaf module
+    or operation; see the README for the rules. torchvision has these two classes; here
+    :class:`LeafModuleAwareTracer` does everything.
+
+    Attributes:
+        node_to_qualname: each ``fx.Node`` with its name, in order of execution; what is
+            computed from buffers and constants alone has none.
+        current_module_qualname: path of the module whose forward runs at the moment.
+        module_returns: for each path of a module that was traced into, what it
+            returned at its last call.
+        fixed_arguments: arguments of forward that kept a value while tracing: their
+            default, or the one in ``concrete_args``.
+        constants: tensors made inside forward that the graph reads by attribute name.
+
+    Args:
+        *args: as for :class:`LeafModuleAwareTracer`.
+        **kwargs: as for :class:`LeafModuleAwareTracer`.
+
+    Example:
+        >>> from torch import nn
+        >>> tracer = NodePathTracer()
+        >>> graph = tracer.trace(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+        >>> list(tracer.node_to_qualname.values())
+        ['input', '0', '1']
+    """
 
 
 def _is_call_of(path: str, output: Any) -> bool:

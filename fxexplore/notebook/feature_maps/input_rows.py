@@ -116,7 +116,7 @@ class InputRows(widgets.VBox):
         self.thumbnail.value = "" if seen is None else _thumbnail(seen)
 
     def say(self, words: str) -> None:
-        """Say how things are, in a line."""
+        """Show a message in a line."""
         self.note.value = f'<div class="fxx-note fxx-quiet">{html.escape(words)}</div>'
 
     def complain(self, problem: Exception) -> None:
@@ -124,16 +124,16 @@ class InputRows(widgets.VBox):
         self.note.value = problem_html(problem)
 
     def forget_problem(self) -> None:
-        """Take what was wrong with an input off the page: something else is being done."""
+        """Remove the last error: something else is being done."""
         self.note.value = self.upload.refused = ""
 
 
 def _thumbnail(seen: torch.Tensor) -> str:
-    from torchvision.transforms.v2 import functional
+    from PIL import ImageOps
+    from torchvision.transforms.v2.functional import to_pil_image
 
-    shorter = min(seen.shape[-2:])
-    small = functional.resize(seen, [_SIDE], antialias=True) if shorter > _SIDE else seen
-    picture = functional.to_pil_image(functional.center_crop(small, [min(small.shape[-2:])]))
+    side = min(_SIDE, *seen.shape[-2:])
+    picture = ImageOps.fit(to_pil_image(seen), (side, side))
     png = io.BytesIO()
     picture.save(png, "png")
     data = base64.b64encode(png.getvalue()).decode()

@@ -35,7 +35,7 @@ def test_odd_models_give_what_forward_hooks_give(name, training):
 @pytest.mark.parametrize(
     "name",
     [
-        "fasterrcnn_mobilenet_v3_large_320_fpn",
+        pytest.param("fasterrcnn_mobilenet_v3_large_320_fpn", marks=pytest.mark.thorough),
         "ssdlite320_mobilenet_v3_large",
         pytest.param("retinanet_resnet50_fpn", marks=pytest.mark.slow),
         pytest.param("keypointrcnn_resnet50_fpn", marks=pytest.mark.slow),
@@ -140,7 +140,7 @@ def test_hooks_of_the_model_run_and_show_in_the_values():
     model[1].register_forward_hook(lambda _m, _a, output: output + 1)
     check_modules(model, (VECTOR,))
     recording = record(model, (VECTOR,))
-    assert recording.nodes["2"].inputs == recording.module_returns["1"].nodes
+    assert recording.nodes["2"].inputs == ("1.add",)
 
 
 def test_shared_modules_answer_to_both_paths_with_their_last_call():
