@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, get_args
 
 from torch import nn
@@ -164,15 +164,10 @@ def _recorded(
     recordings, failures = _in_each(
         mode, lambda training: record(model, *arguments, training=training, **options)
     )
-    return OpenedModel({}, recordings, _reason(symbolic, recordings), failures)
-
-
-def _reason(symbolic: OpenedModel, recorded_modes: Iterable[str] = ()) -> str:
-    """Why tracing failed, if possible in a mode that could be recorded."""
-    if not symbolic.failures:
-        return ""
-    reasons = (symbolic.failures[mode] for mode in recorded_modes if mode in symbolic.failures)
-    return _summary(next(reasons, next(iter(symbolic.failures.values()))))
+    # Why tracing failed, if possible in a mode that could be recorded.
+    reasons = [symbolic.failures[mode] for mode in recordings if mode in symbolic.failures]
+    reasons += symbolic.failures.values()
+    return OpenedModel({}, recordings, _summary(reasons[0]) if reasons else "", failures)
 
 
 def _neither(

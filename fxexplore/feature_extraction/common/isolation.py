@@ -35,13 +35,7 @@ Result = TypeVar("Result")
 Action = Callable[[], object]
 
 
-def isolated(
-    model: nn.Module,
-    inputs: Any = None,
-    *,
-    training: bool | None = None,
-    as_twin: bool = False,
-) -> Isolation:
+class isolated(AbstractContextManager[nn.Module]):  # noqa: N801  # as contextlib's own
     """A block that may run or trace a model, and leaves everything as it was.
 
     Put back, also after an error, are every submodule's attributes and ``training`` flag;
@@ -59,9 +53,6 @@ def isolated(
         as_twin: give a copy that shares the parameters instead, if there can be one. Other
             threads, which may run the model meanwhile, then see nothing of it.
 
-    Returns:
-        A context manager that gives the model, or its twin.
-
     Example:
         >>> model = nn.Sequential(nn.BatchNorm1d(1)).eval()
         >>> with isolated(model, (torch.ones(2, 1),), training=True) as isolated_model:
@@ -69,13 +60,15 @@ def isolated(
         >>> model.training, model[0].running_mean
         (False, tensor([0.]))
     """
-    return Isolation(model, inputs, training, as_twin)
 
-
-class Isolation(AbstractContextManager[nn.Module]):
-    """What :func:`isolated` returns."""
-
-    def __init__(self, model: nn.Module, inputs: Any, training: bool | None, as_twin: bool) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Any = None,
+        *,
+        training: bool | None = None,
+        as_twin: bool = False,
+    ) -> None:
         self._model, self._inputs, self._training = model, inputs, training
         self._twin = twin_of(model) if as_twin else None
         self._saved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -83,7 +76,7 @@ class Isolation(AbstractContextManager[nn.Module]):
         self._begin: Action = partial(int)  # where this begins among the pending actions
 
     def __enter__(self) -> nn.Module:
-        """Note how everything is, and switch the mode."""
+        """Note how everything is, switch the mode, and give the model or its twin."""
         on_leaving(self._begin)
         model = self._model if self._twin is None else self._twin
         if self._twin is None:

@@ -107,7 +107,7 @@ class Follower(TorchFunctionMode):
         for module in self._paths:
             hook(module, self._before_module, before=True)
             hook(module, self._after_module, always=True)
-        followers = _followers()
+        followers = _active.followers
         on_leaving(partial(followers.__delitem__, slice(len(followers), None)))
         followers.append(self)
         turn_on(self)
@@ -321,13 +321,14 @@ class Follower(TorchFunctionMode):
         """The forward of a module that is no leaf returned, or raised."""
 
 
-_active = threading.local()
-
-
-def _followers() -> list[Follower]:
+class _Active(threading.local):
     """The followers of the runs that are going on in this thread, the outermost first."""
-    followers: list[Follower] = _active.__dict__.setdefault("followers", [])
-    return followers
+
+    def __init__(self) -> None:
+        self.followers: list[Follower] = []
+
+
+_active = _Active()
 
 
 def allow_stopping() -> None:
@@ -335,6 +336,6 @@ def allow_stopping() -> None:
 
     Another run that follows this one then goes on from where it was.
     """
-    for follower in _followers():
+    for follower in _active.followers:
         on_leaving(partial(follower.back_to, follower.position()))
     lock.read()

@@ -217,11 +217,11 @@ class _Recorder(Follower):
         tensors = list(tensors_in(shown))
         if not tensors and call.op != "placeholder":
             return result
-        memory = [self._made(tensor, call, order, storages) for tensor in tensors]
+        memory = [self._made(tensor, call, storages) for tensor in tensors]
         flops = None
         if self._flops is not None:
             flops = 0 if call.op in ("placeholder", "get_attr") else self._flops.taken()
-        self._add(call, names, described(shown), order, memory, frame, flops)
+        self._add(call, names, described(shown), memory, frame, flops)
         return result
 
     def _add(
@@ -229,15 +229,14 @@ class _Recorder(Follower):
         call: Call,
         inputs: tuple[str, ...],
         output: Any,
-        order: int,
         memory: list[int],
         frame: FrameType | None,
         flops: int | None = None,
     ) -> None:
-        name, op, target, module, call_index = call
+        name, op, target, module, count = call
         source = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
         node = RecordedNode(
-            name, op, target, inputs, module, source, output, order, call_index, None, flops
+            name, op, target, inputs, module, source, output, self._order, count, None, flops
         )
         self._nodes[name] = node
         self._memory.holds(node, memory)
@@ -253,10 +252,10 @@ class _Recorder(Follower):
             for name in buffers[:1]:
                 self._memory.write(tensor, order, name)
 
-    def _made(self, tensor: torch.Tensor, call: Call, order: int, storages: set[int] | None) -> int:
+    def _made(self, tensor: torch.Tensor, call: Call, storages: set[int] | None) -> int:
         """Note who made a tensor; without the storages read, it is part of what was there."""
         if call.op != "get_attr":
-            self._makers[id(tensor)] = (weakref.ref(tensor), (call.name,), order)
+            self._makers[id(tensor)] = (weakref.ref(tensor), (call.name,), self._order)
         if storages is None:
             return self._memory.piece_of(tensor)
         return self._memory.piece_of_result(tensor, storages)
@@ -293,9 +292,9 @@ class _Recorder(Follower):
         hidden = [tensor for tensor in tensors if not self._is_known(tensor)]
         if hidden:
             call = Call(self._namer.module_call(path), "call_module", path, self._path, count)
-            order = self._order = self._order + 1
-            memory = [self._made(tensor, call, order, None) for tensor in hidden]
-            self._add(call, inputs, described(result), order, memory, frame)
+            self._order += 1
+            memory = [self._made(tensor, call, None) for tensor in hidden]
+            self._add(call, inputs, described(result), memory, frame)
         self._order += 1
         returned = RecordedReturn(described(result), self._order, count, None, flops)
         self._returns.pop(path, None)

@@ -57,14 +57,14 @@ def nodes_in(value: Any) -> Iterator[fx.Node]:
     """Every node in a nesting of tuples, lists, dicts and ``Built`` objects."""
     if isinstance(value, fx.Node):
         yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from nodes_in(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from nodes_in(item)
-    elif isinstance(value, Built):
-        yield from nodes_in(value.fields)
+    if isinstance(value, Built):
+        value = value.fields
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (tuple, list)):
+        return
+    for item in value:
+        yield from nodes_in(item)
 
 
 def as_argument(graph: fx.Graph, value: Any, copies: Mapping[fx.Node, fx.Node]) -> Any:

@@ -197,7 +197,9 @@ class LeafModuleAwareTracer(LeafDecisions):
             raise
         finally:
             self.current_module_qualname = caller
-        if not _is_call_of(path, output):
+        node = output.node if type(output) is InPlaceProxy else None
+        # A leaf module has become the one node that it returned.
+        if node is None or node.op != "call_module" or node.target != path:
             value = with_nodes(output)
             after = next(iter(reversed(self.graph.nodes)))
             before = self.module_returns.pop(path, None)
@@ -337,14 +339,6 @@ class NodePathTracer(LeafModuleAwareTracer):
         >>> list(tracer.node_to_qualname.values())
         ['input', '0', '1']
     """
-
-
-def _is_call_of(path: str, output: Any) -> bool:
-    """Whether the module at ``path`` became the one node that it returned."""
-    if type(output) is not InPlaceProxy:
-        return False
-    node = output.node
-    return node.op == "call_module" and node.target == path
 
 
 def _autocast_state() -> tuple[bool, bool]:
