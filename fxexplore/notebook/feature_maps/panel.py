@@ -23,8 +23,7 @@ from .cards import MapCards
 from .controls import MapControls
 from .feature_map_view import file_of
 from .input_chooser import InputChooser
-from .running import computed
-from .runs import Run, Runs, Shown, state_of
+from .runs import Run, Runs, Shown, computed, state_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -161,7 +160,7 @@ class FeatureMapsPanel(widgets.VBox):
         self._cancel()
         self.controls.running = False
         run, nodes = self._next_run(), dict(self.return_nodes)
-        values = self._computed(self.make_extractor(), run)
+        values = computed(self.make_extractor(), run)
         self._finished(run, nodes, values)
         return Features(values, self._graph, nodes)
 
@@ -272,14 +271,6 @@ class FeatureMapsPanel(widgets.VBox):
             chosen = example_inputs_for(self.model)  # raises, and says what to give
         return Run(chosen, self._graph.mode == "train", state_of(self.model), chosen.label)
 
-    def _computed(
-        self, extractor: nn.Module, run: Run, task: Task[Any] | None = None
-    ) -> Mapping[str, Any]:
-        """The values of a run; in the background if there is a task, of a twin of the model."""
-        assert run.inputs is not None  # as _next_run makes it
-        args, kwargs = run.inputs.args, run.inputs.kwargs
-        return computed(extractor, args, kwargs, training=run.training, task=task)
-
     def _start(self) -> None:
         """What the button does: run, in the background if that can be, or stop the run."""
         if self._task is not None and self._task.is_pending:
@@ -292,7 +283,7 @@ class FeatureMapsPanel(widgets.VBox):
         twin = twin_of(extractor) if running_loop() is not None else None
         self.controls.running = twin is not None
         self._task = Task(
-            lambda task: self._computed(twin or extractor, run, None if twin is None else task),
+            lambda task: computed(twin or extractor, run, None if twin is None else task),
             lambda task: self._guarded(lambda: self._ended(task, run, nodes)),
             ticked=self.controls.show_progress,
             in_background=twin is not None,
@@ -323,7 +314,6 @@ class FeatureMapsPanel(widgets.VBox):
         """Run another model with nodes of the same names."""
         run = self._next_run()
         run = dataclasses.replace(run, label="other model", state=state_of(model), is_other=True)
-        assert run.inputs is not None  # as _next_run makes it
         recorded = self._graph.backend == "recorded"
         extractor = create_feature_extractor(
             model,
@@ -332,7 +322,7 @@ class FeatureMapsPanel(widgets.VBox):
             backend=cast("Backend", self._graph.backend),
             mode=cast("Mode", self._graph.mode),
         )
-        values = self._computed(extractor, run)
+        values = computed(extractor, run)
         self._runs.keep("this model")
         self._finished(run, self.return_nodes, values)
 
@@ -400,7 +390,7 @@ class FeatureMapsPanel(widgets.VBox):
         last = self._runs.last
         if self.features and last is not None and not last.is_other:
             training = self._graph.mode == "train"
-            now = Run(self.current_inputs, training, state_of(self.model), "")
+            now = Run(self.inputs.chosen, training, state_of(self.model), "")
             parts.append(now.changed_since(last))
         return " · ".join(filter(None, parts))
 
