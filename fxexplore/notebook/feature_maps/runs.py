@@ -145,13 +145,8 @@ class Runs:
         self.kept_values: dict[str, Any] = {}
         """Its values, by name."""
 
-    @property
-    def limit(self) -> int:
-        """The most bytes that are held; values above a lower one are dropped at once."""
-        return self._limit
-
-    @limit.setter
-    def limit(self, limit: int) -> None:
+    def limit_to(self, limit: int) -> None:
+        """Hold so many bytes at most; values above that are dropped at once."""
         self._limit = limit
         self._drop()
 
