@@ -1031,10 +1031,10 @@ def test_a_run_is_kept_and_compared_with_the_next_by_buttons(panel):
     controls.run.click()
     controls.compare.value = True
     assert len(panel.cards.figures["low"].axes) >= 3
-    assert panel.cards.is_wide
+    assert "fxx-wide" in panel.cards.pictures._dom_classes
     controls.keep.click()
     assert not panel.comparing
-    assert not panel.cards.is_wide
+    assert "fxx-wide" not in panel.cards.pictures._dom_classes
     assert controls.compare.disabled
 
 
