@@ -95,7 +95,9 @@ class ModelGraph:
 
     def ancestors(self, name: str) -> list[str]:
         """Paths of the modules that contain ``name``, the outermost first."""
-        return _ancestors(self._parent(name), self._module_paths)
+        item = self[name]
+        parent = item.path.rpartition(".")[0] if isinstance(item, Module) else item.parent
+        return _ancestors(parent, self._module_paths)
 
     @functools.cached_property
     def _module_paths(self) -> frozenset[str]:
@@ -160,10 +162,6 @@ class ModelGraph:
             ['layer4.0.conv2', 'layer4.1.conv1', 'layer4.1.conv2']
         """
         return [row.name for row in matching(self.rows, query) if row.item.has_value]
-
-    def _parent(self, name: str) -> str:
-        item = self[name]
-        return item.path.rpartition(".")[0] if isinstance(item, Module) else item.parent
 
     def to_json(self) -> str:
         """Write the graph as a JSON document."""

@@ -22,36 +22,24 @@ _WORDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _EXACT = frozenset({"arithmetic"})  # "add" is no part of another word, such as "padding"
 
-FILLS = {
-    "convolution": "#cfe6f7",
-    "normalisation": "#dfe0f2",
-    "activation": "#fbdcc4",
-    "attention": "#fbf1b4",
-    "pooling": "#c9ecdf",
-    "linear": "#f6d9e8",
-    "arithmetic": "#e6e6e6",
-    "input": "#ffffff",
-    "output": "#ffffff",
-    "parameter": "#f4ecdf",
-    "folded": "#eceef1",
-    "operation": "#ffffff",
+_LOOKS = {
+    "convolution": ("#cfe6f7", "▦"),
+    "normalisation": ("#dfe0f2", "≡"),
+    "activation": ("#fbdcc4", "∫"),
+    "attention": ("#fbf1b4", "◎"),
+    "pooling": ("#c9ecdf", "▽"),
+    "linear": ("#f6d9e8", "∑"),
+    "arithmetic": ("#e6e6e6", "±"),
+    "input": ("#ffffff", "○"),
+    "output": ("#ffffff", "●"),
+    "parameter": ("#f4ecdf", "◆"),
+    "folded": ("#eceef1", "▸"),
+    "operation": ("#ffffff", "ƒ"),
 }
+FILLS = {kind: fill for kind, (fill, _) in _LOOKS.items()}
 """Fill of each kind of box on white: light tints of a palette for colour-blind readers."""
 
-GLYPHS = {
-    "convolution": "▦",
-    "normalisation": "≡",
-    "activation": "∫",
-    "attention": "◎",
-    "pooling": "▽",
-    "linear": "∑",
-    "arithmetic": "±",
-    "input": "○",
-    "output": "●",
-    "parameter": "◆",
-    "folded": "▸",
-    "operation": "ƒ",
-}
+GLYPHS = {kind: glyph for kind, (_, glyph) in _LOOKS.items()}
 """A sign of each kind, which tells boxes apart without their colour."""
 
 

@@ -129,10 +129,9 @@ def _open_lines(lines: Collection[_Line], depth: int) -> Iterator[tuple[int, _Li
 
 def facts_in_words(graph: ModelGraph) -> str:
     """What is known of a whole model, in one line."""
-    flops = f"{short_flops(graph.flops)} (a multiply-add counts 2)" if graph.flops else ""
     facts = [
         f"{short_count(graph.parameters)} parameters",
-        flops,
+        f"{short_flops(graph.flops)} (a multiply-add counts 2)" if graph.flops else "",
         f"{len(graph.nodes):,} nodes" if graph.backend else "",
         f"input {graph.inputs}" if graph.inputs else "",
         graph.mode,
@@ -166,11 +165,10 @@ def tree_html(
     if len(lines) > limit:
         lines[limit:] = [_note(f"… and {len(lines) - limit:,} more lines")]
     nodes = " · ".join(name if name == key else f"{name} → {key}" for name, key in ticked.items())
-    titles = f"{_numbers(('output', 'params', 'FLOPs'))}{_quiet('node')}"
     head = [
         f"<b>{html.escape(graph.model)}</b> {_quiet(facts_in_words(graph))}",
         *([f"return nodes: {html.escape(nodes)}"] if nodes else []),
-        titles,
+        f"{_numbers(('output', 'params', 'FLOPs'))}{_quiet('node')}",
     ]
     heads = "".join(f"<div>{text}</div>" for text in head)
     return f'<div style="{_STYLE}">{heads}{"".join(lines)}</div>'
@@ -223,7 +221,8 @@ class _Outline:
         self._ticked = ticked
         repeated = () if expanded is None else repeated_siblings(graph)
         self._repeated = {siblings.first: siblings for siblings in repeated}
-        self._touched = {i for name in ticked for i in _around(graph, name)}
+        known = [name for name in ticked if name in graph.index]
+        self._touched = {graph.index[n] for name in known for n in (name, *graph.ancestors(name))}
         self._deepest = self._depth_within(limit)
 
     def lines(self) -> tuple[_Line, ...]:
@@ -286,11 +285,6 @@ class _Outline:
             depth += 1
             lines += counts[depth]
         return depth
-
-
-def _around(graph: ModelGraph, name: str) -> list[int]:
-    """The positions of a name and of everything that it is in; none if it is not there."""
-    return [graph.index[n] for n in (name, *graph.ancestors(name))] if name in graph.index else []
 
 
 def _in_digits(
