@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
-from .nodes import Module, Node, Part, Row
+from .nodes import Module, Node, Part, Row, prefixes
 from .queries import matching
 
 _FORMAT = 1
@@ -201,9 +201,7 @@ def _from_dict(cls: type[Any], data: dict[str, Any]) -> Any:
 
 def _ancestors(path: str, modules: Collection[str]) -> list[str]:
     """The registered modules on the way down to ``path``, itself included."""
-    parts = path.split(".")
-    prefixes = (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-    return [prefix for prefix in prefixes if prefix in modules]
+    return [prefix for prefix in reversed([*prefixes(path)]) if prefix in modules]
 
 
 def _rows(nodes: tuple[Node, ...], modules: Mapping[str, Module]) -> Iterator[Row]:

@@ -18,9 +18,9 @@ from fxexplore.feature_extraction import (
     operation_name,
 )
 
-from .annotations import Findings, annotated, prefixes
+from .annotations import Findings, annotated
 from .graph import ModelGraph
-from .nodes import Module, Node
+from .nodes import Module, Node, prefixes
 
 _KINDS = {
     "placeholder": "input",

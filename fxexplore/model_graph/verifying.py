@@ -13,7 +13,6 @@ from fxexplore.feature_extraction import (
     Arguments,
     NodePathTracer,
     OpenedModel,
-    RecordedFeatureExtractor,
     RecordedNode,
     extractor_of,
     isolated,
@@ -26,7 +25,7 @@ from fxexplore.feature_extraction import (
 def verify_values(
     model: nn.Module,
     tracer: NodePathTracer,
-    training: bool,
+    mode: str,
     arguments: Arguments,
     tracer_kwargs: Mapping[str, Any] | None = None,
 ) -> None:
@@ -35,15 +34,14 @@ def verify_values(
     Args:
         model: the model that was traced.
         tracer: the tracer that traced it.
-        training: the mode that it was traced in.
+        mode: the mode that it was traced in.
         arguments: what the model runs on.
         tracer_kwargs: what the tracer was made with.
 
     Raises:
         ValueError: if a value or a gradient differs, naming the first node.
     """
-    mode = "train" if training else "eval"
-    with isolated(model, training=training):
+    with isolated(model, training=mode == "train"):
         recording = record(model, *arguments, tracer_kwargs=tracer_kwargs)
         keys = {
             name: name
@@ -52,13 +50,7 @@ def verify_values(
         }
         extractor = extractor_of(model, OpenedModel({mode: tracer}), keys, keys)
         traced = _run(model, extractor, arguments)
-        real_run = RecordedFeatureExtractor(
-            model,
-            keys,
-            keys,
-            recording if training else None,
-            None if training else recording,
-        )
+        real_run = extractor_of(model, OpenedModel(recordings={mode: recording}), keys, keys)
         real = _run(model, real_run, arguments)
     for what, tensors in traced.items():
         if not tensors:

@@ -145,7 +145,7 @@ class _Draft:
         rows = sorted({*self._drawing.boxes, *self._drawing.clusters}, reverse=True)
         self._fill(dot, rows, len(self._graph.rows))
         if any(head == OUTPUT for _, head in self._drawing.links):
-            style = {"fillcolor": FILLS["output"]} | _class("output")
+            style = {"fillcolor": FILLS["output"], "class": "fx-output"}
             dot.node("output", f"<{_glyph('output')}output>", id="output", **style)
         drawn = self._drawing.drawn
         # A label has a rank of its own; beside the arrow it may cross others but costs nothing.
@@ -170,7 +170,7 @@ class _Draft:
     def _cluster(self, row: int) -> graphviz.Digraph:
         module = self._graph.rows[row].item
         assert isinstance(module, Module)
-        style = self._ticked(module.path) | _class("unfolded")
+        style = self._ticked(module.path) | {"class": "fx-unfolded"}
         label = f"<{self._text(module.path, module.cls)}>"
         attributes = _CLUSTER | {"label": label, "id": _box(row)}
         return graphviz.Digraph(f"cluster_{_box(row)}", graph_attr=attributes | style)
@@ -183,7 +183,7 @@ class _Draft:
             facts = item.cls + (f" · {short_count(item.parameters)}" if item.parameters else "")
         elif item.kind == "module":
             facts = item.target  # other labels say what they are
-        style = {"fillcolor": FILLS[kind]} | self._ticked(name) | _class(kind)
+        style = {"fillcolor": FILLS[kind], "class": f"fx-{kind}"} | self._ticked(name)
         label = f"<{_glyph(kind)}{self._text(name, facts)}>"
         dot.node(_box(row), label, id=_box(row), **style)
 
@@ -195,10 +195,6 @@ class _Draft:
 
     def _ticked(self, name: str) -> dict[str, str]:
         return {"penwidth": "2.4", "color": _TICKED} if name in self._selected else {}
-
-
-def _class(kind: str) -> dict[str, str]:
-    return {"class": f"fx-{kind}"}
 
 
 def _glyph(kind: str) -> str:

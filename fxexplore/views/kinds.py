@@ -20,8 +20,6 @@ _WORDS: dict[str, tuple[str, ...]] = {
         "cumsum", "clamp", "abs", "maximum", "minimum",
     ),
 }  # fmt: skip
-_EXACT = frozenset({"arithmetic"})  # "add" is no part of another word, such as "padding"
-
 _LOOKS = {
     "convolution": ("#cfe6f7", "▦"),
     "normalisation": ("#dfe0f2", "≡"),
@@ -56,7 +54,7 @@ def kind_of(item: Node | Module) -> str:
         return item.kind
     target = item.target.lower()
     for kind, words in _WORDS.items():
-        if kind in _EXACT:
+        if kind == "arithmetic":  # "add" is no part of another word, such as "padding"
             if target.strip("_").removeprefix("i") in words or target.strip("_") in words:
                 return kind
         elif any(word in target for word in words):

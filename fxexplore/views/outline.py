@@ -7,7 +7,7 @@ import html
 import shutil
 import textwrap
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from fxexplore.model_graph import ModelGraph, Module, Node
 
@@ -118,7 +118,7 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _open_lines(lines: Collection[_Line], depth: int) -> Iterator[tuple[int, _Line]]:
+def _open_lines(lines: Iterable[_Line], depth: int) -> Iterator[tuple[int, _Line]]:
     for line in lines:
         yield depth, line
         # Of siblings with the same structure the first stands for all, where it is unfolded.
@@ -225,12 +225,8 @@ class _Outline:
         self._touched = {graph.index[n] for name in known for n in (name, *graph.ancestors(name))}
         self._deepest = self._depth_within(limit)
 
-    def lines(self) -> tuple[_Line, ...]:
-        return tuple(self._between(0, len(self._rows)))
-
-    def _between(self, start: int, end: int) -> Iterator[_Line]:
-        position = start
-        while position < end:
+    def lines(self, position: int = 0, end: int | None = None) -> Iterator[_Line]:
+        while position < (len(self._rows) if end is None else end):
             siblings = self._repeated.get(position)
             yield self._item(position) if siblings is None else self._siblings(siblings)
             position = self._rows[position].end if siblings is None else siblings.end
@@ -246,7 +242,7 @@ class _Outline:
             row.label,
             " · ".join([item.description, *marks(item)]),
             _in_digits(item.shape, item.parameters, item.flops),
-            tuple(self._between(position + 1, row.end)) if count and not is_cut else (),
+            tuple(self.lines(position + 1, row.end)) if count and not is_cut else (),
             is_open,
             left_out=count if is_cut else 0,
         )

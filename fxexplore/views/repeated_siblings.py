@@ -51,13 +51,11 @@ def repeated_siblings(graph: ModelGraph) -> tuple[Siblings, ...]:
     for inside in (_positions(graph, ""), *insides):
         for _, equal in itertools.groupby(inside, key=structures.__getitem__):
             members = list(equal)
-            if len(members) >= FEWEST and _may_fold(rows[members[0]].item):
+            item = rows[members[0]].item
+            may_fold = isinstance(item, Module) or item.kind == "module"
+            if may_fold and len(members) >= FEWEST:
                 found.append(Siblings(members[0], len(members), rows[members[-1]].end))
     return tuple(sorted(found, key=lambda siblings: siblings.first))
-
-
-def _may_fold(item: Node | Module) -> bool:
-    return isinstance(item, Module) or item.kind == "module"
 
 
 def _positions(graph: ModelGraph, path: str) -> list[int]:
