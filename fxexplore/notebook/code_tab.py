@@ -12,7 +12,7 @@ from fxexplore.inputs import ExampleInputs
 from fxexplore.model_graph import ModelGraph
 from fxexplore.views import to_python
 
-from .copy_button import CopyButton
+from .small_widgets import CopyButton
 
 
 class CodeTab(widgets.VBox):

@@ -10,8 +10,8 @@ from fxexplore.inputs import ExampleInputs
 from fxexplore.model_graph import ModelGraph
 from fxexplore.views import short_count, short_flops
 
-from .frame import FullScreenButton
 from .modes import MODES
+from .small_widgets import FullScreenButton
 
 
 class Header(widgets.HBox):

@@ -13,7 +13,7 @@ from fxexplore.model_graph import ModelGraph, Module, Node
 
 from .diagram import opening_fold
 from .numbers import shape_text, short_count, short_flops
-from .repeated_siblings import Siblings, repeated_siblings
+from .siblings import Siblings, repeated_siblings
 
 _STYLE = "font:12px/1.7 ui-monospace,Menlo,Consolas,monospace;max-width:900px"
 _LINE = "margin-left:2.4em"
