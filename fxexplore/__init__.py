@@ -16,12 +16,7 @@ if TYPE_CHECKING:
     from .notebook.explorer import Explorer, explore
     from .picture import to_svg
     from .views import to_dot, to_html, to_text
-    from .views.feature_maps import (
-        channel_at,
-        plot_channel,
-        plot_comparison,
-        plot_feature_maps,
-    )
+    from .views.feature_maps import channel_at, plot_channel, plot_comparison, plot_feature_maps
 
 __version__ = "0.1.0"
 

@@ -46,13 +46,10 @@ def _flags() -> list[str]:
     flags = []
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         flags.append("--allow-root")  # as in a container
-    if sys.platform.startswith("linux") and not _has_display():
+    has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform.startswith("linux") and not has_display:
         flags.append("--no-browser")
     return flags
-
-
-def _has_display() -> bool:
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 if __name__ == "__main__":

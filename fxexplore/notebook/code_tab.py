@@ -12,7 +12,7 @@ from fxexplore.inputs import ExampleInputs
 from fxexplore.model_graph import ModelGraph
 from fxexplore.views import to_python
 
-from .copy_button import CopyButton
+from .small_widgets import CopyButton
 
 
 class CodeTab(widgets.VBox):
@@ -33,11 +33,7 @@ class CodeTab(widgets.VBox):
         'features = extractor(x)  # x is what the model takes'
     """
 
-    def __init__(
-        self,
-        name: str = "model",
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, name: str = "model", options: Mapping[str, Any] | None = None) -> None:
         self.text = ""
         self.copy_button = CopyButton(label="Copy code")
         self._name = name

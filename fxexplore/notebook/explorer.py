@@ -20,9 +20,7 @@ from fxexplore.views import StaticPage, to_document, to_html, to_text
 
 from .closing import close_whole
 from .code_tab import CodeTab
-from .copy_button import SaveButton
 from .feature_maps import FeatureMapsPanel
-from .frame import Splitter
 from .header import Header
 from .modes import Modes, check_mode
 from .node_facts import NodeFacts
@@ -32,32 +30,17 @@ from .notice import Notice
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
 from .shell import is_interactive
+from .small_widgets import SaveButton, Splitter
 
 _DISPLAY_WAIT = 1.0  # seconds that the first display may wait, so that it is saved with facts
 _BATCH_WAIT = 120.0  # the same where a notebook is run to be read, and nobody is held up
 
 
-def explore(
-    model: nn.Module,
-    example_inputs: Any = None,
-    *,
-    mode: Literal["eval", "train"] = "eval",
-    backend: Literal["auto", "symbolic", "recorded"] = "auto",
-    tracer_kwargs: dict[str, Any] | None = None,
-    concrete_args: dict[str, Any] | None = None,
-    name: str = "model",
-    inputs_name: str = "x",
-    tokenizer: Any = None,
-    tokenizer_name: str = "tokenizer",
-    shell: InteractiveShell | None = None,
-    selected: Sequence[str] | None = None,
-    return_nodes: Mapping[str, str] | None = None,
-    expanded: Sequence[str] | None = None,
-    focused: str = "",
-    query: str = "",
-    layout: widgets.Layout | dict[str, str] | None = None,
-) -> Explorer:
+class Explorer(SharedState, widgets.VBox):
     """Show what is inside a model, and what each part of it computes.
+
+    Tree, diagram, feature maps and code of one model, on one selection and one fold state. The
+    widget is shown if it is the last line of a notebook's cell. ``explore`` is another name for it.
 
     Args:
         model: the model to look at; it is left as it is.
@@ -85,8 +68,14 @@ def explore(
         query: what the tree is searched for, as ``ModelGraph.find`` describes it.
         layout: CSS of the widget as a whole, such as ``{"width": "900px"}``.
 
-    Returns:
-        A widget; it is shown if it is the last line of a notebook's cell.
+    Attributes:
+        tree: the tree of names.
+        diagram: the picture.
+        maps: the feature maps.
+        code: the code of the selection.
+        node: the facts of the focused node.
+        chips: the return nodes with their keys.
+        notice: the line that says what is going on.
 
     Raises:
         TypeError: if an argument is of the wrong kind.
@@ -97,27 +86,6 @@ def explore(
         >>> explorer = explore(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), selected=["1"])
         >>> {name: tuple(value.shape) for name, value in explorer.run().items()}
         {'1': (1, 4, 222, 222)}
-    """
-    arguments = dict(locals())  # nothing but the arguments as yet
-    return Explorer(**arguments)
-
-
-class Explorer(SharedState, widgets.VBox):
-    """Tree, diagram, feature maps and code of one model, on one selection and one fold state.
-
-    It takes the arguments of :func:`explore`, which says what each of them is.
-
-    Attributes:
-        tree: the tree of names.
-        diagram: the picture.
-        maps: the feature maps.
-        code: the code of the selection.
-        node: the facts of the focused node.
-        chips: the return nodes with their keys.
-        notice: the line that says what is going on.
-
-    Example:
-        >>> from torch import nn
         >>> explorer = Explorer(nn.Sequential(nn.ReLU(), nn.Sigmoid()), selected=["0"])
         >>> explorer.return_nodes = {"0": "first"}
         >>> print(explorer.code.text.splitlines()[5].strip())
@@ -137,8 +105,8 @@ class Explorer(SharedState, widgets.VBox):
         model: nn.Module,
         example_inputs: Any = None,
         *,
-        mode: str = "eval",
-        backend: str = "auto",
+        mode: Literal["eval", "train"] = "eval",
+        backend: Literal["auto", "symbolic", "recorded"] = "auto",
         tracer_kwargs: dict[str, Any] | None = None,
         concrete_args: dict[str, Any] | None = None,
         name: str = "model",
@@ -154,16 +122,14 @@ class Explorer(SharedState, widgets.VBox):
         layout: widgets.Layout | dict[str, str] | None = None,
     ) -> None:
         self.model = checked_model(model)
-        self._options: dict[str, Any] = {
-            "tracer_kwargs": tracer_kwargs,
-            "concrete_args": concrete_args,
-        }
+        options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
         warm_up()  # while the model is opened
         inputs = known_inputs(self.model, example_inputs, name, inputs_name)
         self._shown_early: list[DisplayHandle] = []
         self.notice = Notice()
-        options = {"backend": backend, **self._options}
-        self._modes = Modes(self.model, inputs, options, self.notice, self._take)
+        self._modes = Modes(
+            self.model, inputs, {"backend": backend, **options}, self.notice, self._take
+        )
         graph = self._modes.first(mode)
         self.maps = FeatureMapsPanel(
             self.model,
@@ -175,7 +141,7 @@ class Explorer(SharedState, widgets.VBox):
             tokenizer_name=tokenizer_name,
             shell=shell,
         )
-        self.code = CodeTab(name, self._options)
+        self.code = CodeTab(name, options)
         self.header = Header(graph, inputs)
         self.tree = NodeTree(graph)
         self.diagram = NodeGraph(graph)
@@ -405,11 +371,9 @@ class Explorer(SharedState, widgets.VBox):
     def _show(self, graph: ModelGraph) -> None:
         """Show another graph of the model, and say which ticked names are gone."""
         gone = self.replace_graph(graph)
-        only = self._modes.only(graph.mode)
-        for view in (self.tree, self.diagram):
-            view.only = list(only)
-            view.graph = graph
-        self.node.graph = self.maps.graph = graph
+        self.tree.only = self.diagram.only = self._modes.only(graph.mode)
+        for part in (self.tree, self.diagram, self.node, self.maps):
+            part.graph = graph
         self.header.show(graph)
         self._show_code()
         if gone:
@@ -420,6 +384,9 @@ class Explorer(SharedState, widgets.VBox):
 
     def _show_code(self) -> None:
         self.code.show(self.graph, self.return_nodes, self.maps.current_inputs)
+
+
+explore = Explorer
 
 
 def _display_wait() -> float:

@@ -66,6 +66,9 @@ class GraphView(traitlets.HasTraits):
 class GraphWidget(GraphView, widgets.Widget):
     """A widget that shows a graph; anywidget gives it a page."""
 
+    only = traitlets.List(traitlets.Unicode())
+    """Names of the nodes that exist in this mode (train or eval) and not in the other."""
+
     _shared: tuple[str, ...] = ("selected", "expanded", "focused", "query", "hits")
     """The traits of :class:`GraphView` that the page sees."""
 

@@ -41,11 +41,7 @@ class FxMagics(Magics):
         "--tokenizer", metavar="NAME", help="variable that holds the tokenizer of a model of text"
     )
     @argument("--mode", choices=MODES, default="eval", help="the mode to open the model in")
-    @argument(
-        "--static",
-        action="store_true",
-        help="show a page that needs no kernel, no widget",
-    )
+    @argument("--static", action="store_true", help="show a page that needs no kernel, no widget")
     @argument("model", nargs="*", help="the model: a variable, or an expression")
     @line_magic
     def fxnodes(self, line: str) -> Explorer | StaticPage:
@@ -167,8 +163,9 @@ def completions(rest: str, variables: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _names(path: str, start: str, variables: dict[str, Any], kind: type) -> list[tuple[str, str]]:
     """Names at ``path`` that begin with ``start`` and stand for something of a kind."""
-    owner = _followed(path.split(".")[:-1], variables)
-    values = variables if owner is None else _parts(owner)
+    values = variables
+    for owner in path.split(".")[:-1]:
+        values = _parts(values.get(owner))  # calls no property
     return [
         (f"{path}{name}", type(value).__name__)
         for name, value in values.items()
@@ -177,16 +174,6 @@ def _names(path: str, start: str, variables: dict[str, Any], kind: type) -> list
         and name.isidentifier()
         and (start or not name.startswith("_"))
     ]
-
-
-def _followed(names: list[str], variables: dict[str, Any]) -> Any:
-    """What a dotted path stands for, without calling a property; None for no path."""
-    owner: Any = None
-    for i, name in enumerate(names):
-        owner = (variables if i == 0 else _parts(owner)).get(name)
-        if owner is None:
-            return object()
-    return owner
 
 
 def _parts(owner: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -49,7 +50,7 @@ class Modes:
         >>> from torch import nn
         >>> modes = Modes(nn.Sequential(nn.ReLU()), None, {}, Notice(), print)
         >>> modes.graph("train").mode, modes.only("train")
-        ('train', ())
+        ('train', [])
     """
 
     def __init__(
@@ -61,8 +62,9 @@ class Modes:
         show: Callable[[ModelGraph], None],
     ) -> None:
         self._model = model
-        self._example_inputs = example_inputs
-        self._options = options
+        self._backend = options.get("backend")
+        options = {"example_inputs": example_inputs, **options}
+        self._opening: Callable[..., Opening] = functools.partial(Opening, **options)
         self._notice = notice
         self._show = show
         self._openings: dict[str, Opening] = {}
@@ -73,10 +75,6 @@ class Modes:
         self.opening = ""
 
     # --- what is there ------------------------------------------------------------------
-
-    def is_open(self, mode: str) -> bool:
-        """Whether the model is open in a mode."""
-        return mode in self._openings
 
     def graph(self, mode: str) -> ModelGraph:
         """What is known of the graph in a mode: waits if it is being opened, or opens it here.
@@ -100,13 +98,13 @@ class Modes:
         """
         return self._openings[mode].extractor(dict(return_nodes))
 
-    def only(self, mode: str) -> tuple[str, ...]:
+    def only(self, mode: str) -> list[str]:
         """Names of the nodes of a mode that the other mode lacks, if that is open too."""
         others = [opening for other, opening in self._openings.items() if other != mode]
         if not others or mode not in self._openings:
-            return ()
+            return []
         elsewhere = {node.name for node in others[0].graph.nodes}
-        return tuple(n.name for n in self._openings[mode].graph.nodes if n.name not in elsewhere)
+        return [n.name for n in self._openings[mode].graph.nodes if n.name not in elsewhere]
 
     # --- opening it ---------------------------------------------------------------------
 
@@ -132,7 +130,8 @@ class Modes:
         is_late = True
         if running_loop() is None:
             self._annotate(mode)  # nobody would bring the facts later
-        return self.graph(mode) if self.is_open(mode) else graph_before_run(self._model, mode)
+        is_open = mode in self._openings
+        return self.graph(mode) if is_open else graph_before_run(self._model, mode)
 
     def open(
         self,
@@ -169,7 +168,7 @@ class Modes:
         def work(task: Task[Opening]) -> Opening:
             beside_others()
             with watched(twin, task):
-                return self._opening(twin, mode)
+                return self._opening(twin, mode=mode)
 
         def opened(task: Task[Opening]) -> None:
             self.opening = ""
@@ -223,7 +222,7 @@ class Modes:
 
     def _can_be_traced(self, mode: str) -> bool:
         """Open the model in a mode without running it, if that can be done."""
-        if mode not in self._openings and self._options.get("backend") != "recorded":
+        if mode not in self._openings and self._backend != "recorded":
             try:
                 self._open(mode, backend="symbolic")
             except Exception:  # noqa: BLE001  # whatever it was: the next way in tells
@@ -238,13 +237,10 @@ class Modes:
             self._notice.progress(f"Opening the model in {mode} mode; interrupt the kernel to stop")
         began = time.monotonic()
         try:
-            self._openings[mode] = self._opening(self._model, mode, **options)
+            self._openings[mode] = self._opening(self._model, mode=mode, **options)
         finally:
             self._clear_progress()
         self._is_slow |= time.monotonic() - began > _SOON
-
-    def _opening(self, model: nn.Module, mode: str, **options: Any) -> Opening:
-        return Opening(model, self._example_inputs, mode=mode, **(self._options | options))
 
     def _annotate(self, mode: str) -> ModelGraph:
         """The graph of a mode that is open with every fact; in any thread."""

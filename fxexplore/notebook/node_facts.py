@@ -76,8 +76,8 @@ def facts_of(graph: ModelGraph, name: str) -> list[Fact]:
     texts = {
         **what,
         "calls": what["calls"] or _repeated_around(graph, name),
-        "output": _output(item),
-        "parts": "\n".join(_part(part) for part in item.parts),
+        "output": " · ".join(_value_facts(item)),
+        "parts": "\n".join(f"{part.path} {' · '.join(_value_facts(part))}" for part in item.parts),
         "parameters": _parameters(graph, item),
         "FLOPs": _flops(graph, item),
         "activations": "" if item.activation_bytes is None else byte_text(item.activation_bytes),
@@ -137,14 +137,10 @@ def _repeated_around(graph: ModelGraph, name: str) -> str:
     return ""
 
 
-def _output(item: Node | Module) -> str:
-    if item.shape is None:
-        return ""
-    return " · ".join([shape_text(item.shape), *([item.dtype] if item.dtype else [])])
-
-
-def _part(part: Part) -> str:
-    return f"{part.path} {shape_text(part.shape)} · {part.dtype}"
+def _value_facts(value: Node | Module | Part) -> list[str]:
+    if value.shape is None:
+        return []
+    return [shape_text(value.shape), *([value.dtype] if value.dtype else [])]
 
 
 def _parameters(graph: ModelGraph, item: Node | Module) -> str:
@@ -164,9 +160,8 @@ def _parameters(graph: ModelGraph, item: Node | Module) -> str:
 def _flops(graph: ModelGraph, item: Node | Module) -> str:
     if not item.flops:
         return ""
-    text = short_flops(item.flops)
     share = f" · {_share(item.flops, graph.flops)}" if graph.flops else ""
-    return f"{text}{share} · a multiply-add counts 2"
+    return f"{short_flops(item.flops)}{share} · a multiply-add counts 2"
 
 
 def _share(part: int, whole: int) -> str:

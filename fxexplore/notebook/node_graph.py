@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import anywidget
@@ -32,7 +32,6 @@ _FEW = 100  # boxes that take Graphviz a moment: if that is slow, the machine is
 _MANY = 800  # boxes from which Graphviz is asked for haste at once
 _MOST_BOXES = 2_000  # more of them, and the page stutters
 _NOISE = re.compile(r"<!--.*?-->\n?|<title>.*?</title>\n?", re.DOTALL)
-_SPACE = ' xml:space="preserve"'
 _COORDINATES = re.compile(r' (?:d|points|x|y)="[^"]*"')
 
 
@@ -44,11 +43,7 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
 
     Args:
         graph: the model to show.
-        only: names of the nodes that exist in this mode (train or eval) and not in the other.
         **kwargs: initial values of traits.
-
-    Attributes:
-        only: as given; a change shows at the next picture.
 
     Example:
         >>> from torch import nn
@@ -63,8 +58,7 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
     )
     _css = _HERE / "node_graph.css"
 
-    only = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    """Names of the nodes that exist in this mode (train or eval) and not in the other."""
+    _shared = (*GraphWidget._shared, "only")
 
     mode = traitlets.Unicode().tag(sync=True)
     """The mode of the model that is shown, ``"eval"`` or ``"train"``."""
@@ -89,10 +83,10 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
 
     _task: Task[layout.Layout] | None = None
 
-    def __init__(self, graph: ModelGraph, *, only: Collection[str] = (), **kwargs: Any) -> None:
+    def __init__(self, graph: ModelGraph, **kwargs: Any) -> None:
         kwargs.setdefault("expanded", opening_fold(graph))
         self._is_newest = False
-        super().__init__(graph, only=list(only), mode=graph.mode, **kwargs)
+        super().__init__(graph, mode=graph.mode, **kwargs)
         self.on_msg(self._on_message)
         self.observe(lambda _: self._draw(), "expanded")
         self._draw()
@@ -185,7 +179,7 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
             except (ValueError, RuntimeError) as problem:
                 self._report_failure(str(problem).rstrip("."), drawing)
             else:
-                self._show(picture, drawing if attempt == 0 else _simplest(drawing))
+                self._show(picture, drawing if attempt == 0 else drawing.with_edges("fewest"))
 
     def _show(self, picture: bytes, drawing: Drawing) -> None:
         rows = drawing.graph.rows
@@ -212,12 +206,8 @@ def _sources(drawing: Drawing, tries: int) -> Iterator[str]:
     """The picture, and a plainer one for when it takes too long."""
     if tries > 1:
         yield draw(drawing).source
-        drawing = _simplest(drawing)
+        drawing = drawing.with_edges("fewest")
     yield draw(drawing, quick=True, straight=tries > 1).source
-
-
-def _simplest(drawing: Drawing) -> Drawing:
-    return drawing.with_edges("fewest")
 
 
 def _said(drawing: Drawing) -> str:
@@ -250,8 +240,5 @@ def _facts(item: Node | Module) -> list[Any]:
 
 def _slim(svg: str) -> str:
     """The same picture in fewer bytes: no remarks, and tenths of a pixel."""
-    return _COORDINATES.sub(_rounded, _NOISE.sub("", svg).replace(_SPACE, ""))
-
-
-def _rounded(attribute: re.Match[str]) -> str:
-    return re.sub(r"(\.\d)\d+", r"\1", attribute[0])
+    short = _NOISE.sub("", svg).replace(' xml:space="preserve"', "")
+    return _COORDINATES.sub(lambda found: re.sub(r"(\.\d)\d+", r"\1", found[0]), short)

@@ -19,13 +19,7 @@ from .graph_view import GraphWidget, es_module
 _HERE = pathlib.Path(__file__).parent
 _COLUMNS = ("output", "parameters", "flops")
 _MOST_NAMES = 100  # of unfolded modules that travel by name
-_FLAGS = {
-    "tickable": 1,
-    "module": 2,
-    "operation": 4,
-    "size": 8,
-    "never ran": 16,
-}
+_FLAGS = {"tickable": 1, "module": 2, "operation": 4, "size": 8, "never ran": 16}
 
 
 def _pack_texts(texts: Sequence[str], _: Any) -> dict[str, Any]:
@@ -66,7 +60,6 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
 
     Args:
         graph: the model to show.
-        only: names of nodes that exist in the graph's mode, and not in the other one.
         **traits: initial values of traits.
 
     Example:
@@ -141,26 +134,18 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
     whole = traitlets.Float().tag(sync=True)
     """The number of parameters of the model."""
 
-    def __init__(self, graph: ModelGraph, *, only: Iterable[str] = (), **traits: Any) -> None:
+    def __init__(self, graph: ModelGraph, **traits: Any) -> None:
         self._graph = graph
-        self._only = frozenset(only)
         traits.setdefault("expanded", opening_fold(graph))
-        super().__init__(graph, **self._describe(), **traits)
+        super().__init__(graph, **self._describe(traits.get("only", [])), **traits)
+        self.observe(lambda _: self._show_marks(), "only")
 
-    @property
-    def only(self) -> frozenset[str]:
-        """Names of the nodes that exist in the graph's mode, and not in the other one."""
-        return self._only
-
-    @only.setter
-    def only(self, names: Iterable[str]) -> None:
-        self._only = frozenset(names)
-        with self.hold_sync():
-            self._show_graph()
+    def _show_marks(self) -> None:
+        self.marks = _marks(self._graph, self.only)
 
     def _show_graph(self) -> None:
         before = (self._modules, self._run_names)
-        for trait, value in self._describe().items():
+        for trait, value in self._describe(self.only).items():
             self.set_trait(trait, value)
         known = set(self._run_names)
         self.open_runs = [name for name in self.open_runs if name in known]
@@ -168,7 +153,7 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
             # What travels as places has other places now.
             self.send_state(["expanded", "open_runs"])
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self, only: Collection[str]) -> dict[str, Any]:
         rows = self._graph.rows
         items = [row.item for row in rows]
         found = repeated_siblings(self._graph)
@@ -180,7 +165,7 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
             "classes": [item.cls for item in items],
             "notes": [item.description for item in items],
             "shapes": ["" if item.shape is None else shape_text(item.shape) for item in items],
-            "marks": [self._marks(row) for row in rows],
+            "marks": _marks(self._graph, only),
             "depth": _int32(row.depth for row in rows),
             "flags": _int32(map(_flags, items)),
             "runs": _int32(number for run in found for number in (run.first, run.count)),
@@ -189,9 +174,14 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
             "whole": float(self._graph.parameters),
         }
 
-    def _marks(self, row: Row) -> str:
-        found = marks(row.item, only_in=self._graph.mode if row.name in self._only else "")
-        return "\n".join(f"{words}: {' '.join(why.split())}" for words, why in found.items())
+
+def _marks(graph: ModelGraph, only: Collection[str]) -> list[str]:
+    here = set(only)
+    found = (marks(row.item, only_in=graph.mode if row.name in here else "") for row in graph.rows)
+    return [
+        "\n".join(f"{words}: {' '.join(why.split())}" for words, why in one.items())
+        for one in found
+    ]
 
 
 def _other_names(rows: Sequence[Row]) -> dict[str, str]:

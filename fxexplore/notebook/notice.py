@@ -23,8 +23,9 @@ class Notice(widgets.HBox):
     def __init__(self) -> None:
         self.words = ""
         """What is shown; ``""`` for nothing."""
-        self._text = widgets.HTML()
-        self._text.add_class("fxx-notice-text")
+        self.is_progress = False
+        """Whether progress is shown, not a remark or an error."""
+        self._text = widgets.HTML().add_class("fxx-notice-text")
         self._stop = widgets.Button(description="Stop")
         self._close = widgets.Button(description="✕", tooltip="Take this line away")
         self._close.on_click(lambda _: self.clear())
@@ -33,11 +34,6 @@ class Notice(widgets.HBox):
         super().__init__([self._text, self._stop, self._close])
         self.add_class("fxx-notice")
         self.clear()
-
-    @property
-    def is_progress(self) -> bool:
-        """Whether progress is shown, not a remark or an error."""
-        return self._is_progress
 
     def clear(self) -> None:
         """Show nothing."""
@@ -56,7 +52,7 @@ class Notice(widgets.HBox):
         """
         bar = '<span class="fxx-busy" aria-hidden="true"></span>'
         self._show(words, f'<div role="status">{bar}{html.escape(words)}…</div>', stop)
-        self._is_progress = True
+        self.is_progress = True
 
     def error(self, problem: BaseException, what: str = "") -> None:
         """Say what went wrong, with the traceback folded beneath.
@@ -70,7 +66,7 @@ class Notice(widgets.HBox):
 
     def _show(self, words: str, page: str, stop: Callable[[], None] | None = None) -> None:
         self.words = words
-        self._is_progress = False
+        self.is_progress = False
         self._text.value = page
         self._stop_action = stop
         self._stop.layout.display = None if stop else "none"

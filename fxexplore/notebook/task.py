@@ -168,16 +168,12 @@ def watched(model: nn.Module, task: Task[Any]) -> Iterator[None]:
         task.calls += 1
         task.at = path
 
-    handles = [
-        module.register_forward_pre_hook(functools.partial(watch, path), prepend=True)
-        for path, module in leaves.items()
-        if not isinstance(module, torch.jit.ScriptModule)
-    ]
-    try:
+    with contextlib.ExitStack() as hooks:
+        for path, module in leaves.items():
+            if not isinstance(module, torch.jit.ScriptModule):
+                hook = functools.partial(watch, path)
+                hooks.enter_context(module.register_forward_pre_hook(hook, prepend=True))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -8,7 +8,7 @@ from .kinds import kind_of
 from .numbers import shape_text, short_count, short_flops
 from .outline import marks, summary, to_text
 from .page import StaticPage, to_document, to_html
-from .repeated_siblings import repeated_siblings
+from .siblings import repeated_siblings
 from .snippet import figure_to_python, to_python
 
 __all__ = [

@@ -3,10 +3,9 @@
 import pytest
 
 from fxexplore.model_graph import ModelGraph, Node
-from fxexplore.notebook.copy_button import CopyButton, SaveButton
-from fxexplore.notebook.frame import FullScreenButton, Splitter
 from fxexplore.notebook.node_facts import NodeFacts
 from fxexplore.notebook.return_nodes import ReturnNodes
+from fxexplore.notebook.small_widgets import CopyButton, FullScreenButton, SaveButton, Splitter
 
 STRANGE = '<img src=x onerror="console.error(1)">'
 

@@ -260,7 +260,7 @@ def resnet():
         ({"return_nodes": ["relu_1"]}, ["'relu_1'", "layer1.0.relu_1"]),
         ({"return_nodes": [""]}, ["''", "the whole model", "'layer4'"]),
         ({"return_nodes": {"": "x"}}, ["''", "the whole model", "'layer4'"]),
-        ({"return_nodes": [None]}, ["return_nodes names None", "no text"]),
+        ({"return_nodes": [None]}, ["return_nodes names None", "not a string"]),
         ({"return_nodes": [b"layer1"]}, ["return_nodes names a bytes"]),
         ({"return_nodes": [("layer1", "a")]}, ["return_nodes names a tuple"]),
         ({"return_nodes": {nn.ReLU(): "a"}}, ["return_nodes names a ReLU", "named_modules()"]),

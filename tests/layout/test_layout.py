@@ -10,8 +10,8 @@ import time
 
 import pytest
 
+from fxexplore import layout
 from fxexplore.layout import LayoutTimeoutError, to_svg
-from fxexplore.layout import service as layout
 
 SMALL = "digraph { a -> b }"
 DENSE = "digraph {" + ";".join(f"a{i} -> a{j}" for i in range(120) for j in range(i)) + "}"
@@ -186,7 +186,7 @@ threading.Thread(**arguments, daemon=True).start()
 """
 STARTS = """
 import threading, time
-from fxexplore.layout import service as layout
+from fxexplore import layout
 layout.warm_up()
 while not layout._spares: pass
 print(layout._spares[0].pid, flush=True)

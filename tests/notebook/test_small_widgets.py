@@ -4,10 +4,9 @@ import pytest
 import traitlets
 
 import fxexplore.notebook
-from fxexplore.notebook.copy_button import SaveButton
-from fxexplore.notebook.frame import Splitter
 from fxexplore.notebook.notice import Notice
 from fxexplore.notebook.return_nodes import ReturnNodes
+from fxexplore.notebook.small_widgets import SaveButton, Splitter
 from tests.notebook.buttons import button
 
 HERE = Path(fxexplore.notebook.__file__).parent

@@ -60,23 +60,9 @@ def test_what_was_cancelled_is_forgotten_and_what_was_not_goes_on(upload):
 @pytest.mark.parametrize(
     ("message", "buffers", "words"),
     [
-        (slice_of(2), [b"c"], "1 bytes at 2 of 6 came after 3 of 6"),
-        (slice_of(4), [b"ef"], "2 bytes at 4 of 6 came after 3 of 6"),
-        (slice_of(3, 9), [b"def"], "3 bytes at 3 of 9 came after 3 of 6"),
-        (slice_of(3), [b"defg"], "4 bytes at 3 of 6 came after 3 of 6"),
-        (slice_of(0, 101, "b"), [b"x"], "cat.png has 101 bytes; at most 100 are taken"),
-        (slice_of(0, 0, "b"), [b""], "something else than a slice"),
-        (slice_of(3), [], "something else than a slice"),
-        (slice_of(3), [b"d", b"e"], "something else than a slice"),
-        (slice_of(3), [b""], "something else than a slice"),
-        (slice_of("3"), [b"d"], "something else than a slice"),
-        (slice_of(True), [b"d"], "something else than a slice"),
-        (slice_of(-1), [b"d"], "something else than a slice"),
-        (slice_of(3, size=None), [b"d"], "something else than a slice"),
-        (slice_of(3, name=["x"]), [b"d"], "something else than a slice"),
-        ({"type": "__import__('os')"}, [], "something else than a slice"),
-        ("slice", [b"d"], "something else than a slice"),
-        (None, [], "something else than a slice"),
+        (slice_of(2), [b"c"], "1 bytes at 2 of 6 came after 3"),
+        (slice_of(4), [b"ef"], "2 bytes at 4 of 6 came after 3"),
+        (slice_of(3), [b"defg"], "4 bytes at 3 of 6 came after 3"),
     ],
 )
 def test_messages_that_do_not_fit_are_told_and_the_next_file_arrives(

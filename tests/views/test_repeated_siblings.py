@@ -9,7 +9,7 @@ from torch import nn
 
 from fxexplore import open_model
 from fxexplore.model_graph import ModelGraph, Module, Node
-from fxexplore.views.repeated_siblings import FEWEST, repeated_siblings
+from fxexplore.views.siblings import FEWEST, repeated_siblings
 
 
 def flat(kinds):

@@ -23,19 +23,17 @@ def keys_by_mode(
         raise ValueError(
             "train_return_nodes and eval_return_nodes go together: give both, or return_nodes alone"
         )
-    if return_nodes is None and train_return_nodes is None:
+    if return_nodes is not None:
+        if train_return_nodes is not None:
+            raise ValueError(
+                "give either return_nodes, or train_return_nodes and eval_return_nodes, not both"
+            )
+        keys = _keys("return_nodes", return_nodes)
+        return keys, keys
+    if train_return_nodes is None or eval_return_nodes is None:
         raise ValueError(
             "no return nodes: give return_nodes, or train_return_nodes and eval_return_nodes"
         )
-    if return_nodes is not None and train_return_nodes is not None:
-        raise ValueError(
-            "give either return_nodes, or train_return_nodes and eval_return_nodes, not both"
-        )
-    if return_nodes is not None:
-        keys = _keys("return_nodes", return_nodes)
-        return keys, keys
-    assert train_return_nodes is not None  # for mypy
-    assert eval_return_nodes is not None
     return (
         _keys("train_return_nodes", train_return_nodes),
         _keys("eval_return_nodes", eval_return_nodes),

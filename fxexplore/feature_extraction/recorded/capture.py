@@ -55,16 +55,11 @@ class Capture:
             self.stop_if_complete()
 
     def returned(self, wanted: list[Wanted], count: int, value: Any) -> None:
-        """Capture what a module returned at its call number ``count``."""
+        """Capture what a module returned at its call number ``count``; 0 for an operation."""
         self.stop_if_complete()
         for w in wanted:
             if w.call in (0, count):
                 self._keep(w, value, done=count in (w.call, w.calls))
-        self.stop_if_complete()
-
-    def computed(self, wanted: Wanted, value: Any) -> None:
-        """Capture the result of an operation."""
-        self._keep(wanted, value, done=True)
         self.stop_if_complete()
 
     def stop_if_complete(self) -> None:
@@ -139,14 +134,7 @@ def _returned_hook(capture: Capture, wanted: list[Wanted]) -> Callable[..., None
     return take
 
 
-def run_followed(
-    model: nn.Module, plan: Plan, capture: Capture, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    """Run the model and follow each of its operations."""
-    _CapturingFollower(model, plan, capture).run(args, kwargs)
-
-
-class _CapturingFollower(Follower):
+class CapturingFollower(Follower):
     """Names every operation as the recording did, and captures the wanted ones."""
 
     def __init__(self, model: nn.Module, plan: Plan, capture: Capture) -> None:
@@ -177,7 +165,7 @@ class _CapturingFollower(Follower):
         self._capture.stop_if_complete()
         if call.name in self._operations:
             value = written if result is None else result
-            self._capture.computed(self._operations[call.name], value)
+            self._capture.returned([self._operations[call.name]], 0, value)
         return result
 
     def left(self, path: str, count: int, result: Any, failed: bool) -> None:

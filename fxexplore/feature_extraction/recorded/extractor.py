@@ -10,7 +10,7 @@ from torch import nn
 from fxexplore.feature_extraction.common.isolation import restores
 from fxexplore.feature_extraction.common.wrappers import plain_module
 
-from .capture import Capture, StopForward, run_followed, run_with_hooks
+from .capture import Capture, CapturingFollower, StopForward, run_with_hooks
 from .follower import allow_stopping
 from .plan import Plan, planned
 from .recording import Recording
@@ -61,12 +61,11 @@ class RecordedFeatureExtractor(nn.Module):
         # The very same dicts, so that what is replaced in one is replaced in the other.
         for shared in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
             self.__dict__[shared] = getattr(model, shared)
-        plans: dict[bool, Plan | None] = {True: None, False: None}
+        self._plans: dict[bool, Plan] = {}
         if train_recording is not None:
-            plans[True] = planned(model, train_recording, train_keys, "train", eval_recording)
+            self._plans[True] = planned(model, train_recording, train_keys, "train", eval_recording)
         if eval_recording is not None:
-            plans[False] = planned(model, eval_recording, eval_keys, "eval", train_recording)
-        self._plans = plans
+            self._plans[False] = planned(model, eval_recording, eval_keys, "eval", train_recording)
         self._copied_too: set[str] = set()
         self.training = model.training
 
@@ -90,7 +89,7 @@ class RecordedFeatureExtractor(nn.Module):
         Raises:
             RuntimeError: if a wanted value was not reached on these inputs.
         """
-        plan = self._plans[self.training]
+        plan = self._plans.get(self.training)
         if plan is None:
             mode, other = ("train", "eval") if self.training else ("eval", "train")
             raise RuntimeError(
@@ -114,5 +113,7 @@ class RecordedFeatureExtractor(nn.Module):
     ) -> None:
         capture.arguments(self._recorded_model, args, kwargs)
         allow_stopping()
-        run = run_followed if plan.follows else run_with_hooks
-        run(self._recorded_model, plan, capture, args, kwargs)
+        if plan.follows:
+            CapturingFollower(self._recorded_model, plan, capture).run(args, kwargs)
+        else:
+            run_with_hooks(self._recorded_model, plan, capture, args, kwargs)

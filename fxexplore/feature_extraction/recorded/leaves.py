@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -37,7 +37,7 @@ class LeafSpec(NamedTuple):
             if path
             and (isinstance(module, torch.jit.ScriptModule) or tracer.is_leaf_module(module, path))
         )
-        return cls(leaves, (*wrapped_functions(model, tracer), APPLY))
+        return cls(leaves, (*_wrapped_functions(model, tracer), APPLY))
 
     def narrowed(self, model: nn.Module, used: set[tuple[str, str]]) -> LeafSpec:
         """Leave out functions that the model neither called nor sees in its classes' files."""
@@ -55,27 +55,26 @@ RunAsOneNode = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any], En
 APPLY = ("torch.autograd", "Function.apply")
 
 
-def wrapped_functions(model: nn.Module, tracer: LeafDecisions) -> Iterator[Entry]:
+def _wrapped_functions(model: nn.Module, tracer: LeafDecisions) -> list[Entry]:
     """Names of the functions that fx would not trace into, where the model may find them."""
     from torch.fx import _symbolic_trace as fx_internals
 
     seen: set[Entry] = set()
-    for (_, name), namespace in getattr(fx_internals, "_wrapped_fns_to_patch", {}).items():
+    for (_, name), namespace in fx_internals._wrapped_fns_to_patch.items():
         module = namespace.get("__name__")
         if isinstance(module, str) and inspect.isfunction(namespace.get(name)):
             seen.add((module, name))
-    modules = [module.__name__ for module in getattr(tracer, "_autowrap_search", ())]
+    modules = [module.__name__ for module in tracer._autowrap_search]
     modules += [type(module).__module__ for module in model.modules()]
-    functions: set[int] = getattr(tracer, "_autowrap_function_ids", set())
     for home in dict.fromkeys(modules):
         if home == "math" or home not in sys.modules:
             continue
         for name, value in vars(sys.modules[home]).items():
-            is_wrapped = id(value) in functions and not name.startswith("_")
+            is_wrapped = id(value) in tracer._autowrap_function_ids and not name.startswith("_")
             is_of_tensors = inspect.isroutine(value) and value.__module__ != "math"
             if is_wrapped and is_of_tensors:
                 seen.add((home, name))
-    return iter(sorted(seen))
+    return sorted(seen)
 
 
 def run_wrapped_by(entries: tuple[Entry, ...], run: RunAsOneNode) -> None:
@@ -90,7 +89,7 @@ def run_wrapped_by(entries: tuple[Entry, ...], run: RunAsOneNode) -> None:
         if function is not None:
             patch(sys.modules[module], name, _wrapper(function, (module, name), run))
     if APPLY in entries:
-        run_custom_functions_by(functools.partial(_run_apply, run))
+        run_custom_functions_by(lambda apply, args, kwargs: run(apply, args, kwargs, APPLY))
 
 
 def _wrapper(function: Callable[..., Any], entry: Entry, run: RunAsOneNode) -> Callable[..., Any]:
@@ -99,9 +98,3 @@ def _wrapper(function: Callable[..., Any], entry: Entry, run: RunAsOneNode) -> C
         return run(function, args, kwargs, entry)
 
     return wrapper
-
-
-def _run_apply(
-    run: RunAsOneNode, apply: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    return run(apply, args, kwargs, APPLY)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Collection, Iterable
 
 import torch
 
 from fxexplore.feature_extraction.common.tensors import storage_of
+
+from .recording import RecordedNode, RecordedReturn
 
 
 class Memory:
@@ -20,22 +21,24 @@ class Memory:
         state: the parameters, buffers and tensor attributes of the model.
 
     Attributes:
-        writes: when each piece was written, and by which node.
+        writes: when each piece was written last, and by which node.
 
     Example:
         >>> memory = Memory([])
         >>> x = torch.ones(4)
-        >>> piece = memory.piece_of(x)
+        >>> returned = RecordedReturn("x", order=3, calls=1)
+        >>> memory.holds(returned, [memory.piece_of(x)])
         >>> memory.write(x[:2], order=5, node="add_")
-        >>> memory.overwritten([piece], since=3), memory.overwritten([piece], since=5)
-        (5, None)
+        >>> returned.overwritten
+        5
     """
 
     def __init__(self, state: Iterable[torch.Tensor]) -> None:
         self._state = {storage_of(tensor) for tensor in state}
         self._pieces: dict[int, int] = {}
         self._count = 0
-        self.writes: dict[int, list[tuple[int, str]]] = {}
+        self._held: dict[int, list[RecordedNode | RecordedReturn]] = {}
+        self.writes: dict[int, tuple[int, str]] = {}
 
     def piece_of(self, tensor: torch.Tensor) -> int:
         """The piece that a tensor is in."""
@@ -61,20 +64,18 @@ class Memory:
         return self._count
 
     def write(self, tensor: torch.Tensor, order: int, node: str) -> None:
-        """Note that a node wrote into a tensor."""
-        self.writes.setdefault(self.piece_of(tensor), []).append((order, node))
+        """Note that a node wrote into a tensor, over the values that are in its memory."""
+        piece = self.piece_of(tensor)
+        self.writes[piece] = (order, node)
+        for value in self._held.pop(piece, ()):
+            if value.overwritten is None:
+                value.overwritten = order
+
+    def holds(self, value: RecordedNode | RecordedReturn, pieces: Iterable[int]) -> None:
+        """Note which pieces a value is in, to tell when it is overwritten."""
+        for piece in pieces:
+            self._held.setdefault(piece, []).append(value)
 
     def last_write(self, storage: int) -> tuple[int, str] | None:
         """When what is in a storage was written last, and by which node."""
-        writes = self.writes.get(self._pieces.get(storage, 0))
-        return writes[-1] if writes else None
-
-    def overwritten(self, pieces: Iterable[int], since: int) -> int | None:
-        """When one of the pieces was written first after a moment."""
-        if not self.writes:
-            return None
-        later = []
-        for piece in pieces:
-            orders = [at for at, _ in self.writes.get(piece, ())]
-            later += orders[bisect.bisect_right(orders, since) :][:1]
-        return min(later, default=None)
+        return self.writes.get(self._pieces.get(storage, 0))

@@ -17,7 +17,6 @@ from fxexplore.feature_extraction.common.isolation import isolated, on_leaving, 
 from fxexplore.feature_extraction.common.leaves import LeafDecisions, default_tracer_kwargs
 from fxexplore.feature_extraction.common.source import model_frame
 from fxexplore.feature_extraction.common.tensors import (
-    TensorInfo,
     described,
     state_tensors,
     storage_of,
@@ -99,7 +98,7 @@ class _Inputs:
 
 
 class _Recorder(Follower):
-    """Keeps a row for each node; no tensor is kept alive by it."""
+    """Makes the nodes of a recording; no tensor is kept alive by it."""
 
     def __init__(
         self,
@@ -113,13 +112,11 @@ class _Recorder(Follower):
         self._before_write = before_write
         self._flops = flops
         self._order = 0
-        # Nodes and module returns, each with the pieces of memory that its value is in.
-        self._rows: list[tuple[RecordedNode, tuple[int, ...]]] = []
-        self._returns: dict[str, tuple[RecordedReturn, tuple[int, ...]]] = {}
-        # Who made a tensor: an id may be used again, so the tensor itself has to be there.
-        self._makers: dict[int, tuple[Any, str, int]] = {}
-        # What was computed without a name, and the buffers behind it.
-        self._from_buffers: dict[int, tuple[Any, tuple[str, ...]]] = {}
+        self._nodes: dict[str, RecordedNode] = {}
+        self._returns: dict[str, RecordedReturn] = {}
+        # Who made a tensor: an id may be used again, so the tensor itself has to be there. What
+        # was computed without a name comes from the buffers behind it.
+        self._makers: dict[int, tuple[Any, tuple[str, ...], int]] = {}
         self._entered: list[tuple[str, ...]] = []
         self._sites: dict[str, set[Any]] = {}
         self._repeated: set[str] = set()
@@ -142,13 +139,9 @@ class _Recorder(Follower):
 
     def _recorded(self, output: Any, arguments: dict[str, str]) -> Recording:
         feeding = tuple(self.read((output,), {}).names)
-        for node, memory in self._rows:
-            node.overwritten = self._memory.overwritten(memory, node.order)
-        for returned, memory in self._returns.values():
-            returned.overwritten = self._memory.overwritten(memory, returned.order)
         return Recording(
-            nodes={node.name: node for node, _ in self._rows},
-            module_returns={path: returned for path, (returned, _) in self._returns.items()},
+            nodes=self._nodes,
+            module_returns=self._returns,
             output=feeding,
             arguments=arguments,
             repeated=frozenset(self._repeated),
@@ -187,62 +180,48 @@ class _Recorder(Follower):
         return inputs
 
     def _read_tensor(self, tensor: torch.Tensor, inputs: _Inputs) -> None:
-        key = id(tensor)
         storage = storage_of(tensor)
         inputs.storages.add(storage)
         inputs.tensors.append(tensor)
-        made = self._makers.get(key)
+        made = self._makers.get(id(tensor))
         if made is not None and made[0]() is tensor:
-            inputs.names[made[1]] = None
-            if self._memory.writes:
-                self._add_later_write(storage, made[2], made[1], inputs)
-            return
-        constant = self._from_buffers.get(key)
-        if key in self._state:
+            inputs.names.update(dict.fromkeys(made[1]))
+            write = self._memory.last_write(storage) if self._memory.writes else None
+            if write is not None and write[0] > made[2] and write[1] not in made[1]:
+                inputs.names[write[1]] = None
+        elif id(tensor) in self._state:
             inputs.names[self._state_read(tensor)] = None
-        elif constant is not None and constant[0]() is tensor:
-            inputs.names.update(dict.fromkeys(constant[1]))
-        elif key not in self._held:
+        elif id(tensor) not in self._held:
             # Made where no function of torch is seen, by numpy or a scripted function: it can
             # only come from what this module was given.
             inputs.names.update(dict.fromkeys(self._entered[-1] if self._entered else ()))
 
-    def _add_later_write(self, storage: int, since: int, maker: str, inputs: _Inputs) -> None:
-        write = self._memory.last_write(storage)
-        if write is not None and write[0] > since and write[1] != maker:
-            inputs.names[write[1]] = None
-
     def called(
         self, call: Call, inputs: Any, result: Any, written: Any, frame: FrameType | None
     ) -> Any:
-        """Add a row for a node, and remember its result as made by it."""
+        """Add a node, and remember its result as made by it."""
         if type(inputs) is list:  # an item of a result
             names, storages = tuple(inputs), None
         else:
             names, storages = tuple(inputs.names), inputs.storages
         order = self._order = self._order + 1
         if call.op == "call_module":
-            self._note_site(call, frame)
+            self._note_site(call.target, frame)
         if written is not None:
             for tensor in tensors_in(written):
                 self._memory.write(tensor, order, call.name)
-                self._makers[id(tensor)] = (weakref.ref(tensor), call.name, order)
-        if type(result) is torch.Tensor:
-            if written is None and type(inputs) is _Inputs:
-                result = _told_apart(result, inputs.tensors)
-            memory: tuple[int, ...] = (self._made(result, call, order, storages),)
-            output: Any = TensorInfo(tuple(result.shape), result.dtype, result.device)
-        else:
-            shown = written if result is None else result  # setitem returns nothing
-            tensors = list(tensors_in(shown))
-            if not tensors and call.op != "placeholder":
-                return result
-            memory = tuple(self._made(tensor, call, order, storages) for tensor in tensors)
-            output = described(shown)
+                self._makers[id(tensor)] = (weakref.ref(tensor), (call.name,), order)
+        elif type(result) is torch.Tensor and type(inputs) is _Inputs:
+            result = _told_apart(result, inputs.tensors)
+        shown = written if result is None else result  # setitem returns nothing
+        tensors = list(tensors_in(shown))
+        if not tensors and call.op != "placeholder":
+            return result
+        memory = [self._made(tensor, call, order, storages) for tensor in tensors]
         flops = None
         if self._flops is not None:
             flops = 0 if call.op in ("placeholder", "get_attr") else self._flops.taken()
-        self._add(call, names, output, order, memory, frame, flops)
+        self._add(call, names, described(shown), order, memory, frame, flops)
         return result
 
     def _add(
@@ -251,7 +230,7 @@ class _Recorder(Follower):
         inputs: tuple[str, ...],
         output: Any,
         order: int,
-        memory: tuple[int, ...],
+        memory: list[int],
         frame: FrameType | None,
         flops: int | None = None,
     ) -> None:
@@ -260,14 +239,15 @@ class _Recorder(Follower):
         node = RecordedNode(
             name, op, target, inputs, module, source, output, order, call_index, None, flops
         )
-        self._rows.append((node, memory))
+        self._nodes[name] = node
+        self._memory.holds(node, memory)
 
     def computed_constant(self, inputs: _Inputs, result: Any, written: Any) -> None:
         """Let what reads the result depend on the buffers that it comes from."""
         order = self._order = self._order + 1
         buffers = tuple(inputs.names)
         for tensor in tensors_in(result):
-            self._from_buffers[id(tensor)] = (weakref.ref(tensor), buffers)
+            self._makers[id(tensor)] = (weakref.ref(tensor), buffers, order)
             self._memory.piece_of_result(tensor, inputs.storages)
         for tensor in tensors_in(written):
             for name in buffers[:1]:
@@ -276,14 +256,13 @@ class _Recorder(Follower):
     def _made(self, tensor: torch.Tensor, call: Call, order: int, storages: set[int] | None) -> int:
         """Note who made a tensor; without the storages read, it is part of what was there."""
         if call.op != "get_attr":
-            self._makers[id(tensor)] = (weakref.ref(tensor), call.name, order)
+            self._makers[id(tensor)] = (weakref.ref(tensor), (call.name,), order)
         if storages is None:
             return self._memory.piece_of(tensor)
         return self._memory.piece_of_result(tensor, storages)
 
-    def _note_site(self, call: Call, frame: FrameType | None) -> None:
+    def _note_site(self, path: str, frame: FrameType | None) -> None:
         """Find modules that are called in a loop, whose number of calls may differ between runs."""
-        path = str(call.target)
         site = (frame.f_code, frame.f_lasti, len(self._stack)) if frame is not None else None
         sites = self._sites.setdefault(path, set())
         if site in sites:
@@ -294,9 +273,8 @@ class _Recorder(Follower):
         """Remember what feeds a module: it made whatever is computed unseen in it."""
         names: dict[str, None] = {}
         for tensor in tensors_in((args, kwargs)):
-            maker = self._maker(tensor)
-            if maker is not None:
-                names[maker] = None
+            if self._is_made(tensor):
+                names.update(dict.fromkeys(self._makers[id(tensor)][1]))
             elif not self._is_known(tensor):
                 names.update(dict.fromkeys(self._entered[-1]))
         self._entered.append(tuple(names))
@@ -310,30 +288,26 @@ class _Recorder(Follower):
         if failed:
             return
         frame = model_frame()
-        self._note_site(Call(path, "call_module", path, self._path, count), frame)
+        self._note_site(path, frame)
         tensors = list(tensors_in(result))
         hidden = [tensor for tensor in tensors if not self._is_known(tensor)]
         if hidden:
             call = Call(self._namer.module_call(path), "call_module", path, self._path, count)
             order = self._order = self._order + 1
-            memory = tuple(self._made(tensor, call, order, None) for tensor in hidden)
+            memory = [self._made(tensor, call, order, None) for tensor in hidden]
             self._add(call, inputs, described(result), order, memory, frame)
         self._order += 1
-        memory = tuple(self._memory.piece_of(tensor) for tensor in tensors)
         returned = RecordedReturn(described(result), self._order, count, None, flops)
         self._returns.pop(path, None)
-        self._returns[path] = (returned, memory)
+        self._returns[path] = returned
+        self._memory.holds(returned, [self._memory.piece_of(tensor) for tensor in tensors])
 
-    def _maker(self, tensor: torch.Tensor) -> str | None:
-        """The node that made a tensor, if one did."""
+    def _is_made(self, tensor: torch.Tensor) -> bool:
         made = self._makers.get(id(tensor))
-        return made[1] if made is not None and made[0]() is tensor else None
+        return made is not None and made[0]() is tensor
 
     def _is_known(self, tensor: torch.Tensor) -> bool:
-        if self._maker(tensor) is not None or id(tensor) in self._state or id(tensor) in self._held:
-            return True
-        constant = self._from_buffers.get(id(tensor))
-        return constant is not None and constant[0]() is tensor
+        return self._is_made(tensor) or id(tensor) in self._state or id(tensor) in self._held
 
 
 def _told_apart(result: torch.Tensor, inputs: list[torch.Tensor]) -> torch.Tensor:

@@ -24,12 +24,15 @@ def errors_explained(tracer: fx.Tracer, root: nn.Module) -> Iterator[None]:
                 raise only_defaults(root, fixed, f"{type(error).__name__}: {error}") from error
             raise  # the model's own
         path = getattr(tracer, "failed_in", "")
-        module = f"'{path}'" if path else "the top module"
+        cls = type(dict(root.named_modules(remove_duplicate=False))[path]).__name__
+        module, advice = f"the top module ({cls})", ""
+        if path:
+            module = f"'{path}' ({cls})"
+            advice = f"\ntracer_kwargs={{'leaf_modules': [{cls}]}} makes that module one node."
         place = line_in_model(error) or "forward"
         raise TraceError(
-            f"{type(root).__name__} cannot be traced symbolically: {place}, in {module} "
-            f"({type(root.get_submodule(path)).__name__ if path else type(root).__name__}): "
-            f"{_explanation(error)}{_leaf_advice(root, path)}"
+            f"{type(root).__name__} cannot be traced symbolically: {place}, in {module}: "
+            f"{_explanation(error)}{advice}"
         ) from error
 
 
@@ -46,14 +49,6 @@ def only_defaults(root: nn.Module, fixed: Iterable[str], end: str) -> TraceError
         f"default and kept it, which ended in {end}\nconcrete_args={{'{next(iter(fixed))}': "
         f"torch.fx.PH}} makes that argument an input."
     )
-
-
-def _leaf_advice(root: nn.Module, path: str) -> str:
-    """A line of its own that says how to trace around the module at fault."""
-    if not path:
-        return ""
-    cls = type(root.get_submodule(path)).__name__
-    return f"\ntracer_kwargs={{'leaf_modules': [{cls}]}} makes that module one node."
 
 
 def _explanation(error: Exception) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-import importlib
 import keyword
+import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -81,7 +80,7 @@ class GraphFeatureExtractor(fx.GraphModule):
         return kept
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
+        state = {k: v.copy() if isinstance(v, dict) else v for k, v in state.items()}
         train, evaluation = state.pop("train_graph"), state.pop("eval_graph")
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         eval_graph = _graph_from_data(evaluation)
@@ -90,17 +89,8 @@ class GraphFeatureExtractor(fx.GraphModule):
     def __reduce__(self) -> tuple[Any, ...]:
         return _empty_extractor, (type(self).__name__,), self.__getstate__()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> GraphFeatureExtractor:
-        twin = _empty_extractor(type(self).__name__)
-        memo[id(self)] = twin
-        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        return twin
-
-    def __copy__(self) -> GraphFeatureExtractor:
-        twin = _empty_extractor(type(self).__name__)
-        state = self.__getstate__()
-        twin.__setstate__({k: v.copy() if isinstance(v, dict) else v for k, v in state.items()})
-        return twin
+    # Copies are made like pickles, and not as fx.GraphModule makes them.
+    __copy__ = __deepcopy__ = None  # type: ignore[assignment]
 
 
 def graph_extractor(
@@ -252,11 +242,10 @@ class _Ref(str):
     __slots__ = ()
 
 
-class _Named(NamedTuple):
+class _Named(str):
     """Stands for a function that is found by name but cannot be pickled itself."""
 
-    module: str
-    path: str
+    __slots__ = ()
 
 
 def _graph_to_data(graph: fx.Graph) -> list[tuple[Any, ...]]:
@@ -306,18 +295,12 @@ def _named(target: Any) -> Any:
     """A function by its name where that finds it: some of torch's are closures."""
     if not callable(target) or isinstance(target, str):
         return target
-    module, path = getattr(target, "__module__", None), getattr(target, "__name__", None)
-    if module and path:
-        named = _Named(module, path)
-        try:
-            if _found(named) is target:
-                return named
-        except (ImportError, AttributeError):
-            pass  # pickle may find it in its own ways
-    return target
+    named = _Named(f"{getattr(target, '__module__', '')}:{getattr(target, '__name__', '')}")
+    try:
+        return named if _found(named) is target else target
+    except (ImportError, AttributeError, ValueError):
+        return target  # pickle may find it in its own ways
 
 
 def _found(target: Any) -> Any:
-    if isinstance(target, _Named):
-        return getattr(importlib.import_module(target.module), target.path)
-    return target
+    return pkgutil.resolve_name(target) if isinstance(target, _Named) else target

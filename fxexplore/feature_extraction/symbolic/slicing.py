@@ -100,12 +100,12 @@ class _Slice:
         copies: dict[fx.Node, fx.Node] = {}
         constants: dict[str, fx.Node] = {}
         results: dict[str, Any] = {}
-        checked = False
+        for node in self._nodes:
+            if node.op == "placeholder":
+                copies[node] = graph.node_copy(node)
+        self._check_fixed_arguments(graph, copies)
         for position, node in enumerate(self._nodes):
-            if node in kept:
-                if node.op != "placeholder" and not checked:
-                    self._check_fixed_arguments(graph, copies)
-                    checked = True
+            if node in kept and node.op != "placeholder":
                 copies[node] = self._copy(graph, node, copies, writes_to_come, constants)
             for observation in self._observed_after.get(node, ()):
                 overwritten = any(
@@ -116,8 +116,6 @@ class _Slice:
                 results[observation.key] = (
                     graph.call_function(snapshot, (value,)) if overwritten else value
                 )
-        if not checked:
-            self._check_fixed_arguments(graph, copies)
         graph.output(results)
         return graph
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,14 +13,28 @@ import torch
 import traitlets
 from torch import nn
 
-from fxexplore.inputs import InputChoice, is_picture_like, known_inputs
+from fxexplore.inputs import (
+    EXAMPLE,
+    SAMPLES,
+    ExampleInputs,
+    InputChoice,
+    is_picture_like,
+    known_inputs,
+)
+from fxexplore.notebook.problems import problem_html
 from fxexplore.notebook.shell import present_shell
 
-from .input_rows import NO_SAMPLE, InputRows
+from .controls import named
+from .preparation_row import PreparationRow
+from .upload_button import UploadButton
+
+_NO_SAMPLE = "Sample"
+_FILES = ".png,.jpg,.jpeg,.webp,.bmp,.gif,.tif,.tiff"
+_SIDE = 76  # of the thumbnail, in pixels of a dense screen
 
 
-class InputChooser(InputChoice, InputRows):
-    """The input of a model, and what chooses another.
+class InputChooser(InputChoice, widgets.VBox):
+    """The input of a model in a row, with buttons to choose another, and rows that these unfold.
 
     Args:
         model: the model that is to run on it.
@@ -51,19 +68,60 @@ class InputChooser(InputChoice, InputRows):
     ) -> None:
         self.shell = shell
         inputs = known_inputs(model, example_inputs, name)
-        InputRows.__init__(
-            self,
-            inputs.places,
-            takes_sentences=tokenizer is not None,
-            on_file=lambda name, content: self._guarded(self.use_picture, content, name),
-            on_prepare=lambda prepare: self._guarded(self.prepare_with, prepare),
-            on_typed=lambda texts: self._guarded(self.prepare_as_typed, texts),
-            buttons=buttons,
-        )
+        widgets.VBox.__init__(self, self._make_rows(inputs, tokenizer is not None, buttons))
         InputChoice.__init__(self, model, inputs, name, tokenizer, tokenizer_name)
         self._listen()
         if inputs.missing:
             self.say(inputs.missing)
+
+    def _make_rows(
+        self,
+        inputs: ExampleInputs,
+        takes_sentences: bool,
+        buttons: tuple[widgets.Widget, ...],
+    ) -> list[widgets.Widget]:
+        takes_picture = "picture" in inputs.places
+        thumbnail = widgets.HTML(layout=widgets.Layout(flex="0 0 auto"))
+        self.thumbnail = thumbnail.add_class("fxx-thumbnail")
+        self.words = widgets.HTML(layout=widgets.Layout(flex="1000 1 260px", min_width="120px"))
+        self.upload = UploadButton(
+            lambda name, content: self._guarded(self.use_picture, content, name),
+            self.complain, accept=_FILES, disabled=not takes_picture,
+            title="A picture: PNG, JPEG or WebP. Drop it on this panel, or paste it, if you like",
+        )  # fmt: skip
+        self.variable = widgets.ToggleButton(
+            description="Variable…", layout=_small(), tooltip="A variable of the notebook"
+        )
+        samples = [_NO_SAMPLE, *(SAMPLES if takes_picture else ()), EXAMPLE]
+        self.sample = widgets.Dropdown(options=samples, layout=_small("104px"))
+        self.numbers = widgets.ToggleButton(
+            description="Prepare…", layout=_small(), disabled=not takes_picture,
+            tooltip="How a picture is resized, cropped and normalised",
+        )  # fmt: skip
+        self.name = widgets.Combobox(
+            placeholder="name of a variable, such as batch or data.images",
+            continuous_update=False, layout=_wide(),
+        )  # fmt: skip
+        ids = "a sentence, or ids" if takes_sentences else "ids, as in 101, 7592, 102"
+        self.text = widgets.Text(placeholder=ids, continuous_update=False, layout=_wide())
+        self.preparation = PreparationRow(
+            lambda prepare: self._guarded(self.prepare_with, prepare),
+            lambda texts: self._guarded(self.prepare_as_typed, texts),
+        )
+        self.note = widgets.HTML()
+        variable_row = _row(widgets.Label("variable"), named(self.name, "variable"))
+        text_row = _row(widgets.Label("text"), named(self.text, "text or ids"))
+        _show(text_row, "tokens" in inputs.places)
+        for button, row in ((self.variable, variable_row), (self.numbers, self.preparation)):
+            _show(row, False)
+            button.observe(lambda change, row=row: _show(row, change["new"]), "value")
+        return [self._first_row(buttons), variable_row, text_row, self.preparation, self.note]
+
+    def _first_row(self, buttons: tuple[widgets.Widget, ...]) -> widgets.HBox:
+        sample = named(self.sample, "sample input")
+        choices = widgets.HBox([self.upload, self.variable, sample, self.numbers, *buttons])
+        choices.add_class("fxx-group").add_class("fxx-inputs")
+        return _row(self.thumbnail, self.words, choices)
 
     def use_variable(self, name: str, variables: Mapping[str, Any] | None = None) -> None:
         """Take a variable of the notebook.
@@ -73,6 +131,41 @@ class InputChooser(InputChoice, InputRows):
             variables: by default those of the shell.
         """
         super().use_variable(name, self._variables() if variables is None else variables)
+
+    def show(self, chosen: ExampleInputs | None) -> None:
+        """Show an input.
+
+        Args:
+            chosen: the input; None if there is none yet.
+        """
+        if chosen is None:
+            self.words.value = '<div class="fxx-words fxx-quiet">no input yet</div>'
+            self.thumbnail.value = ""
+            return
+        first = chosen.name or chosen.label
+        facts = [chosen.shapes, *chosen.notes]
+        prepared = chosen.prepared_by.words if chosen.prepared_by else ""
+        source = chosen.source.removeprefix(first).strip(" ()")
+        second = " · ".join(filter(None, [source, prepared]))
+        self.words.value = (
+            f'<div class="fxx-words"><b>{html.escape(first)}</b> '
+            f"{html.escape(' · '.join(facts))}<br>"
+            f'<span class="fxx-quiet">{html.escape(second)}</span></div>'
+        )
+        seen = chosen.picture()
+        self.thumbnail.value = "" if seen is None else _thumbnail(seen)
+
+    def say(self, words: str) -> None:
+        """Show a message in a line."""
+        self.note.value = f'<div class="fxx-note fxx-quiet">{html.escape(words)}</div>'
+
+    def complain(self, problem: Exception) -> None:
+        """Show an error."""
+        self.note.value = problem_html(problem)
+
+    def forget_problem(self) -> None:
+        """Remove the last error: something else is being done."""
+        self.note.value = self.upload.refused = ""
 
     def _variables(self) -> Mapping[str, Any]:
         shell = self.shell or present_shell()
@@ -85,12 +178,12 @@ class InputChooser(InputChoice, InputRows):
         when, on = self._when, "value"
         self.name.observe(lambda c: when(c["new"].strip(), self.use_variable, c["new"]), on)
         self.text.observe(lambda c: when(c["new"].strip(), self.use_text, c["new"]), on)
-        self.sample.observe(lambda c: when(c["new"] != NO_SAMPLE, self._sample, c["new"]), on)
+        self.sample.observe(lambda c: when(c["new"] != _NO_SAMPLE, self._sample, c["new"]), on)
         self.variable.observe(lambda c: when(c["new"], self._suggest), on)
         self.numbers.observe(lambda c: when(c["new"], self._fill), on)
 
     def _sample(self, kind: str) -> None:
-        self.sample.value = NO_SAMPLE
+        self.sample.value = _NO_SAMPLE
         self.use_sample(kind)
 
     def _suggest(self) -> None:
@@ -133,3 +226,31 @@ def _is_suitable(value: Any) -> bool:
         or is_picture_like(value, maybe=False)
         or (hasattr(value, "__array_interface__") and getattr(value, "ndim", 0) > 0)
     )
+
+
+def _thumbnail(seen: torch.Tensor) -> str:
+    from PIL import ImageOps
+    from torchvision.transforms.v2.functional import to_pil_image
+
+    side = min(_SIDE, *seen.shape[-2:])
+    picture = ImageOps.fit(to_pil_image(seen), (side, side))
+    png = io.BytesIO()
+    picture.save(png, "png")
+    data = base64.b64encode(png.getvalue()).decode()
+    return f'<img alt="What the model sees" src="data:image/png;base64,{data}">'
+
+
+def _small(width: str = "auto") -> widgets.Layout:
+    return widgets.Layout(width=width, flex="0 0 auto")
+
+
+def _wide() -> widgets.Layout:
+    return widgets.Layout(flex="1 1 200px", width="auto")
+
+
+def _show(row: widgets.HBox, visible: bool) -> None:
+    row.layout.display = "flex" if visible else "none"
+
+
+def _row(*parts: widgets.Widget) -> widgets.HBox:
+    return widgets.HBox(parts).add_class("fxx-row")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -11,16 +10,6 @@ import anywidget
 import traitlets
 
 _HERE = pathlib.Path(__file__).parent
-
-
-@dataclasses.dataclass
-class _Arriving:
-    """A file of which slices have arrived."""
-
-    id: str
-    name: str
-    size: int
-    content: bytearray = dataclasses.field(default_factory=bytearray)
 
 
 class UploadButton(anywidget.AnyWidget):
@@ -78,10 +67,11 @@ class UploadButton(anywidget.AnyWidget):
         super().__init__(**kwargs)
         self._on_file = on_file
         self._on_problem = on_problem
-        self._arriving: _Arriving | None = None
+        self._id = ""  # of the file that arrives
+        self._content = bytearray()
         self.on_msg(lambda _, message, buffers: self.take(message, buffers))
 
-    def take(self, message: Any, buffers: list[Any]) -> None:
+    def take(self, message: dict[str, Any], buffers: list[Any]) -> None:
         """Take a message of the page.
 
         Args:
@@ -90,62 +80,37 @@ class UploadButton(anywidget.AnyWidget):
                 ``{"type": "cancel", "id": ...}``.
             buffers: the slice.
         """
-        try:
-            file = self._joined(message, buffers)
-        except ValueError as problem:
-            self._arriving = None
-            self._on_problem(problem)
-            self.send({"id": _id_of(message), "done": True})
+        id_ = message["id"]
+        if message["type"] == "cancel":
+            if id_ == self._id:
+                self._end()
             return
-        if file is not None:
-            self._on_file(file.name, bytes(file.content))
-            self.send({"id": file.id, "done": True})
-
-    def _joined(self, message: Any, buffers: list[Any]) -> _Arriving | None:
-        """The file, if this slice makes it whole; asks for the next one, if not.
-
-        Raises:
-            ValueError: if the message does not fit.
-        """
-        id_ = _id_of(message)
-        if isinstance(message, dict) and message.get("type") == "cancel":
-            if self._arriving is not None and self._arriving.id == id_:
-                self._arriving = None
-            return None
-        at, size = _checked(message, buffers, self.most_bytes)
+        at, size, name = message["at"], message["size"], message["name"]
         if at == 0:
-            self._arriving = _Arriving(id_, message["name"], size)
-        file = self._arriving
-        if file is None or file.id != id_:
+            self._id, self._content = id_, bytearray()
+        if id_ != self._id:
             # A newer one has taken its place, perhaps in another view of the same button.
             self.send({"id": id_, "done": True})
-            return None
-        if at != len(file.content) or size != file.size or at + len(buffers[0]) > size:
-            raise ValueError(
-                f"the slices of {file.name} do not fit together: {len(buffers[0])} bytes at {at} "
-                f"of {size} came after {len(file.content)} of {file.size}; choose it again"
+            return
+        had = len(self._content)
+        self._content += buffers[0]
+        if at != had or len(self._content) > size:
+            self._end()
+            self._on_problem(
+                ValueError(
+                    f"the slices of {name} do not fit together: {len(buffers[0])} bytes at {at} "
+                    f"of {size} came after {had}; choose it again"
+                )
             )
-        file.content += buffers[0]
-        self.send({"id": id_, "received": len(file.content)})
-        if len(file.content) < size:
-            return None
-        self._arriving = None
-        return file
+        else:
+            self.send({"id": id_, "received": len(self._content)})
+            if len(self._content) < size:
+                return
+            self._on_file(name, self._end())
+        self.send({"id": id_, "done": True})
 
-
-def _id_of(message: Any) -> str:
-    return str(message.get("id")) if isinstance(message, dict) else ""
-
-
-def _checked(message: Any, buffers: list[Any], most: int) -> tuple[int, int]:
-    """The place of a slice and the size of its file; raises ValueError if it is no slice."""
-    if isinstance(message, dict) and message.get("type") == "slice" and len(buffers) == 1:
-        at, size, name = message.get("at"), message.get("size"), message.get("name")
-        if type(at) is int and type(size) is int and at >= 0 and isinstance(name, str):
-            if size > most:
-                raise ValueError(f"{name} has {size:,} bytes; at most {most:,} are taken")
-            if len(buffers[0]):
-                return at, size
-    raise ValueError(
-        "the page sent something else than a slice of a file; reload the page, and choose it again"
-    )
+    def _end(self) -> bytes:
+        """What has arrived, which is not held any longer."""
+        content = bytes(self._content)
+        self._id, self._content = "", bytearray()
+        return content
