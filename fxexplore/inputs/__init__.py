@@ -4,23 +4,12 @@ from .choosing import EXAMPLE, SAMPLES, InputChoice, is_picture_like
 from .example_inputs import ExampleInputs, as_model_has_it
 from .inferred import example_inputs_for, known_inputs
 from .pictures import Picture, read_picture, sample_photograph
-from .preprocessing import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    RGB,
-    Preprocessing,
-    as_seen,
-    photograph,
-    preprocessing_from_text,
-)
+from .preprocessing import Preprocessing, as_seen, photograph, preprocessing_from_text
 from .presets import presets_for
 from .samples import checkerboard, impulse, noise
 
 __all__ = [
     "EXAMPLE",
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
-    "RGB",
     "SAMPLES",
     "ExampleInputs",
     "InputChoice",

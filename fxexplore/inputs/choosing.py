@@ -59,11 +59,9 @@ class InputChoice:
         tokenizer: Any = None,
         tokenizer_name: str = "tokenizer",
     ) -> None:
-        self._model = model
+        self._model, self._name = model, name
         self._base = example_inputs
-        self._name = name
-        self._tokenizer = tokenizer
-        self._tokenizer_name = tokenizer_name
+        self._tokenizer, self._tokenizer_name = tokenizer, tokenizer_name
         self._prepare: Preprocessing | None = None
         self._presets: list[Preprocessing] = []
         self.chosen = None if example_inputs.missing else example_inputs
@@ -176,8 +174,6 @@ class InputChoice:
             ValueError: if the model takes no text, or the ids are none of its.
         """
         key = self._place("tokens", "a text").keys[0]
-        values: dict[int | str, Any]
-        code: dict[int | str, str]
         lines: tuple[str, ...] = ()
         if isinstance(text, str) and self._tokenizer is not None:
             if not text.strip():
@@ -185,25 +181,24 @@ class InputChoice:
             accepted = {*inspect.signature(self._model.forward).parameters, *self._base.kwargs}
             made = self._tokenizer(text, return_tensors="pt")
             names = {key: "input_ids"} | {m: m for m in _MASKS if m in made and m in accepted}
-            values = {part: made[name] for part, name in names.items()}
-            code = {part: f'tokens["{name}"]' for part, name in names.items()}
+            parts = {part: (made[name], f'tokens["{name}"]') for part, name in names.items()}
             lines = (f'tokens = {self._tokenizer_name}({text!r}, return_tensors="pt")',)
             title = f"“{text}”"
         else:
             ids = _ids(text)
             masks = {m: n for m, n in _MASKS.items() if m in self._base.kwargs}
-            values = {key: torch.tensor([ids])}
-            values |= {mask: torch.full((1, len(ids)), n) for mask, n in masks.items()}
-            code = {key: f"torch.tensor([{ids}])"}
-            code |= {mask: f"torch.full((1, {len(ids)}), {n})" for mask, n in masks.items()}
+            parts = {key: (torch.tensor([ids]), f"torch.tensor([{ids}])")}
+            for mask, n in masks.items():
+                shape = (1, len(ids))
+                parts[mask] = torch.full(shape, n), f"torch.full({shape}, {n})"
             title = f"{len(ids)} ids"
-        tokens = values[key][0].tolist()
+        tokens = parts[key][0][0].tolist()
         _check_vocabulary(self._model, tokens)
         if hasattr(self._tokenizer, "convert_ids_to_tokens"):
             tokens = self._tokenizer.convert_ids_to_tokens(tokens)
-        moved = as_model_has_it(self._model, values)
-        code = {part: text + self._moved(values[part]) for part, text in code.items()}
-        choice = Choice(moved, code, lines, name=title, tokens=tuple(map(str, tokens)))
+        values = {part: as_model_has_it(self._model, value) for part, (value, _) in parts.items()}
+        code = {part: text + self._moved(value) for part, (value, text) in parts.items()}
+        choice = Choice(values, code, lines, name=title, tokens=tuple(map(str, tokens)))
         self.chosen = self._present.choose("tokens", choice)
 
     def use_variable(self, name: str, variables: Mapping[str, Any]) -> None:
@@ -221,7 +216,8 @@ class InputChoice:
         name = name.strip()
         value = variable_named(name, variables)
         kinds = self._base.places
-        if "tokens" in kinds and (isinstance(value, str) or _are_ids(value)):
+        is_ids = isinstance(value, (list, tuple)) and {type(item) for item in value} == {int}
+        if "tokens" in kinds and (isinstance(value, str) or is_ids):
             self.use_text(value)
         elif is_picture_like(value, maybe="picture" in kinds):
             self.use_picture(value, name, f"read_picture({name}, {name!r})")
@@ -314,10 +310,6 @@ def _ids(text: str | Sequence[int]) -> list[int]:
     if not ids:
         raise ValueError("there are no ids; write whole numbers such as 101, 7592, 102")
     return ids
-
-
-def _are_ids(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and {type(item) for item in value} == {int}
 
 
 def _check_vocabulary(model: nn.Module, ids: Sequence[int]) -> None:

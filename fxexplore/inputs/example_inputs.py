@@ -241,9 +241,7 @@ class ExampleInputs:
             >>> ExampleInputs((torch.ones(1, 3, 8, 8),), {}, "given").places
             {'picture': Place(kind='picture', keys=(0,), shape=(1, 3, 8, 8))}
         """
-        found: list[Place] = []
-        for key, value in self.arguments.items():
-            found += _places(value, (key,))
+        found = [p for key, value in self.arguments.items() for p in _places(value, (key,))]
         pictures = [place for place in found if place.kind == "picture"]
         texts = [place for place in found if place.kind == "tokens"]
         texts = [place for place in texts if place.keys == ("input_ids",)] or texts
@@ -276,14 +274,10 @@ class ExampleInputs:
         holder = "args" if isinstance(first, int) else "kwargs"
         if len(place.shape) == BATCH_OF_PICTURES:
             rest.append(min(index, place.shape[0] - 1))
-        pixels = (self._variable or f"inputs.{holder}[{first!r}]") + "".join(
-            f"[{key}]" for key in rest
-        )
-        return (
-            f"{self.prepared_by.code}.seen({pixels})"
-            if self.prepared_by
-            else (f"as_seen({pixels})")
-        )
+        pixels = self._variable or f"inputs.{holder}[{first!r}]"
+        pixels += "".join(f"[{key}]" for key in rest)
+        seen = f"{self.prepared_by.code}.seen" if self.prepared_by else "as_seen"
+        return f"{seen}({pixels})"
 
 
 def _places(value: Any, keys: tuple[int | str, ...]) -> list[Place]:

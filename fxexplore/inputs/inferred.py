@@ -12,15 +12,7 @@ from torch import nn
 from fxexplore.feature_extraction import as_arguments
 
 from .example_inputs import ExampleInputs, required_arguments
-from .preprocessing import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    RGB,
-    Preprocessing,
-    imagenet,
-    photograph,
-    photograph_or_noise,
-)
+from .preprocessing import RGB, Preprocessing, imagenet, photograph, photograph_or_noise
 from .samples import FRAMES, TOKENS, noise
 from .transformers_inputs import from_config
 
@@ -116,8 +108,8 @@ def _from_timm(model: nn.Module) -> ExampleInputs | None:
     first = next((m for path, m in model.named_modules() if path in named), None)
     if isinstance(first, nn.Conv2d) and first.groups == 1 and not _moves_space_to_depth(model):
         channels = first.in_channels  # timm.create_model(..., in_chans=1)
-    mean, std = config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD)
-    return _picture(channels, (height, width), "timm's pretrained_cfg", mean, std)
+    numbers = {name: tuple(config[name]) for name in ("mean", "std") if name in config}
+    return _picture(channels, (height, width), "timm's pretrained_cfg", **numbers)
 
 
 def _moves_space_to_depth(model: nn.Module) -> bool:
@@ -175,14 +167,8 @@ def _from_first_layer(model: nn.Module) -> ExampleInputs | None:
     return ExampleInputs((noise(*shapes[0]),), {}, f"noise ({source})") if shapes else None
 
 
-def _picture(
-    channels: int,
-    size: tuple[int, int],
-    source: str,
-    mean: tuple[float, ...] = IMAGENET_MEAN,
-    std: tuple[float, ...] = IMAGENET_STD,
-) -> ExampleInputs:
-    prepare = Preprocessing((max(size),), size, tuple(mean), tuple(std), source="example inputs")
+def _picture(channels: int, size: tuple[int, int], source: str, **numbers: Any) -> ExampleInputs:
+    prepare = Preprocessing((max(size),), size, source="example inputs", **numbers)
     pixels, prepared_by = photograph_or_noise(channels, prepare)
     word = "photograph" if prepared_by else "noise"
     return ExampleInputs((pixels,), {}, f"{word} ({source})", prepared_by=prepared_by)

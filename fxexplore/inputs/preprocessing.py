@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
@@ -94,9 +95,7 @@ class Preprocessing:
         """
         if channels == len(self.mean):
             return self
-        mean, std = (
-            (round(sum(numbers) / len(numbers), 3),) * channels for numbers in (self.mean, self.std)
-        )
+        mean, std = ((round(fmean(n), 3),) * channels for n in (self.mean, self.std))
         return dataclasses.replace(self, mean=mean, std=std)
 
     @property

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
 
 from .preprocessing import RGB, Preprocessing, imagenet
-
-_SIDES = 2
 
 
 def presets_for(model: nn.Module, channels: int, size: tuple[int, int]) -> list[Preprocessing]:
@@ -32,21 +31,18 @@ def presets_for(model: nn.Module, channels: int, size: tuple[int, int]) -> list[
         ['ResNet18_Weights.IMAGENET1K_V1', "ImageNet's numbers"]
     """
     found = [*_of_timm(model, size), *_of_transformers(model, size), *_of_torchvision(model)]
-    found.append(imagenet(RGB, size))
-    plain = (0.0,) * RGB, (1.0,) * RGB
-    found.append(Preprocessing((max(size),), size, *plain, source="pixels from 0 to 1"))
+    plain = Preprocessing(
+        (max(size),), size, (0.0,) * RGB, (1.0,) * RGB, source="pixels from 0 to 1"
+    )
+    found += [imagenet(RGB, size), plain]
     return [preset.with_channels(channels) for preset in found]
 
 
 def _of_timm(model: nn.Module, size: tuple[int, int]) -> Iterator[Preprocessing]:
     config = getattr(model, "pretrained_cfg", None)
-    if not isinstance(config, dict) or "mean" not in config:
+    library: Any = sys.modules.get("timm.data")  # a model of timm has imported it
+    if library is None or not isinstance(config, dict) or "mean" not in config:
         return
-    try:
-        import timm.data as timm
-    except ImportError:
-        return
-    library: Any = timm
     config = library.resolve_data_config({"input_size": (RGB, *size)}, model=model)
     steps = {type(step).__name__: step for step in library.create_transform(**config).transforms}
     resize = steps.get("Resize") or steps["ResizeKeepRatio"]
@@ -78,7 +74,7 @@ def _of_torchvision(model: nn.Module) -> Iterator[Preprocessing]:
         if hasattr(transforms, "mean"):
             yield Preprocessing(
                 tuple(transforms.resize_size),
-                crop * _SIDES if len(crop) == 1 else crop,
+                crop * 2 if len(crop) == 1 else crop,
                 tuple(transforms.mean),
                 tuple(transforms.std),
                 transforms.interpolation.value,

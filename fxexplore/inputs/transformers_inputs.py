@@ -42,7 +42,7 @@ def from_config(model: nn.Module) -> ExampleInputs | None:
     kwargs = guesses[0] if guesses else {}
     has_placeholders = any(name in asked.accepted for name, *_ in asked.placeholders)
     if len(guesses) > 1 or has_placeholders:
-        kwargs = next((g for g in [*guesses, *text_alone] if _runs(model, g)), kwargs)
+        kwargs = next((g for g in [*guesses, *text_alone] if _tried(model, model, g)), kwargs)
     if not kwargs:
         return None
     is_less = bool(guesses) and set(kwargs) < set(guesses[0])
@@ -118,20 +118,16 @@ def _guesses(asked: _Asked, names: list[str]) -> Iterator[dict[str, Any]]:
         yield from _guesses(asked, rest)
 
 
-def _runs(model: nn.Module, kwargs: dict[str, Any]) -> bool:
-    inputs = as_model_has_it(model, kwargs)
-    return _tried(model, lambda: (model(**inputs),)) is not None
-
-
 @restores
-def _tried(model: nn.Module, run: Callable[[], Any]) -> Any:
-    """What a run in eval mode gives; None if it raises."""
+def _tried(model: nn.Module, call: Callable[..., Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """What a call in eval mode gives, in a tuple; nothing in it if the call raises."""
+    inputs = as_model_has_it(model, kwargs)
     try:
         with isolated(model, (), training=False), torch.no_grad():
             patch(warnings, "filters", [("ignore", None, Warning, None, 0)])
-            return run()
+            return (call(**inputs),)
     except Exception:  # noqa: BLE001  # whatever the model raises, the guess was wrong
-        return None
+        return ()
 
 
 # --- text ------------------------------------------------------------------------------
@@ -156,10 +152,8 @@ def _ids_with_placeholders(asked: _Asked) -> list[torch.Tensor]:
     for argument, token, method in asked.placeholders:
         if argument in asked.given:
             tokens += [token] * _count_of_features(asked, method)
-    return [
-        torch.cat([ids[:, :1], torch.tensor([tokens]).long(), ids[:, 1:]], dim=1)
-        for ids in _ids(asked)
-    ]
+    [ids] = _ids(asked)
+    return [torch.cat([ids[:, :1], torch.tensor([tokens]).long(), ids[:, 1:]], dim=1)]
 
 
 def _count_of_features(asked: _Asked, method: str) -> int:
@@ -168,8 +162,7 @@ def _count_of_features(asked: _Asked, method: str) -> int:
         return 0
     accepted = inspect.signature(make).parameters
     kwargs = {name: value for name, value in asked.given.items() if name in accepted}
-    inputs = as_model_has_it(asked.model, kwargs)
-    features = _tried(asked.model, lambda: make(**inputs))
+    features = next(iter(_tried(asked.model, make, kwargs)), None)
     pooled = getattr(features, "pooler_output", None)
     tensors = tensors_in(features if pooled is None else pooled)
     return sum(t.numel() // t.shape[-1] for t in tensors if t.dim())
@@ -287,11 +280,6 @@ def _series(asked: _Asked) -> list[torch.Tensor]:
     return [noise(1, int(steps or TOKENS), int(channels))]
 
 
-def _vectors(field: str, default: int = 1) -> Callable[[_Asked], list[torch.Tensor]]:
-    """A vector for each step, as wide as a field of the configuration says."""
-    return lambda asked: [noise(1, TOKENS, int(asked.field("", field) or default))]
-
-
 # --- the tables ------------------------------------------------------------------------
 
 # Makers of arguments, in the order in which one needs another; each gives the shapes that it
@@ -313,18 +301,10 @@ _TRANSFORMERS: dict[str, Callable[[_Asked], list[torch.Tensor]]] = {
     "input_ids": _ids_with_placeholders,
     "mm_token_type_ids": _is_picture,
     "qformer_input_ids": _ids,
-    "task_inputs": _ids,
     "decoder_input_ids": _ids,
     "bbox": _boxes,
-    "visual_feats": _vectors("visual_feat_dim", 2048),
-    "visual_pos": _vectors("", 4),
-    "query_embeds": _vectors("hidden_size"),
-    "encoder_hidden_states": _vectors("encoder_hidden_size"),
-    "states": _vectors("state_dim"),
-    "actions": _vectors("act_dim"),
-    "rewards": _vectors(""),
-    "returns_to_go": _vectors(""),
-    "timesteps": lambda _: [torch.arange(TOKENS).unsqueeze(0)],
+    "visual_feats": lambda asked: [noise(1, TOKENS, asked.field("", "visual_feat_dim") or 2048)],
+    "visual_pos": lambda _: [noise(1, TOKENS, 4)],
 }
 
 
@@ -343,8 +323,6 @@ _TOGETHER = {
     "bbox": "input_ids",
     "visual_feats": "input_ids",
     "visual_pos": "input_ids",
-    "encoder_hidden_states": "query_embeds",
-    **dict.fromkeys(("actions", "rewards", "returns_to_go", "timesteps"), "states"),
 }
 
 

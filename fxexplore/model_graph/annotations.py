@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from fxexplore.feature_extraction import Attributes, TensorInfo
 
 from .graph import ModelGraph
-from .nodes import Node, Part
+from .nodes import Node, Part, prefixes
 
 
 class Findings(NamedTuple):
@@ -124,15 +124,3 @@ def _sums(numbers: Iterable[tuple[str, int | None]]) -> dict[str, int]:
             else:
                 sums[path] = sums.get(path, 0) + number
     return {path: total for path, total in sums.items() if path not in unknown}
-
-
-def prefixes(path: str) -> Iterator[str]:
-    """A path and those above it, but for the model's own.
-
-    Example:
-        >>> list(prefixes("layer1.0.conv1"))
-        ['layer1.0.conv1', 'layer1.0', 'layer1']
-    """
-    while path:
-        yield path
-        path = path.rpartition(".")[0]

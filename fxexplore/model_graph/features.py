@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map_only
 
 from fxexplore.feature_extraction import ReturnNodes, isolated, keys_by_mode, restores
 
@@ -95,13 +95,8 @@ def extract_features(
     if opening.arguments is None:
         raise ValueError(f"there is nothing to run the model on: {opening.graph.missing}")
     extractor = opening.extractor(return_nodes)
-    args, kwargs = tree_map(_copied, opening.arguments)
+    args, kwargs = tree_map_only(torch.Tensor, torch.clone, opening.arguments)
     with isolated(extractor, (args, kwargs), training=mode == "train"), torch.no_grad():
         values = extractor(*args, **kwargs)
     keys, _ = keys_by_mode(return_nodes, None, None)
     return Features(values, opening.annotated(), keys)
-
-
-def _copied(value: Any) -> Any:
-    """A tensor that the model may write to."""
-    return value.clone() if isinstance(value, torch.Tensor) else value

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
-from .nodes import Module, Node, Part, Row
+from .nodes import Module, Node, Part, Row, prefixes
 from .queries import matching
 
 _FORMAT = 1
@@ -95,7 +95,9 @@ class ModelGraph:
 
     def ancestors(self, name: str) -> list[str]:
         """Paths of the modules that contain ``name``, the outermost first."""
-        return _ancestors(self._parent(name), self._module_paths)
+        item = self[name]
+        parent = item.path.rpartition(".")[0] if isinstance(item, Module) else item.parent
+        return _ancestors(parent, self._module_paths)
 
     @functools.cached_property
     def _module_paths(self) -> frozenset[str]:
@@ -161,10 +163,6 @@ class ModelGraph:
         """
         return [row.name for row in matching(self.rows, query) if row.item.has_value]
 
-    def _parent(self, name: str) -> str:
-        item = self[name]
-        return item.path.rpartition(".")[0] if isinstance(item, Module) else item.parent
-
     def to_json(self) -> str:
         """Write the graph as a JSON document."""
         return json.dumps({"format": _FORMAT, **dataclasses.asdict(self)})
@@ -203,9 +201,7 @@ def _from_dict(cls: type[Any], data: dict[str, Any]) -> Any:
 
 def _ancestors(path: str, modules: Collection[str]) -> list[str]:
     """The registered modules on the way down to ``path``, itself included."""
-    parts = path.split(".")
-    prefixes = (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-    return [prefix for prefix in prefixes if prefix in modules]
+    return [prefix for prefix in reversed([*prefixes(path)]) if prefix in modules]
 
 
 def _rows(nodes: tuple[Node, ...], modules: Mapping[str, Module]) -> Iterator[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,3 +156,15 @@ class Row:
     def name(self) -> str:
         """The qualified name of the node or module."""
         return self.item.path if isinstance(self.item, Module) else self.item.name
+
+
+def prefixes(path: str) -> Iterator[str]:
+    """A path and those above it, but for the model's own.
+
+    Example:
+        >>> list(prefixes("layer1.0.conv1"))
+        ['layer1.0.conv1', 'layer1.0', 'layer1']
+    """
+    while path:
+        yield path
+        path = path.rpartition(".")[0]

@@ -11,9 +11,7 @@ from typing import Any, Literal
 from torch import nn
 
 from fxexplore.feature_extraction import (
-    Arguments,
     GraphFeatureExtractor,
-    OpenedModel,
     RecordedFeatureExtractor,
     ReturnNodes,
     checked_model,
@@ -96,9 +94,17 @@ class Opening:
             except TypeError as problem:
                 # Inputs that nobody gave need not fit a forward that can be traced without.
                 if inputs.is_given:
-                    raise _unfit(model, arguments, problem) from problem
+                    raise TypeError(
+                        f"example_inputs {shapes_of(*arguments)} do not fit "
+                        f"{type(model).__name__}.forward{inspect.signature(model.forward)}: "
+                        f"{problem}{hint_on(arguments[0])}"
+                    ) from problem
+        if self._opened.recordings:
+            graph = graph_of_recording(model, self._opened.recordings[mode], mode)
+        else:
+            graph = graph_of_tracer(self._opened.tracers[mode], mode)
         self.graph = dataclasses.replace(
-            _graph(model, self._opened, mode),
+            graph,
             reason=self._opened.reason,
             # A traced graph does without inputs.
             missing=inputs.missing
@@ -186,9 +192,8 @@ class Opening:
             return
         if self.arguments is None:
             raise ValueError("verify=True compares with a run, which needs example_inputs=...")
-        training = self._mode == "train"
         tracer = self._opened.tracers[self._mode]
-        verify_values(self._model, tracer, training, self.arguments, self._tracer_kwargs)
+        verify_values(self._model, tracer, self._mode, self.arguments, self._tracer_kwargs)
 
 
 def open_model(
@@ -244,16 +249,3 @@ def open_model(
     if verify:
         opening.verify()
     return opening.annotated()
-
-
-def _unfit(model: nn.Module, arguments: Arguments, problem: TypeError) -> TypeError:
-    return TypeError(
-        f"example_inputs {shapes_of(*arguments)} do not fit {type(model).__name__}.forward"
-        f"{inspect.signature(model.forward)}: {problem}{hint_on(arguments[0])}"
-    )
-
-
-def _graph(model: nn.Module, opened: OpenedModel, mode: str) -> ModelGraph:
-    if opened.recordings:
-        return graph_of_recording(model, opened.recordings[mode], mode)
-    return graph_of_tracer(opened.tracers[mode], mode)

@@ -6,16 +6,21 @@ import dataclasses
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import fx, nn
 
-from fxexplore.feature_extraction import NodePathTracer, Recording, operation_name
+from fxexplore.feature_extraction import (
+    NodePathTracer,
+    RecordedNode,
+    Recording,
+    operation_name,
+)
 
-from .annotations import Findings, annotated, prefixes
+from .annotations import Findings, annotated
 from .graph import ModelGraph
-from .nodes import Module, Node
+from .nodes import Module, Node, prefixes
 
 _KINDS = {
     "placeholder": "input",
@@ -26,28 +31,6 @@ _KINDS = {
 }
 
 
-class Seen(NamedTuple):
-    """A node as either way in sees it.
-
-    Attributes:
-        name: qualified name.
-        op: opcode, as in torch.fx.
-        target: path of the module or parameter, or what is called.
-        module: path of the module whose forward ran it.
-        inputs: names of the nodes whose values it read.
-        source: file and line, if known.
-        is_size: whether it computes sizes or flags rather than tensors.
-    """
-
-    name: str
-    op: str
-    target: Any
-    module: str
-    inputs: tuple[str, ...]
-    source: tuple[str, int] | None
-    is_size: bool = False
-
-
 def graph_of_tracer(tracer: NodePathTracer, mode: str) -> ModelGraph:
     """Read the graph that a tracer traced, without what only a run shows.
 
@@ -56,24 +39,25 @@ def graph_of_tracer(tracer: NodePathTracer, mode: str) -> ModelGraph:
         mode: the mode that it traced the model in.
     """
     names = tracer.node_to_qualname
-    sizes = _sizes(tracer.graph)
     seen = [
-        Seen(
+        RecordedNode(
             name=name,
             op=node.op,
             target=node.target,
             module=str(node.meta["module"]),
             inputs=_named_inputs(node, names),
             source=node.meta.get("source"),
-            is_size=node in sizes,
+            output=None,
+            order=0,
         )
         for node, name in names.items()
     ]
+    sizes = {names[node] for node in _sizes(tracer.graph) if node in names}
     calls = {path: returned.calls for path, returned in tracer.module_returns.items()}
     output = next(node for node in tracer.graph.nodes if node.op == "output")
     outputs = _named_inputs(output, names)
     read = {str(node.target) for node in tracer.graph.nodes if node.op == "get_attr"}
-    return _graph(tracer.root, seen, calls, outputs, read, mode=mode, backend="symbolic")
+    return _graph(tracer.root, seen, sizes, calls, outputs, read, mode=mode, backend="symbolic")
 
 
 def graph_before_run(model: nn.Module, mode: str) -> ModelGraph:
@@ -109,19 +93,8 @@ def graph_of_recording(model: nn.Module, recording: Recording, mode: str) -> Mod
         recording: the recording.
         mode: the mode that it was recorded in.
     """
-    names = set(recording.names)
-    nodes = [recording.nodes[name] for name in recording.names]
-    seen = [
-        Seen(
-            name=node.name,
-            op=node.op,
-            target=node.target,
-            module=node.module,
-            inputs=tuple(name for name in node.inputs if name in names),
-            source=node.source,
-        )
-        for node in nodes
-    ]
+    names = recording.names
+    nodes = [recording.nodes[name] for name in names]
     returns = recording.module_returns
     calls = {path: returned.calls for path, returned in returns.items()}
     outputs = tuple(name for name in recording.output if name in names)
@@ -132,7 +105,7 @@ def graph_of_recording(model: nn.Module, recording: Recording, mode: str) -> Mod
         returned={path: returned.output for path, returned in returns.items()},
         module_flops={p: r.flops for p, r in returns.items() if r.flops is not None},
     )
-    graph = _graph(model, seen, calls, outputs, read, mode=mode, backend="recorded")
+    graph = _graph(model, nodes, set(), calls, outputs, read, mode=mode, backend="recorded")
     return dataclasses.replace(annotated(graph, findings), flops=recording.flops)
 
 
@@ -141,14 +114,15 @@ def graph_of_recording(model: nn.Module, recording: Recording, mode: str) -> Mod
 
 def _graph(
     root: nn.Module,
-    seen: list[Seen],
+    seen: list[RecordedNode],
+    sizes: set[str],
     calls: Mapping[str, int],
     outputs: tuple[str, ...],
     read: set[str],
     **facts: Any,
 ) -> ModelGraph:
     registered = _Registered(root)
-    nodes = tuple(_nodes(seen, registered))
+    nodes = tuple(_nodes(seen, sizes, registered))
     inner = _paths_of_modules(nodes, registered)
     leaves = {str(s.target) for s in seen if s.op == "call_module"}
     ran = {*inner, *leaves, *calls, *(path.rpartition(".")[0] for path in read)}
@@ -166,7 +140,8 @@ def _graph(
     )
 
 
-def _nodes(seen: list[Seen], registered: _Registered) -> Iterator[Node]:
+def _nodes(seen: list[RecordedNode], sizes: set[str], registered: _Registered) -> Iterator[Node]:
+    names = {s.name for s in seen}
     calls = Counter(s.target for s in seen if s.op == "call_module")
     so_far: Counter[Any] = Counter()
     for s in seen:
@@ -183,8 +158,8 @@ def _nodes(seen: list[Seen], registered: _Registered) -> Iterator[Node]:
             facts["target"] = operation_name(s.op, s.target)
         yield Node(
             name=s.name,
-            kind="size" if s.is_size else _KINDS[s.op],
-            inputs=s.inputs,
+            kind="size" if s.name in sizes else _KINDS[s.op],
+            inputs=tuple(name for name in s.inputs if name in names),
             source=f"{os.path.basename(s.source[0])}:{s.source[1]}" if s.source else None,
             **facts,
         )

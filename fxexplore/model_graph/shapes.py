@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map_only
 
 from fxexplore.feature_extraction import (
     Attributes,
@@ -57,7 +57,7 @@ class ShapeRun:
         self._returns = tracer.module_returns
         self._copies = _copies(tracer, training)
         given = inspect.signature(tracer.root.forward).bind(*args, **kwargs).arguments
-        self._arguments = tree_map(_on_meta, dict(given))
+        self._arguments = tree_map_only(torch.Tensor, _on_meta, dict(given))
         self.failure: tuple[fx.Node, Exception] | None = None
         """The node that could not run without numbers, and what it raised."""
 
@@ -208,10 +208,8 @@ def _hook_like(copied: nn.Module, module: nn.Module) -> None:
                 hooks[key] = types.MethodType(hook.__func__, copied)
 
 
-def _on_meta(value: Any) -> Any:
-    """A tensor of the same shape, strides and dtype without numbers; other values as they are."""
-    if not isinstance(value, torch.Tensor):
-        return value
+def _on_meta(value: torch.Tensor) -> torch.Tensor:
+    """A tensor of the same shape, strides and dtype without numbers."""
     if value.layout is torch.strided and not value.is_quantized:
         shape, strides = value.shape, value.stride()
         made = torch.empty_strided(shape, strides, dtype=value.dtype, device="meta")

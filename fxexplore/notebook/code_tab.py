@@ -33,11 +33,7 @@ class CodeTab(widgets.VBox):
         'features = extractor(x)  # x is what the model takes'
     """
 
-    def __init__(
-        self,
-        name: str = "model",
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, name: str = "model", options: Mapping[str, Any] | None = None) -> None:
         self.text = ""
         self.copy_button = CopyButton(label="Copy code")
         self._name = name

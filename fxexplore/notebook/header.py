@@ -27,12 +27,10 @@ class Header(widgets.HBox):
 
     def __init__(self, graph: ModelGraph, inputs: ExampleInputs | None = None) -> None:
         self._inputs = inputs
-        self._facts = widgets.HTML()
-        self._facts.add_class("fxx-headline")
+        self._facts = widgets.HTML().add_class("fxx-headline")
         self.switch = widgets.RadioButtons(
             options=MODES, value=graph.mode, orientation="horizontal", tooltip=_SWITCH
-        )
-        self.switch.add_class("fxx-mode")
+        ).add_class("fxx-mode")
         super().__init__([self._facts, self.switch, FullScreenButton()])
         self.add_class("fxx-header")
         self.show(graph)
@@ -79,11 +77,9 @@ def _input(inputs: ExampleInputs) -> str:
 
 
 def _way_in(graph: ModelGraph) -> str:
-    if not graph.backend:
-        return "not run yet"
-    if not graph.reason:
-        return html.escape(graph.backend)
-    return _folded(graph.backend, f"Traced symbolically it does not open: {graph.reason}")
+    if graph.reason:
+        return _folded(graph.backend, f"Traced symbolically it does not open: {graph.reason}")
+    return html.escape(graph.backend) or "not run yet"
 
 
 def _folded(word: str, details: str) -> str:

@@ -19,13 +19,7 @@ from .graph_view import GraphWidget, es_module
 _HERE = pathlib.Path(__file__).parent
 _COLUMNS = ("output", "parameters", "flops")
 _MOST_NAMES = 100  # of unfolded modules that travel by name
-_FLAGS = {
-    "tickable": 1,
-    "module": 2,
-    "operation": 4,
-    "size": 8,
-    "never ran": 16,
-}
+_FLAGS = {"tickable": 1, "module": 2, "operation": 4, "size": 8, "never ran": 16}
 
 
 def _pack_texts(texts: Sequence[str], _: Any) -> dict[str, Any]:

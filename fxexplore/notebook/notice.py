@@ -25,8 +25,7 @@ class Notice(widgets.HBox):
         """What is shown; ``""`` for nothing."""
         self.is_progress = False
         """Whether progress is shown, not a remark or an error."""
-        self._text = widgets.HTML()
-        self._text.add_class("fxx-notice-text")
+        self._text = widgets.HTML().add_class("fxx-notice-text")
         self._stop = widgets.Button(description="Stop")
         self._close = widgets.Button(description="✕", tooltip="Take this line away")
         self._close.on_click(lambda _: self.clear())

@@ -30,17 +30,9 @@ class SharedState(GraphView):
 
     def share(self, part: widgets.Widget, *names: str) -> None:
         """Keep traits of a part in step with the state; what is refused, the part takes back."""
-        for name in names:
-            self._share(part, name)
 
-    def complete(self) -> None:
-        """Called before a name is refused: more of the graph may be on its way."""
-
-    def refused(self, problem: traitlets.TraitError) -> None:
-        """Called with the reason when a part was given a value that is not valid."""
-
-    def _share(self, part: widgets.Widget, name: str) -> None:
         def to_state(change: dict[str, Any]) -> None:
+            name = change["name"]
             try:
                 setattr(self, name, change["new"])
             except traitlets.TraitError as problem:
@@ -49,9 +41,16 @@ class SharedState(GraphView):
             finally:
                 setattr(part, name, getattr(self, name))
 
-        setattr(part, name, getattr(self, name))
-        part.observe(to_state, name)
-        self.observe(lambda change: setattr(part, name, change["new"]), name)
+        for name in names:
+            setattr(part, name, getattr(self, name))
+        part.observe(to_state, names)
+        self.observe(lambda change: setattr(part, change["name"], change["new"]), names)
+
+    def complete(self) -> None:
+        """Called before a name is refused: more of the graph may be on its way."""
+
+    def refused(self, problem: traitlets.TraitError) -> None:
+        """Called with the reason when a part was given a value that is not valid."""
 
     @traitlets.validate("selected")
     def _check_selected(self, proposal: dict[str, Any]) -> list[str]:

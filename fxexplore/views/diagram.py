@@ -16,8 +16,6 @@ from .drawing import OUTPUT, Drawing, Edges, Link
 from .kinds import FILLS, GLYPHS, kind_of
 from .numbers import shape_text, short_count
 
-__all__ = ["OPENING_BOXES", "kind_of", "opening_fold", "to_dot"]
-
 OPENING_BOXES = 60
 
 _MOST_LABELS = 400  # more of them, and room for labels costs Graphviz seconds
@@ -144,9 +142,10 @@ class _Draft:
     def dot(self) -> graphviz.Digraph:
         graph_attr = _GRAPH | self._limits
         dot = graphviz.Digraph(graph_attr=graph_attr, node_attr=_BOX, edge_attr=_EDGE)
-        self._fill(dot)
+        rows = sorted({*self._drawing.boxes, *self._drawing.clusters}, reverse=True)
+        self._fill(dot, rows, len(self._graph.rows))
         if any(head == OUTPUT for _, head in self._drawing.links):
-            style = {"fillcolor": FILLS["output"]} | _class("output")
+            style = {"fillcolor": FILLS["output"], "class": "fx-output"}
             dot.node("output", f"<{_glyph('output')}output>", id="output", **style)
         drawn = self._drawing.drawn
         # A label has a rank of its own; beside the arrow it may cross others but costs nothing.
@@ -157,25 +156,21 @@ class _Draft:
             dot.edge(_box(tail), _box(head), id=f"edge{tail}-{head}", **label)
         return dot
 
-    def _fill(self, dot: graphviz.Digraph) -> None:
-        """Boxes and clusters in the order of the rows, so that clusters nest."""
-        rows = self._graph.rows
-        open_clusters: list[tuple[int, graphviz.Digraph]] = []
-        for row in sorted({*self._drawing.boxes, *self._drawing.clusters}):
-            while open_clusters and open_clusters[-1][0] <= row:
-                _close(open_clusters, dot)
-            around = open_clusters[-1][1] if open_clusters else dot
+    def _fill(self, dot: graphviz.Digraph, rows: list[int], end: int) -> None:
+        """Draw the rows before ``end``, which are taken off the list, the last one first."""
+        while rows and rows[-1] < end:
+            row = rows.pop()
             if row in self._drawing.clusters:
-                open_clusters.append((rows[row].end, self._cluster(row)))
+                cluster = self._cluster(row)
+                self._fill(cluster, rows, self._graph.rows[row].end)
+                dot.subgraph(cluster)
             else:
-                self._draw_box(around, row)
-        while open_clusters:
-            _close(open_clusters, dot)
+                self._draw_box(dot, row)
 
     def _cluster(self, row: int) -> graphviz.Digraph:
         module = self._graph.rows[row].item
         assert isinstance(module, Module)
-        style = self._ticked(module.path) | _class("unfolded")
+        style = self._ticked(module.path) | {"class": "fx-unfolded"}
         label = f"<{self._text(module.path, module.cls)}>"
         attributes = _CLUSTER | {"label": label, "id": _box(row)}
         return graphviz.Digraph(f"cluster_{_box(row)}", graph_attr=attributes | style)
@@ -185,11 +180,10 @@ class _Draft:
         kind = kind_of(item)
         facts = ""
         if isinstance(item, Module):
-            count = f" · {short_count(item.parameters)}" if item.parameters else ""
-            facts = item.cls + count
+            facts = item.cls + (f" · {short_count(item.parameters)}" if item.parameters else "")
         elif item.kind == "module":
             facts = item.target  # other labels say what they are
-        style = {"fillcolor": FILLS[kind]} | self._ticked(name) | _class(kind)
+        style = {"fillcolor": FILLS[kind], "class": f"fx-{kind}"} | self._ticked(name)
         label = f"<{_glyph(kind)}{self._text(name, facts)}>"
         dot.node(_box(row), label, id=_box(row), **style)
 
@@ -201,15 +195,6 @@ class _Draft:
 
     def _ticked(self, name: str) -> dict[str, str]:
         return {"penwidth": "2.4", "color": _TICKED} if name in self._selected else {}
-
-
-def _close(open_clusters: list[tuple[int, graphviz.Digraph]], dot: graphviz.Digraph) -> None:
-    _, cluster = open_clusters.pop()
-    (open_clusters[-1][1] if open_clusters else dot).subgraph(cluster)
-
-
-def _class(kind: str) -> dict[str, str]:
-    return {"class": f"fx-{kind}"}
 
 
 def _glyph(kind: str) -> str:

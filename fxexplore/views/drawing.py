@@ -128,24 +128,19 @@ def _visible(graph: ModelGraph, expanded: set[str]) -> tuple[list[int], list[int
 
 
 def _links(graph: ModelGraph, stand_in: list[int]) -> dict[Pair, Link]:
-    counts: Counter[Pair] = Counter()
-    shapes: defaultdict[Pair, set[tuple[int, ...] | None]] = defaultdict(set)
+    shapes: defaultdict[Pair, list[tuple[int, ...] | None]] = defaultdict(list)
     arriving: defaultdict[int, set[tuple[int, ...] | None]] = defaultdict(set)
     for source, head in _flows(graph, stand_in):
         tail = stand_in[graph.index[source.name]]
         if tail != head:
-            counts[tail, head] += 1
-            shapes[tail, head].add(source.shape)
+            shapes[tail, head].append(source.shape)
             arriving[head].add(source.shape)
     links: dict[Pair, Link] = {}
-    seen: set[tuple[int, tuple[int, ...]]] = set()
-    for pair, count in counts.items():
-        shape = next(iter(shapes[pair])) if len(shapes[pair]) == 1 else None
-        is_new = shape is not None and shape not in arriving[pair[0]]
-        if shape is not None and is_new:
-            is_new = (pair[0], shape) not in seen
-            seen.add((pair[0], shape))
-        links[pair] = Link(count, shape, is_new)
+    for (tail, head), flowing in shapes.items():
+        shape = flowing[0] if len(set(flowing)) == 1 else None
+        is_new = shape is not None and shape not in arriving[tail]
+        arriving[tail].add(shape)  # the first edge alone says it
+        links[tail, head] = Link(len(flowing), shape, is_new)
     return links
 
 

@@ -20,38 +20,24 @@ _WORDS: dict[str, tuple[str, ...]] = {
         "cumsum", "clamp", "abs", "maximum", "minimum",
     ),
 }  # fmt: skip
-_EXACT = frozenset({"arithmetic"})  # "add" is no part of another word, such as "padding"
-
-FILLS = {
-    "convolution": "#cfe6f7",
-    "normalisation": "#dfe0f2",
-    "activation": "#fbdcc4",
-    "attention": "#fbf1b4",
-    "pooling": "#c9ecdf",
-    "linear": "#f6d9e8",
-    "arithmetic": "#e6e6e6",
-    "input": "#ffffff",
-    "output": "#ffffff",
-    "parameter": "#f4ecdf",
-    "folded": "#eceef1",
-    "operation": "#ffffff",
+_LOOKS = {
+    "convolution": ("#cfe6f7", "▦"),
+    "normalisation": ("#dfe0f2", "≡"),
+    "activation": ("#fbdcc4", "∫"),
+    "attention": ("#fbf1b4", "◎"),
+    "pooling": ("#c9ecdf", "▽"),
+    "linear": ("#f6d9e8", "∑"),
+    "arithmetic": ("#e6e6e6", "±"),
+    "input": ("#ffffff", "○"),
+    "output": ("#ffffff", "●"),
+    "parameter": ("#f4ecdf", "◆"),
+    "folded": ("#eceef1", "▸"),
+    "operation": ("#ffffff", "ƒ"),
 }
+FILLS = {kind: fill for kind, (fill, _) in _LOOKS.items()}
 """Fill of each kind of box on white: light tints of a palette for colour-blind readers."""
 
-GLYPHS = {
-    "convolution": "▦",
-    "normalisation": "≡",
-    "activation": "∫",
-    "attention": "◎",
-    "pooling": "▽",
-    "linear": "∑",
-    "arithmetic": "±",
-    "input": "○",
-    "output": "●",
-    "parameter": "◆",
-    "folded": "▸",
-    "operation": "ƒ",
-}
+GLYPHS = {kind: glyph for kind, (_, glyph) in _LOOKS.items()}
 """A sign of each kind, which tells boxes apart without their colour."""
 
 
@@ -68,7 +54,7 @@ def kind_of(item: Node | Module) -> str:
         return item.kind
     target = item.target.lower()
     for kind, words in _WORDS.items():
-        if kind in _EXACT:
+        if kind == "arithmetic":  # "add" is no part of another word, such as "padding"
             if target.strip("_").removeprefix("i") in words or target.strip("_") in words:
                 return kind
         elif any(word in target for word in words):

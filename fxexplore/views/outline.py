@@ -7,7 +7,7 @@ import html
 import shutil
 import textwrap
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from fxexplore.model_graph import ModelGraph, Module, Node
 
@@ -118,7 +118,7 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _open_lines(lines: Collection[_Line], depth: int) -> Iterator[tuple[int, _Line]]:
+def _open_lines(lines: Iterable[_Line], depth: int) -> Iterator[tuple[int, _Line]]:
     for line in lines:
         yield depth, line
         # Of siblings with the same structure the first stands for all, where it is unfolded.
@@ -129,10 +129,9 @@ def _open_lines(lines: Collection[_Line], depth: int) -> Iterator[tuple[int, _Li
 
 def facts_in_words(graph: ModelGraph) -> str:
     """What is known of a whole model, in one line."""
-    flops = f"{short_flops(graph.flops)} (a multiply-add counts 2)" if graph.flops else ""
     facts = [
         f"{short_count(graph.parameters)} parameters",
-        flops,
+        f"{short_flops(graph.flops)} (a multiply-add counts 2)" if graph.flops else "",
         f"{len(graph.nodes):,} nodes" if graph.backend else "",
         f"input {graph.inputs}" if graph.inputs else "",
         graph.mode,
@@ -166,11 +165,10 @@ def tree_html(
     if len(lines) > limit:
         lines[limit:] = [_note(f"… and {len(lines) - limit:,} more lines")]
     nodes = " · ".join(name if name == key else f"{name} → {key}" for name, key in ticked.items())
-    titles = f"{_numbers(('output', 'params', 'FLOPs'))}{_quiet('node')}"
     head = [
         f"<b>{html.escape(graph.model)}</b> {_quiet(facts_in_words(graph))}",
         *([f"return nodes: {html.escape(nodes)}"] if nodes else []),
-        titles,
+        f"{_numbers(('output', 'params', 'FLOPs'))}{_quiet('node')}",
     ]
     heads = "".join(f"<div>{text}</div>" for text in head)
     return f'<div style="{_STYLE}">{heads}{"".join(lines)}</div>'
@@ -223,15 +221,12 @@ class _Outline:
         self._ticked = ticked
         repeated = () if expanded is None else repeated_siblings(graph)
         self._repeated = {siblings.first: siblings for siblings in repeated}
-        self._touched = {i for name in ticked for i in _around(graph, name)}
+        known = [name for name in ticked if name in graph.index]
+        self._touched = {graph.index[n] for name in known for n in (name, *graph.ancestors(name))}
         self._deepest = self._depth_within(limit)
 
-    def lines(self) -> tuple[_Line, ...]:
-        return tuple(self._between(0, len(self._rows)))
-
-    def _between(self, start: int, end: int) -> Iterator[_Line]:
-        position = start
-        while position < end:
+    def lines(self, position: int = 0, end: int | None = None) -> Iterator[_Line]:
+        while position < (len(self._rows) if end is None else end):
             siblings = self._repeated.get(position)
             yield self._item(position) if siblings is None else self._siblings(siblings)
             position = self._rows[position].end if siblings is None else siblings.end
@@ -247,7 +242,7 @@ class _Outline:
             row.label,
             " · ".join([item.description, *marks(item)]),
             _in_digits(item.shape, item.parameters, item.flops),
-            tuple(self._between(position + 1, row.end)) if count and not is_cut else (),
+            tuple(self.lines(position + 1, row.end)) if count and not is_cut else (),
             is_open,
             left_out=count if is_cut else 0,
         )
@@ -286,11 +281,6 @@ class _Outline:
             depth += 1
             lines += counts[depth]
         return depth
-
-
-def _around(graph: ModelGraph, name: str) -> list[int]:
-    """The positions of a name and of everything that it is in; none if it is not there."""
-    return [graph.index[n] for n in (name, *graph.ancestors(name))] if name in graph.index else []
 
 
 def _in_digits(

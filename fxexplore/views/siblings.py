@@ -45,44 +45,31 @@ def repeated_siblings(graph: ModelGraph) -> tuple[Siblings, ...]:
         (Siblings(first=1, count=12, end=13),)
     """
     rows = graph.rows
-    structures = _structures(rows)
+    insides = [_positions(graph, row.name) for row in rows]
+    structures = _structures(rows, insides)
     found = []
-    for inside in _inside(rows):
+    for inside in (_positions(graph, ""), *insides):
         for _, equal in itertools.groupby(inside, key=structures.__getitem__):
             members = list(equal)
-            if len(members) >= FEWEST and _may_fold(rows[members[0]].item):
+            item = rows[members[0]].item
+            may_fold = isinstance(item, Module) or item.kind == "module"
+            if may_fold and len(members) >= FEWEST:
                 found.append(Siblings(members[0], len(members), rows[members[-1]].end))
     return tuple(sorted(found, key=lambda siblings: siblings.first))
 
 
-def _may_fold(item: Node | Module) -> bool:
-    return isinstance(item, Module) or item.kind == "module"
+def _positions(graph: ModelGraph, path: str) -> list[int]:
+    """The rows directly inside a module."""
+    return [graph.index[name] for name in graph.children(path)]
 
 
-def _inside(rows: tuple[Row, ...]) -> list[list[int]]:
-    """The rows directly inside each module, and at the top."""
-    groups: list[list[int]] = [[]]
-    open_groups = [groups[0]]
-    for i, row in enumerate(rows):
-        del open_groups[row.depth + 1 :]
-        open_groups[row.depth].append(i)
-        if row.end > i + 1:
-            groups.append([])
-            open_groups.append(groups[-1])
-    return groups
-
-
-def _structures(rows: tuple[Row, ...]) -> list[int]:
+def _structures(rows: tuple[Row, ...], insides: list[list[int]]) -> list[int]:
     """A number for each row; the same numbers are the same structures."""
     numbers: dict[Hashable, int] = {}
     structures = [0] * len(rows)
     for i in range(len(rows) - 1, -1, -1):  # what is inside comes before what contains it
-        inside = []
-        child = i + 1
-        while child < rows[i].end:
-            inside.append((_last_part(rows[child].name), structures[child]))
-            child = rows[child].end
-        key = (*_facts(rows[i].item), tuple(inside))
+        inside = tuple((rows[child].label, structures[child]) for child in insides[i])
+        key = (*_facts(rows[i].item), inside)
         structures[i] = numbers.setdefault(key, len(numbers))
     return structures
 
@@ -92,7 +79,3 @@ def _facts(item: Node | Module) -> tuple[Hashable, ...]:
     if isinstance(item, Module):
         return ("Module", item.cls, item.returns, item.ran, *common)
     return (item.kind, item.target, item.call, *common)
-
-
-def _last_part(name: str) -> str:
-    return name.rpartition(".")[2]

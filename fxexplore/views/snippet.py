@@ -172,11 +172,6 @@ def _call(
     return f'{function}(\n    {model},\n{nodes}    mode="{mode}",\n{further})'
 
 
-def _in_double_quotes(text: str) -> str:
-    """A repr as formatters write it, where nothing needs escaping."""
-    return text if '"' in text or "\\" in text else text.replace("'", '"')
-
-
 def _argument(return_nodes: Mapping[str, str]) -> str:
     """The argument ``return_nodes``: a list, or a dict where a key has another name."""
     renamed = any(node != key for node, key in return_nodes.items())
@@ -202,7 +197,7 @@ def _expression(value: Any, imports: list[str]) -> str:
     if isinstance(value, type):
         return _class_name(value, imports)
     if type(value) in _SCALARS:
-        return _literal(value) if isinstance(value, str) else repr(value)
+        return _literal(value)
     if isinstance(value, Mapping):
         items = (f"{_expression(k, imports)}: {_expression(v, imports)}" for k, v in value.items())
         return f"{{{', '.join(items)}}}"
@@ -224,7 +219,10 @@ def _class_name(cls: type, imports: list[str]) -> str:
     return ".".join(parts)
 
 
-def _literal(text: str) -> str:
-    quoted = repr(text)
-    # Double quotes, as formatters write them, where nothing needs escaping.
-    return f'"{text}"' if quoted == f"'{text}'" and '"' not in text else quoted
+def _literal(value: Any) -> str:
+    return _in_double_quotes(repr(value))
+
+
+def _in_double_quotes(text: str) -> str:
+    """A repr as formatters write it, where nothing needs escaping."""
+    return text if '"' in text or "\\" in text else text.replace("'", '"')

@@ -89,8 +89,6 @@ class MapCards:
         """The picture of one channel."""
         self.at: tuple[str, int] | None = None
         """Its key and channel; None if nothing is enlarged."""
-        self.is_wide = False
-        """Whether each picture takes the whole width."""
         close = widgets.Button(
             description="Close", layout=widgets.Layout(width="auto"), tooltip="Back to all channels"
         )
@@ -116,8 +114,8 @@ class MapCards:
             shown: what there is to draw; None if there is nothing.
         """
         self._shown = shown
-        self.is_wide = shown is not None and shown.kept is not None
-        (self.pictures.add_class if self.is_wide else self.pictures.remove_class)("fxx-wide")
+        is_wide = shown is not None and shown.kept is not None
+        (self.pictures.add_class if is_wide else self.pictures.remove_class)("fxx-wide")
         for key in [key for key in self.cards if key not in self._keys]:
             close_whole(self.cards.pop(key))
         if self.at is not None and self._key_of(self.at[0]) is None:
@@ -131,19 +129,25 @@ class MapCards:
             at: its key and channel; None to close it.
         """
         self.at = at
-        self._draw_large()
+        shown, of = self._shown, None if at is None else self._key_of(at[0])
+        self.detail.layout.display = "none" if of is None else "flex"
+        if shown is not None and at is not None and of is not None:
+            depends = (*shown.depends(of), at)
+            alt = f"Channel {at[1]} of {at[0]}"
+            self.large.draw(self.page, lambda: shown.plot_channel(*at), depends, alt)
 
     def draw(self) -> None:
         """Draw what has changed, now."""
         self._forget_later()
+        shown = self._shown
         for key in self._keys:
+            assert shown is not None  # it has the key
             if key not in self.cards:
                 self.cards[key] = Card(functools.partial(self._on_view, key))
-            self._draw_card(self.cards[key], key)
-        cards = [self.cards[key] for key in self._keys]
-        if list(self.pictures.children) != cards:
-            self.pictures.children = cards
-        self._draw_large()
+            make, alt = functools.partial(shown.plot, key), f"Feature maps of {key}"
+            self.cards[key].draw(self.page, make, shown.depends(key), alt)
+        self.pictures.children = [self.cards[key] for key in self._keys]
+        self.enlarge(self.at)
 
     def close(self) -> None:
         """Close the widgets and drop the figures."""
@@ -172,22 +176,6 @@ class MapCards:
     def _key_of(self, part: str) -> str | None:
         """The key of what a part, such as ``"decoder[0]"``, is of; None if it is not shown."""
         return max((key for key in self._keys if part.startswith(key)), key=len, default=None)
-
-    def _draw_card(self, card: Card, key: str) -> None:
-        shown = self._shown
-        assert shown is not None  # it has the key
-        alt = f"Feature maps of {key}"
-        card.draw(self.page, lambda: shown.plot(key), shown.depends(key), alt)
-
-    def _draw_large(self) -> None:
-        shown, at = self._shown, self.at
-        of = None if at is None else self._key_of(at[0])
-        self.detail.layout.display = "none" if of is None else "flex"
-        if shown is not None and at is not None and of is not None:
-            key, channel = at
-            depends = (*shown.depends(of), at)
-            alt = f"Channel {channel} of {key}"
-            self.large.draw(self.page, lambda: shown.plot_channel(key, channel), depends, alt)
 
     def _on_view(self, key: str, message: dict[str, Any]) -> None:
         figure = self.cards[key].figure if key in self.cards else None

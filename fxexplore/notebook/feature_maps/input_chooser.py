@@ -81,8 +81,8 @@ class InputChooser(InputChoice, widgets.VBox):
         buttons: tuple[widgets.Widget, ...],
     ) -> list[widgets.Widget]:
         takes_picture = "picture" in inputs.places
-        self.thumbnail = widgets.HTML(layout=widgets.Layout(flex="0 0 auto"))
-        self.thumbnail.add_class("fxx-thumbnail")
+        thumbnail = widgets.HTML(layout=widgets.Layout(flex="0 0 auto"))
+        self.thumbnail = thumbnail.add_class("fxx-thumbnail")
         self.words = widgets.HTML(layout=widgets.Layout(flex="1000 1 260px", min_width="120px"))
         self.upload = UploadButton(
             lambda name, content: self._guarded(self.use_picture, content, name),
@@ -120,8 +120,7 @@ class InputChooser(InputChoice, widgets.VBox):
     def _first_row(self, buttons: tuple[widgets.Widget, ...]) -> widgets.HBox:
         sample = named(self.sample, "sample input")
         choices = widgets.HBox([self.upload, self.variable, sample, self.numbers, *buttons])
-        for name in ("fxx-group", "fxx-inputs"):
-            choices.add_class(name)
+        choices.add_class("fxx-group").add_class("fxx-inputs")
         return _row(self.thumbnail, self.words, choices)
 
     def use_variable(self, name: str, variables: Mapping[str, Any] | None = None) -> None:
@@ -254,6 +253,4 @@ def _show(row: widgets.HBox, visible: bool) -> None:
 
 
 def _row(*parts: widgets.Widget) -> widgets.HBox:
-    row = widgets.HBox(parts)
-    row.add_class("fxx-row")
-    return row
+    return widgets.HBox(parts).add_class("fxx-row")

@@ -23,8 +23,7 @@ from .cards import MapCards
 from .controls import MapControls
 from .feature_map_view import file_of
 from .input_chooser import InputChooser
-from .running import computed
-from .runs import Run, Runs, Shown, state_of
+from .runs import Run, Runs, Shown, computed, state_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,6 +54,9 @@ class FeatureMapsPanel(widgets.VBox):
         {'1': (1, 4, 222, 222)}
     """
 
+    graph = traitlets.Instance(ModelGraph)
+    """The graph of the model, in the mode in which it is to run."""
+
     return_nodes = traitlets.Dict()
     """The ticked names with their keys in ``features``."""
 
@@ -84,7 +86,7 @@ class FeatureMapsPanel(widgets.VBox):
         **kwargs: Any,
     ) -> None:
         self.model = model
-        self._graph = graph
+        self.graph = graph
         self.make_extractor = make_extractor
         self._name = name
         self.shell = shell
@@ -116,16 +118,6 @@ class FeatureMapsPanel(widgets.VBox):
         self._show()
 
     # --- from Python --------------------------------------------------------------------
-
-    @property
-    def graph(self) -> ModelGraph:
-        """The graph of the model, in the mode in which it is to run."""
-        return self._graph
-
-    @graph.setter
-    def graph(self, graph: ModelGraph) -> None:
-        self._graph = graph
-        self._guarded(self._show)
 
     @property
     def current_inputs(self) -> ExampleInputs | None:
@@ -161,9 +153,9 @@ class FeatureMapsPanel(widgets.VBox):
         self._cancel()
         self.controls.running = False
         run, nodes = self._next_run(), dict(self.return_nodes)
-        values = self._computed(self.make_extractor(), run)
+        values = computed(self.make_extractor(), run)
         self._finished(run, nodes, values)
-        return Features(values, self._graph, nodes)
+        return Features(values, self.graph, nodes)
 
     def wait(self, seconds: float = 60.0) -> bool:
         """Block until the run that the button started has ended, and draw.
@@ -270,15 +262,7 @@ class FeatureMapsPanel(widgets.VBox):
         chosen = self.current_inputs
         if chosen is None:
             chosen = example_inputs_for(self.model)  # raises, and says what to give
-        return Run(chosen, self._graph.mode == "train", state_of(self.model), chosen.label)
-
-    def _computed(
-        self, extractor: nn.Module, run: Run, task: Task[Any] | None = None
-    ) -> Mapping[str, Any]:
-        """The values of a run; in the background if there is a task, of a twin of the model."""
-        assert run.inputs is not None  # as _next_run makes it
-        args, kwargs = run.inputs.args, run.inputs.kwargs
-        return computed(extractor, args, kwargs, training=run.training, task=task)
+        return Run(chosen, self.graph.mode == "train", state_of(self.model), chosen.label)
 
     def _start(self) -> None:
         """What the button does: run, in the background if that can be, or stop the run."""
@@ -292,7 +276,7 @@ class FeatureMapsPanel(widgets.VBox):
         twin = twin_of(extractor) if running_loop() is not None else None
         self.controls.running = twin is not None
         self._task = Task(
-            lambda task: self._computed(twin or extractor, run, None if twin is None else task),
+            lambda task: computed(twin or extractor, run, None if twin is None else task),
             lambda task: self._guarded(lambda: self._ended(task, run, nodes)),
             ticked=self.controls.show_progress,
             in_background=twin is not None,
@@ -323,23 +307,23 @@ class FeatureMapsPanel(widgets.VBox):
         """Run another model with nodes of the same names."""
         run = self._next_run()
         run = dataclasses.replace(run, label="other model", state=state_of(model), is_other=True)
-        assert run.inputs is not None  # as _next_run makes it
-        recorded = self._graph.backend == "recorded"
+        recorded = self.graph.backend == "recorded"
         extractor = create_feature_extractor(
             model,
             return_nodes=dict(self.return_nodes),
             example_inputs=(run.inputs.args, run.inputs.kwargs) if recorded else None,
-            backend=cast("Backend", self._graph.backend),
-            mode=cast("Mode", self._graph.mode),
+            backend=cast("Backend", self.graph.backend),
+            mode=cast("Mode", self.graph.mode),
         )
-        values = self._computed(extractor, run)
+        values = computed(extractor, run)
         self._runs.keep("this model")
         self._finished(run, self.return_nodes, values)
 
     # --- showing ------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        self.observe(lambda _: self._guarded(self._show), ["return_nodes", "options", "comparing"])
+        shown = ["graph", "return_nodes", "options", "comparing"]
+        self.observe(lambda _: self._guarded(self._show), shown)
         self.observe(lambda c: self._set_limit(c["new"]), "kept_bytes")
         self.inputs.observe(lambda _: self._guarded(self._show), "chosen")
         controls = self.controls
@@ -358,7 +342,7 @@ class FeatureMapsPanel(widgets.VBox):
             self.kept_bytes = megabytes * _MEGABYTE
 
     def _set_limit(self, limit: int) -> None:
-        self._runs.limit = limit
+        self._runs.limit_to(limit)
         self.controls.limit.value = max(1, limit // _MEGABYTE)
         self._guarded(self._show)
 
@@ -375,7 +359,7 @@ class FeatureMapsPanel(widgets.VBox):
         values = self._runs.used(sorted(self.return_nodes, key=self._when_computed))
         features = Features(
             {self.return_nodes[name]: value for name, value in values.items()},
-            self._graph,
+            self.graph,
             {name: self.return_nodes[name] for name in values},
         )
         self.set_trait("features", features)
@@ -388,8 +372,8 @@ class FeatureMapsPanel(widgets.VBox):
         self.cards.show(self._shown() if features else None)
 
     def _when_computed(self, name: str) -> tuple[int, int]:
-        position = self._graph.index.get(name, 0)
-        row = self._graph.rows[position]
+        position = self.graph.index.get(name, 0)
+        row = self.graph.rows[position]
         return row.end, -row.depth
 
     def _words(self) -> str:
@@ -399,8 +383,8 @@ class FeatureMapsPanel(widgets.VBox):
             parts.append("tick a node to see its feature maps")
         last = self._runs.last
         if self.features and last is not None and not last.is_other:
-            training = self._graph.mode == "train"
-            now = Run(self.current_inputs, training, state_of(self.model), "")
+            training = self.graph.mode == "train"
+            now = Run(self.inputs.chosen, training, state_of(self.model), "")
             parts.append(now.changed_since(last))
         return " · ".join(filter(None, parts))
 

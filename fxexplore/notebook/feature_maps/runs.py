@@ -1,4 +1,4 @@
-"""What was run: the values of the last run, those of the run that is kept, and what is drawn."""
+"""Runs of an extractor: how one is done, the values of the last and of the one kept, as drawn."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
-from fxexplore.feature_extraction import tensors_in
+from fxexplore.feature_extraction import (
+    isolated,
+    restores,
+    state_tensors,
+    switch_mode,
+    tensors_in,
+)
 from fxexplore.inputs import ExampleInputs
 from fxexplore.model_graph import Features
+from fxexplore.notebook.task import Stop, Task, watched
 from fxexplore.views import figure_to_python
 from fxexplore.views.feature_maps import (
     PlotOptions,
@@ -30,14 +39,14 @@ class Run:
     """What one run is of.
 
     Attributes:
-        inputs: what the model runs on; None if there is nothing.
+        inputs: what the model runs on.
         training: whether it runs in train mode.
         state: which tensors the model is made of, and how often each was written to.
         label: what the run goes by in a comparison.
         is_other: whether it is of another model than the panel's.
     """
 
-    inputs: ExampleInputs | None
+    inputs: ExampleInputs
     training: bool
     state: tuple[tuple[int, int], ...]
     label: str
@@ -61,6 +70,49 @@ def state_of(model: nn.Module) -> tuple[tuple[int, int], ...]:
     """
     tensors = (*model.parameters(), *model.buffers())
     return tuple((id(t), -1 if t.is_inference() else t._version) for t in tensors)
+
+
+@restores
+def computed(
+    extractor: nn.Module, run: Run, task: Task[Mapping[str, Any]] | None = None
+) -> Mapping[str, Any]:
+    """Run an extractor once, without gradients, and leave its model as it was.
+
+    Args:
+        extractor: the extractor; in a task a twin, whose flags change, and whose buffers may.
+        run: what to run it on, and in which mode; what is frozen in train mode stays frozen.
+        task: follows the run, and can stop it.
+
+    Raises:
+        Stop: if ``task.stop`` was set.
+    """
+    # Inputs are copied, as a model may write into them.
+    inputs = tree_map(
+        lambda v: v.clone() if isinstance(v, torch.Tensor) else v,
+        (run.inputs.args, run.inputs.kwargs),
+    )
+    if task is None:
+        with isolated(extractor, inputs, training=run.training, as_twin=True) as model:
+            return _values(model, *inputs)
+    switch_mode(extractor, run.training)
+    with watched(extractor, task):
+        values = _values(extractor, *inputs)
+    if task.stop.is_set():
+        raise Stop
+    return values
+
+
+@torch.no_grad()
+def _values(model: nn.Module, args: Any, kwargs: Any) -> Mapping[str, Any]:
+    """What a model returns; what shares its memory is copied, as training would change it."""
+    own = {_storage(tensor)[0] for _, tensor, _ in state_tensors(model)}
+
+    def kept(value: Any) -> Any:
+        is_own = isinstance(value, torch.Tensor) and _storage(value)[0] in own
+        return value.detach().clone() if is_own else value
+
+    values: Mapping[str, Any] = tree_map(kept, model(*args, **kwargs))
+    return values
 
 
 class Runs:
@@ -93,13 +145,8 @@ class Runs:
         self.kept_values: dict[str, Any] = {}
         """Its values, by name."""
 
-    @property
-    def limit(self) -> int:
-        """The most bytes that are held; values above a lower one are dropped at once."""
-        return self._limit
-
-    @limit.setter
-    def limit(self, limit: int) -> None:
+    def limit_to(self, limit: int) -> None:
+        """Hold so many bytes at most; values above that are dropped at once."""
         self._limit = limit
         self._drop()
 
@@ -231,7 +278,6 @@ class Shown:
     def code(self) -> str:
         """The code that makes the figure of all keys."""
         inputs = self.last.inputs
-        assert inputs is not None  # it has run
         kept = self.kept if self.kept_features else None
         nodes = self.features.return_nodes.items()
         graph = self.features.graph
@@ -261,7 +307,6 @@ class Shown:
 
     def _context(self, *, with_image: bool) -> dict[str, Any]:
         inputs = self.last.inputs
-        assert inputs is not None  # it has run
         context = {
             "graph": self.features.graph,
             "return_nodes": self.features.return_nodes,

@@ -1,9 +1,8 @@
 """Tensors as matplotlib figures."""
 
+from .figure import channel_at, channels_in
 from .plotting import (
     Extent,
-    channel_at,
-    channels_in,
     extent_of,
     plot_channel,
     plot_comparison,

@@ -60,17 +60,11 @@ class Reading:
         total = self.prefix + math.prod(self.grid) + self.suffix
         parts = ["×".join(map(str, self.grid))]
         if self.prefix:
-            parts.insert(0, self.prefix_words or _special_words(self.prefix))
+            special = "1 class" if self.prefix == 1 else f"{self.prefix} class and register"
+            parts.insert(0, self.prefix_words or special)
         if self.suffix:
             parts.append(f"{self.suffix} more")
         return f"{total} tokens = {' + '.join(parts)}"
-
-
-UNPLACED = Reading("?")
-
-
-def _special_words(count: int) -> str:
-    return "1 class" if count == 1 else f"{count} class and register"
 
 
 def reading_of_layout(layout: str, shape: Sequence[int], key: str) -> Reading:
@@ -124,7 +118,7 @@ def reading_of_shape(
     """
     shape = tuple(tensor.shape)
     if 0 in shape:
-        return UNPLACED
+        return Reading("?")
     match len(shape):
         case 0 | 1 | 2:
             is_ids = not (tensor.is_floating_point() or tensor.is_complex())
@@ -133,7 +127,7 @@ def reading_of_shape(
             return _of_three(tensor, image_size, is_text=is_text)
         case 4:
             return _of_four(tensor, image_size)
-    return _of_five(shape) if len(shape) == 5 else UNPLACED  # noqa: PLR2004
+    return _of_five(shape) if len(shape) == 5 else Reading("?")  # noqa: PLR2004
 
 
 def _guessed(axes: str) -> Reading:

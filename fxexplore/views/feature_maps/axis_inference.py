@@ -103,12 +103,12 @@ class GraphAxes:
         reading = self._read(node, shape, sources)
         if reading is None or len(reading.axes) != len(shape):
             return None
-        if "L" in reading.axes and not _fits(reading, shape):
-            reading = Reading(reading.axes)
-        if "L" in reading.axes and _operation(node) in _SHUFFLES:
-            reading = Reading(reading.axes)
-        elif "L" in reading.axes and not reading.grid:
-            reading = self._folded_as_before(node, shape, reading)
+        if "L" in reading.axes:
+            is_shuffled = _operation(node) in _SHUFFLES
+            if is_shuffled or not _fits(reading, shape):
+                reading = Reading(reading.axes)
+            if not is_shuffled and not reading.grid:
+                reading = self._folded_as_before(node, shape, reading)
         return Known(reading, shape)
 
     def _read(self, node: Node, shape: tuple[int, ...], sources: list[Known]) -> Reading | None:
@@ -189,11 +189,9 @@ class GraphAxes:
             if self._may_move(self._nodes[nearest]):
                 continue
             known = self._known.get(nearest)
-            grid = _places(known)
-            if known is not None and grid:
+            if known is not None and (grid := known.grid):
                 prefix = length - math.prod(grid)
-                same = "L" in known.reading.axes and prefix == known.reading.prefix
-                if same:
+                if "L" in known.reading.axes and prefix == known.reading.prefix:
                     return dataclasses.replace(known.reading, axes=reading.axes)
                 if prefix in (0, 1):
                     guess = "the grid of the values before, guessed" if prefix else ""
@@ -206,15 +204,6 @@ class GraphAxes:
 
 def _operation(node: Node) -> str:
     return re.sub(r"_\d+$", "", node.target).lower().strip("_")
-
-
-def _places(known: Known | None) -> tuple[int, ...]:
-    if known is None:
-        return ()
-    if known.reading.grid:
-        return known.reading.grid
-    sizes = dict(zip(known.reading.axes, known.shape, strict=False))
-    return tuple(sizes[a] for a in "THW" if a in sizes) if "W" in sizes else ()
 
 
 def _fits(reading: Reading, shape: tuple[int, ...]) -> bool:

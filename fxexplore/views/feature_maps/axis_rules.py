@@ -35,6 +35,18 @@ class Known:
     reading: Reading
     shape: tuple[int, ...]
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The size of each axis, by its letter."""
+        return dict(zip(self.reading.axes, self.shape, strict=True))
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Its places: time, height and width, or what its tokens fold back to."""
+        if "W" not in self.reading.axes:
+            return self.reading.grid
+        return tuple(self.sizes[axis] for axis in "THW" if axis in self.reading.axes)
+
 
 def of_dimensional(operation: str, shape: tuple[int, ...], sources: list[Known]) -> Reading | None:
     """What a layer for one, two or three dimensions gives: channels first."""
@@ -112,8 +124,7 @@ def _moved(source: Known, shape: tuple[int, ...]) -> Reading | None:
 
 
 def _size_in(order: str, source: Known) -> tuple[int, ...]:
-    sizes = dict(zip(source.reading.axes, source.shape, strict=True))
-    return tuple(sizes[letter] for letter in order)
+    return tuple(source.sizes[letter] for letter in order)
 
 
 def _multiplied(sources: list[Known], shape: tuple[int, ...]) -> Reading | None:
@@ -136,20 +147,16 @@ def _reshaped(source: Known, shape: tuple[int, ...]) -> Reading | None:
     reading, old = source.reading, source.shape
     if len(set(reading.axes)) != len(old):  # attention
         return None
-    sizes = dict(zip(reading.axes, old, strict=True))
-    grid = tuple(sizes[a] for a in "THW" if a in sizes) if "W" in sizes else reading.grid
-    for axes, size in _foldings(source, sizes, grid, shape).items():
+    for axes, size in _foldings(source, shape).items():
         if len(axes) == len(size) and size == shape:
-            return dataclasses.replace(reading, axes=axes, grid=grid if "L" in axes else ())
-    is_vector = len(shape) == 2 and shape[0] == sizes.get("N")  # noqa: PLR2004
+            return dataclasses.replace(reading, axes=axes, grid=source.grid if "L" in axes else ())
+    is_vector = len(shape) == 2 and shape[0] == source.sizes.get("N")  # noqa: PLR2004
     return Reading("NC") if is_vector and math.prod(shape) == math.prod(old) else None
 
 
-def _foldings(
-    source: Known, sizes: dict[str, int], grid: tuple[int, ...], shape: tuple[int, ...]
-) -> dict[str, tuple[int, ...]]:
+def _foldings(source: Known, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """Layouts that a value may be reshaped to, with their sizes."""
-    axes = source.reading.axes
+    axes, sizes, grid = source.reading.axes, source.sizes, source.grid
     n, c, length = sizes.get("N", 1), sizes.get("C", 1), sizes.get("L", math.prod(grid))
     if "Q" in axes:
         rest = axes.replace("Q", "")

@@ -1,32 +1,26 @@
-"""Where panels stand in a figure, and which of them is under a point. Imports matplotlib."""
+"""Where panels stand in a figure, and which of them is under a point."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import weakref
 from collections.abc import Sequence
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from .charts import Chart
 from .style import Style, inches, shortened, wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH = 6.8
 _MARGIN = 0.12
 _GAP = 0.22
 _NAME = 1.5  # lines of facts that a name takes
 _AIR = 0.7  # lines of facts between the last of them and the picture
-
-
-class FeatureMaps(Figure):
-    """A figure that shows itself in a notebook, whether pyplot was asked for or not."""
-
-    def _repr_png_(self) -> bytes:
-        png = io.BytesIO()
-        self.savefig(png, format="png")
-        return png.getvalue()
 
 
 @dataclasses.dataclass
@@ -97,6 +91,8 @@ def figure_of(rows: Sequence[Sequence[Panel]], width: float = WIDTH) -> Figure:
         rows: panels that stand side by side, as many in every row.
         width: of the figure, in inches.
     """
+    from matplotlib.figure import Figure
+
     style = Style.of_the_user()
     column = (width - _MARGIN) / len(rows[0]) - _MARGIN
     rooms = [[panel.chart.room(column, style) for panel in panels] for panels in rows]
@@ -106,7 +102,9 @@ def figure_of(rows: Sequence[Sequence[Panel]], width: float = WIDTH) -> Figure:
         for head, row in zip(heads, rooms, strict=True)
     ]
     height = _MARGIN + sum(heights)
-    figure = FeatureMaps(figsize=(width, height))
+    figure = Figure(figsize=(width, height))
+    # It shows itself in a notebook, whether pyplot was asked for or not.
+    vars(figure)["_repr_png_"] = functools.partial(_png_of, figure)
     top = height - _MARGIN
     for panels, row, head, tall in zip(rows, rooms, heads, heights, strict=True):
         left = _MARGIN
@@ -121,6 +119,12 @@ def figure_of(rows: Sequence[Sequence[Panel]], width: float = WIDTH) -> Figure:
     return figure
 
 
+def _png_of(figure: Figure) -> bytes:
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return png.getvalue()
+
+
 def draw_into(axes: Axes, panel: Panel) -> Figure:
     """Draw a panel into Axes of somebody else's figure."""
     figure = axes.get_figure(root=True)
@@ -130,7 +134,24 @@ def draw_into(axes: Axes, panel: Panel) -> Figure:
 
 
 def channel_at(figure: Figure, x: float, y: float) -> tuple[str, int] | None:
-    """The key and channel under a point of a figure; see ``plotting.channel_at``."""
+    """Find the channel under a point of a figure, such as a click on its picture.
+
+    Args:
+        figure: what ``plot_feature_maps``, ``plot_channel`` or ``plot_comparison`` returned.
+        x: fraction of the figure's width from 0 to 1, from its left.
+        y: fraction of its height from 0 to 1, from its top.
+
+    Returns:
+        The key of the tensor and the number of the channel; None where there is none.
+
+    Example:
+        >>> import torch
+        >>> from fxexplore import plot_feature_maps
+        >>> figure = plot_feature_maps({"conv1": torch.rand(1, 1, 14, 14)})
+        >>> box = figure.axes[0].get_position()
+        >>> channel_at(figure, (box.x0 + box.x1) / 2, 1 - (box.y0 + box.y1) / 2)
+        ('conv1', 0)
+    """
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
     for axes in figure.axes:
@@ -147,7 +168,20 @@ def channel_at(figure: Figure, x: float, y: float) -> tuple[str, int] | None:
 
 
 def channels_in(figure: Figure) -> list[tuple[str, int]]:
-    """The keys and channels that a figure shows, in its order."""
+    """The channels that a figure shows, in its order.
+
+    Args:
+        figure: what ``plot_feature_maps``, ``plot_channel`` or ``plot_comparison`` returned.
+
+    Returns:
+        The key of the tensor and the number of the channel, for each.
+
+    Example:
+        >>> import torch
+        >>> from fxexplore import plot_feature_maps
+        >>> channels_in(plot_feature_maps({"a": torch.rand(1, 4, 8, 8)}, channels=[3, 1]))
+        [('a', 3), ('a', 1)]
+    """
     panels = [_PANELS[axes] for axes in figure.axes if axes in _PANELS]
     shown = [(panel.key, channel) for panel in panels for channel in panel.chart.channels]
     return list(dict.fromkeys(shown))

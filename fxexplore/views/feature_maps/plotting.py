@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fxexplore.model_graph import Features, ModelGraph
 
 from .charts import Chart, ColourImage, HeatMap, TileGrid, Words
+from .figure import Panel, draw_into, figure_of
 from .render import (
     Channels,
     PlotOptions,
@@ -25,8 +26,6 @@ from .tensors import FeatureTensors, Layout, Part, facts, form, parts_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from .figure import Panel
 
 
 def plot_feature_maps(
@@ -94,8 +93,6 @@ def plot_feature_maps(
         >>> figure.axes[0].get_title(loc="left")
         'conv1'
     """
-    from .figure import draw_into, figure_of
-
     options = PlotOptions(view, channels, sort, scale, index, query, image, tokens)
     source = _source(features, options, layout, graph, return_nodes)
     panels = [_panel(source, part, options) for part in source.parts]
@@ -148,8 +145,6 @@ def plot_channel(
         >>> figure.axes[0].get_title(loc="left")
         'conv1 · channel 5'
     """
-    from .figure import Panel, figure_of
-
     options = PlotOptions(index=index, image=image, tokens=tokens)
     source = _source(features, options, layout, graph, return_nodes)
     part = next((part for part in source.parts if part.key == key), None)
@@ -232,56 +227,12 @@ def plot_comparison(
         >>> len(figure.axes)
         3
     """
-    from .figure import figure_of
-
     options = PlotOptions(view, channels, sort, scale, index, query, image, tokens)
     source = _source(first, options, layout, graph, return_nodes)
     others = {part.key: part for part in parts_of(second)}
     _check_alike({part.key: part for part in source.parts}, others, labels)
     rows = [_compared(source, (part, others[part.key]), options, labels) for part in source.parts]
     return figure_of(rows, width=10)
-
-
-def channel_at(figure: Figure, x: float, y: float) -> tuple[str, int] | None:
-    """Find the channel under a point of a figure, such as a click on its picture.
-
-    Args:
-        figure: what ``plot_feature_maps``, ``plot_channel`` or ``plot_comparison`` returned.
-        x: fraction of the figure's width from 0 to 1, from its left.
-        y: fraction of its height from 0 to 1, from its top.
-
-    Returns:
-        The key of the tensor and the number of the channel; None where there is none.
-
-    Example:
-        >>> import torch
-        >>> figure = plot_feature_maps({"conv1": torch.rand(1, 1, 14, 14)})
-        >>> box = figure.axes[0].get_position()
-        >>> channel_at(figure, (box.x0 + box.x1) / 2, 1 - (box.y0 + box.y1) / 2)
-        ('conv1', 0)
-    """
-    from .figure import channel_at
-
-    return channel_at(figure, x, y)
-
-
-def channels_in(figure: Figure) -> list[tuple[str, int]]:
-    """The channels that a figure shows, in its order.
-
-    Args:
-        figure: what ``plot_feature_maps``, ``plot_channel`` or ``plot_comparison`` returned.
-
-    Returns:
-        The key of the tensor and the number of the channel, for each.
-
-    Example:
-        >>> import torch
-        >>> channels_in(plot_feature_maps({"a": torch.rand(1, 4, 8, 8)}, channels=[3, 1]))
-        [('a', 3), ('a', 1)]
-    """
-    from .figure import channels_in
-
-    return channels_in(figure)
 
 
 class Extent(NamedTuple):
@@ -341,8 +292,6 @@ def _source(
 
 
 def _panel(source: FeatureTensors, part: Part, options: PlotOptions) -> Panel:
-    from .figure import Panel
-
     if not part.has_values:
         words = Words(f"no values: on the {part.tensor.device.type} device")
         return Panel(part.key, words, source.name(part), form(part.tensor))
@@ -362,8 +311,6 @@ def _compared(
     source: FeatureTensors, pair: tuple[Part, Part], options: PlotOptions, labels: tuple[str, str]
 ) -> list[Panel]:
     """The panels of two tensors of the same shape, and of their difference."""
-    from .figure import Panel
-
     key = pair[0].key
     titles = [f"{key} · {name}" for name in (*labels, f"{labels[1]} − {labels[0]}")]
     if not all(part.has_values for part in pair):

@@ -363,16 +363,11 @@ def channel_chart(
     number = checked_channel(channel, len(item.values), key)
     title = f" · {'head' if item.kind == 'attention' else 'channel'} {number}"
     values = item.values[number : number + 1]
-    labels = options.tokens if len(options.tokens or ()) == values.shape[-1:].numel() else ()
     if item.kind == "vector":
         rank = int((item.values > values).sum()) + 1
-        chart = Words(f"{values.item():.6g}", is_large=True)
-        return chart, title, [f"rank {rank} of {len(item.values)}"]
-    if item.kind == "sequence":
-        return Curve(values[0], labels or ()), title, facts(values)
-    (tile,), scale = on_scale([values])
-    if item.kind == "video":
-        tile = strips(tile, frames_shown(tile.shape[1], 8))
-    labels = (labels or ()) if item.kind == "attention" else ()
-    grid = TileGrid(tiled(tile, 1), [number], scale, labels=labels, most=8, is_numbered=False)
-    return grid, title, facts(values)
+        words = Words(f"{values.item():.6g}", is_large=True)
+        return words, title, [f"rank {rank} of {len(item.values)}"]
+    (chart,), _ = charts_of([dataclasses.replace(item, values=values)], options, key)
+    if isinstance(chart, TileGrid):
+        chart.channels, chart.most, chart.is_numbered = [number], 8, False
+    return chart, title, facts(values)
