@@ -27,7 +27,7 @@ class Memory:
         >>> memory = Memory([])
         >>> x = torch.ones(4)
         >>> returned = RecordedReturn("x", order=3, calls=1)
-        >>> memory.holds(returned, [memory.piece_of(x)])
+        >>> memory.holds(returned, memory.piece_of(x))
         >>> memory.write(x[:2], order=5, node="add_")
         >>> returned.overwritten
         5
@@ -71,10 +71,9 @@ class Memory:
             if value.overwritten is None:
                 value.overwritten = order
 
-    def holds(self, value: RecordedNode | RecordedReturn, pieces: Iterable[int]) -> None:
-        """Note which pieces a value is in, to tell when it is overwritten."""
-        for piece in pieces:
-            self._held.setdefault(piece, []).append(value)
+    def holds(self, value: RecordedNode | RecordedReturn, piece: int) -> None:
+        """Note that a value is in a piece, to tell when it is overwritten."""
+        self._held.setdefault(piece, []).append(value)
 
     def last_write(self, storage: int) -> tuple[int, str] | None:
         """When what is in a storage was written last, and by which node."""

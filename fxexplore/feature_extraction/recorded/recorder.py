@@ -185,7 +185,8 @@ class _Recorder(Follower):
         inputs.tensors.append(tensor)
         made = self._makers.get(id(tensor))
         if made is not None and made[0]() is tensor:
-            inputs.names.update(dict.fromkeys(made[1]))
+            for name in made[1]:
+                inputs.names[name] = None
             write = self._memory.last_write(storage) if self._memory.writes else None
             if write is not None and write[0] > made[2] and write[1] not in made[1]:
                 inputs.names[write[1]] = None
@@ -214,14 +215,14 @@ class _Recorder(Follower):
         elif type(result) is torch.Tensor and type(inputs) is _Inputs:
             result = _told_apart(result, inputs.tensors)
         shown = written if result is None else result  # setitem returns nothing
-        tensors = list(tensors_in(shown))
+        # The usual case first: this runs for every operation.
+        tensors = [shown] if type(shown) is torch.Tensor else list(tensors_in(shown))
         if not tensors and call.op != "placeholder":
             return result
-        memory = [self._made(tensor, call, storages) for tensor in tensors]
         flops = None
         if self._flops is not None:
             flops = 0 if call.op in ("placeholder", "get_attr") else self._flops.taken()
-        self._add(call, names, described(shown), memory, frame, flops)
+        self._add(call, names, described(shown), tensors, storages, frame, flops)
         return result
 
     def _add(
@@ -229,7 +230,8 @@ class _Recorder(Follower):
         call: Call,
         inputs: tuple[str, ...],
         output: Any,
-        memory: list[int],
+        tensors: list[torch.Tensor],
+        storages: set[int] | None,
         frame: FrameType | None,
         flops: int | None = None,
     ) -> None:
@@ -239,7 +241,8 @@ class _Recorder(Follower):
             name, op, target, inputs, module, source, output, self._order, count, None, flops
         )
         self._nodes[name] = node
-        self._memory.holds(node, memory)
+        for tensor in tensors:
+            self._memory.holds(node, self._made(tensor, call, storages))
 
     def computed_constant(self, inputs: _Inputs, result: Any, written: Any) -> None:
         """Let what reads the result depend on the buffers that it comes from."""
@@ -293,13 +296,13 @@ class _Recorder(Follower):
         if hidden:
             call = Call(self._namer.module_call(path), "call_module", path, self._path, count)
             self._order += 1
-            memory = [self._made(tensor, call, None) for tensor in hidden]
-            self._add(call, inputs, described(result), memory, frame)
+            self._add(call, inputs, described(result), hidden, None, frame)
         self._order += 1
         returned = RecordedReturn(described(result), self._order, count, None, flops)
         self._returns.pop(path, None)
         self._returns[path] = returned
-        self._memory.holds(returned, [self._memory.piece_of(tensor) for tensor in tensors])
+        for tensor in tensors:
+            self._memory.holds(returned, self._memory.piece_of(tensor))
 
     def _is_made(self, tensor: torch.Tensor) -> bool:
         made = self._makers.get(id(tensor))
