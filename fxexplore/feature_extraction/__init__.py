@@ -1,11 +1,12 @@
 """Names of the nodes of a model, and modules that return their values.
 
-The rest of fxexplore imports from here only, never from the modules inside.
+The rest of fxexplore imports from here only, never from the modules inside. What is for
+everybody is in ``__all__``.
 """
 
 from .api import (
-    _is_subseq,  # noqa: F401  # torchvision has these two, so that people import them
-    _warn_graph_differences,  # noqa: F401
+    _is_subseq,  # torchvision has these two, so that people import them
+    _warn_graph_differences,
     create_feature_extractor,
     extractor_of,
     get_graph_node_names,
@@ -41,45 +42,11 @@ from .symbolic.module_returns import Built, ModuleReturn, nodes_in
 from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer
 
 __all__ = [
-    "Arguments",
-    "Attributes",
-    "Backend",
-    "Built",
-    "FlopCounter",
     "GraphFeatureExtractor",
     "LeafModuleAwareTracer",
-    "Mode",
-    "ModuleReturn",
     "NodePathTracer",
-    "OpenedModel",
-    "RandomState",
     "RecordedFeatureExtractor",
-    "RecordedNode",
-    "Recording",
-    "ReturnNodes",
-    "TensorInfo",
-    "as_arguments",
-    "beside_others",
-    "checked_model",
     "create_feature_extractor",
-    "described",
-    "extractor_of",
-    "first_line",
     "get_graph_node_names",
-    "hint_on",
     "isolated",
-    "keys_by_mode",
-    "nodes_in",
-    "open_with_backend",
-    "operation_name",
-    "patch",
-    "record",
-    "require_no_lazy_parameters",
-    "restores",
-    "shapes_of",
-    "state_tensors",
-    "switch_mode",
-    "tensors_in",
-    "turn_on",
-    "twin_of",
 ]

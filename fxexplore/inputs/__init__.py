@@ -7,25 +7,3 @@ from .pictures import Picture, read_picture, sample_photograph
 from .preprocessing import Preprocessing, as_seen, photograph, preprocessing_from_text
 from .presets import presets_for
 from .samples import checkerboard, impulse, noise
-
-__all__ = [
-    "EXAMPLE",
-    "SAMPLES",
-    "ExampleInputs",
-    "InputChoice",
-    "Picture",
-    "Preprocessing",
-    "as_model_has_it",
-    "as_seen",
-    "checkerboard",
-    "example_inputs_for",
-    "impulse",
-    "is_picture_like",
-    "known_inputs",
-    "noise",
-    "photograph",
-    "preprocessing_from_text",
-    "presets_for",
-    "read_picture",
-    "sample_photograph",
-]

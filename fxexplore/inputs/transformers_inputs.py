@@ -280,6 +280,11 @@ def _series(asked: _Asked) -> list[torch.Tensor]:
     return [noise(1, int(steps or TOKENS), int(channels))]
 
 
+def _vectors(field: str, default: int = 1) -> Callable[[_Asked], list[torch.Tensor]]:
+    """A vector for each step, as wide as a field of the configuration says."""
+    return lambda asked: [noise(1, TOKENS, int(asked.field("", field) or default))]
+
+
 # --- the tables ------------------------------------------------------------------------
 
 # Makers of arguments, in the order in which one needs another; each gives the shapes that it
@@ -301,10 +306,18 @@ _TRANSFORMERS: dict[str, Callable[[_Asked], list[torch.Tensor]]] = {
     "input_ids": _ids_with_placeholders,
     "mm_token_type_ids": _is_picture,
     "qformer_input_ids": _ids,
+    "task_inputs": _ids,
     "decoder_input_ids": _ids,
     "bbox": _boxes,
-    "visual_feats": lambda asked: [noise(1, TOKENS, asked.field("", "visual_feat_dim") or 2048)],
-    "visual_pos": lambda _: [noise(1, TOKENS, 4)],
+    "visual_feats": _vectors("visual_feat_dim", 2048),
+    "visual_pos": _vectors("", 4),
+    "query_embeds": _vectors("hidden_size"),
+    "encoder_hidden_states": _vectors("encoder_hidden_size"),
+    "states": _vectors("state_dim"),
+    "actions": _vectors("act_dim"),
+    "rewards": _vectors(""),
+    "returns_to_go": _vectors(""),
+    "timesteps": lambda _: [torch.arange(TOKENS).unsqueeze(0)],
 }
 
 
@@ -323,6 +336,8 @@ _TOGETHER = {
     "bbox": "input_ids",
     "visual_feats": "input_ids",
     "visual_pos": "input_ids",
+    "encoder_hidden_states": "query_embeds",
+    **dict.fromkeys(("actions", "rewards", "returns_to_go", "timesteps"), "states"),
 }
 
 

@@ -5,16 +5,3 @@ from .graph import ModelGraph
 from .nodes import Module, Node, Part, Row
 from .opening import Opening, open_model
 from .reading import graph_before_run
-
-__all__ = [
-    "Features",
-    "ModelGraph",
-    "Module",
-    "Node",
-    "Opening",
-    "Part",
-    "Row",
-    "extract_features",
-    "graph_before_run",
-    "open_model",
-]

@@ -11,24 +11,5 @@ from .page import StaticPage, to_document, to_html
 from .siblings import repeated_siblings
 from .snippet import figure_to_python, to_python
 
-__all__ = [
-    "Drawing",
-    "StaticPage",
-    "draw",
-    "figure_to_python",
-    "kind_of",
-    "marks",
-    "opening_fold",
-    "repeated_siblings",
-    "shape_text",
-    "short_count",
-    "short_flops",
-    "to_document",
-    "to_dot",
-    "to_html",
-    "to_python",
-    "to_text",
-]
-
 # Graphs know nothing of views: these are handed to them.
 ModelGraph.shown_as.update(text=summary, html=to_html)

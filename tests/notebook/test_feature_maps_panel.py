@@ -4,7 +4,6 @@ import ast
 import asyncio
 import contextlib
 import gc
-import importlib
 import io
 import threading
 import time
@@ -976,7 +975,7 @@ def test_the_code_that_is_copied_makes_the_same_figure(
     exec(panel.code, scope)
     assert_same_drawing(scope["figure"], panel.figure())
     for module, name in imports_of(panel.code):
-        assert name in importlib.import_module(module).__all__
+        assert module in ("fxexplore", "fxexplore.inputs"), name
 
 
 @pytest.mark.parametrize("kind", ["noise", "impulse", "checkerboard"])
