@@ -154,20 +154,23 @@ class _Before(NamedTuple):
     """How modules were: everything but the numbers in their tensors."""
 
     flags: list[tuple[nn.Module, bool]]
-    containers: list[tuple[Any, Any]]
+    filled: list[tuple[Any, Any]]
+    empty: list[Any]
     gradients: list[tuple[nn.Parameter, bool, torch.Tensor | None]]
 
     @classmethod
     def of(cls, modules: list[nn.Module]) -> _Before:
         parameters = [p for module in modules for p in module._parameters.values()]
+        containers = [
+            held
+            for module in modules
+            for held in (vars(module), *vars(module).values())
+            if type(held) in _CONTAINERS
+        ]
         return cls(
             [(module, module.training) for module in modules],
-            [
-                (held, held.copy())
-                for module in modules
-                for held in (vars(module), *vars(module).values())
-                if type(held) in _CONTAINERS
-            ],
+            [(held, held.copy()) for held in containers if held],
+            [held for held in containers if not held],
             [(p, p.requires_grad, p.grad) for p in parameters if p is not None],
         )
 
@@ -176,9 +179,11 @@ class _Before(NamedTuple):
         for module, training in self.flags:
             if vars(module).get("training") is not training:
                 module.training = training  # by its name: a feature extractor chooses its graph
-        for held, before in self.containers:
-            if (held or before) and not _same(held, before):
+        for held, before in self.filled:
+            if not _same(held, before):
                 _refill(held, before)
+        for held in filter(None, self.empty):
+            held.clear()
         for parameter, requires_grad, gradient in self.gradients:
             if parameter.requires_grad != requires_grad:
                 parameter.requires_grad_(requires_grad)

@@ -113,7 +113,8 @@ class LeafModuleAwareTracer(LeafDecisions):
         self._namer = NodeNamer(path for path, _ in root.named_modules(remove_duplicate=False))
         state = list(state_tensors(root))
         self._parameter_paths = {id(t): path for path, t, is_parameter in state if is_parameter}
-        buffers = [(path, m._buffers, m._buffers.copy()) for path, m in root.named_modules()]
+        held = [(path, m._buffers) for path, m in root.named_modules() if m._buffers]
+        buffers = [(path, now, now.copy()) for path, now in held]
         attributes = set(vars(root))
         run_custom_functions_by(self._custom_function)
         turn_on(RealTensorsInForward(self, state))
