@@ -51,7 +51,8 @@ def known_inputs(
 
     Args:
         model: the model that is to run on them.
-        example_inputs: likewise; what this function returned is returned as it is.
+        example_inputs: as for :func:`example_inputs_for`; what this function returned is
+            returned as it is.
         name: the expression that the model goes by in code.
         inputs_name: the expression that ``example_inputs`` goes by there.
 

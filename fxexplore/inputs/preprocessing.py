@@ -223,9 +223,9 @@ def preprocessing_from_text(
 
     Args:
         resize: ``"256"``, ``"256×320"`` or nothing.
-        crop: likewise; one number is a square.
+        crop: the same as ``resize``, but one number is a square.
         mean: a number, or one for each channel.
-        std: likewise, none of them 0.
+        std: a number, or one for each channel, none of them 0.
         interpolation: one of PIL's methods.
         channels: how many channels the model takes.
 
