@@ -86,6 +86,7 @@ def open_with_backend(
     tracer_kwargs: Mapping[str, Any] | None = None,
     concrete_args: dict[str, Any] | None = None,
     count_flops: bool = False,
+    partial: bool = False,
 ) -> OpenedModel:
     """Open a model: symbolically if that can be, else by recording a run.
 
@@ -98,6 +99,7 @@ def open_with_backend(
         tracer_kwargs: as for ``create_feature_extractor``.
         concrete_args: as for ``create_feature_extractor``.
         count_flops: count floating point operations when recording.
+        partial: take what a recorded model did until it raised.
 
     Raises:
         ValueError: if ``mode`` or ``backend`` is unknown, or inputs are missing for
@@ -122,7 +124,7 @@ def open_with_backend(
         if backend == "symbolic":
             raise next(iter(failures.values()))
     arguments = inputs()
-    options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops}
+    options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops, "partial": partial}
     recorded = _recorded(model, mode, arguments, symbolic, options)
     if len(recorded.modes) > len(symbolic.modes):
         return recorded

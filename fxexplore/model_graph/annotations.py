@@ -38,8 +38,10 @@ def annotated(graph: ModelGraph, findings: Findings) -> ModelGraph:
         findings: what the run showed.
     """
     nodes = tuple(_annotated(node, findings) for node in graph.nodes)
-    flops = _sums((node.parent, node.flops) for node in nodes)
-    memory = _sums((n.parent, n.activation_bytes) for n in nodes if n.kind != "input")
+    # Of a module that raised, and of those around it, only a part ran.
+    broken = () if graph.error is None else ((graph.error.name, None),)
+    flops = _sums((*((node.parent, node.flops) for node in nodes), *broken))
+    memory = _sums((*((n.parent, n.activation_bytes) for n in nodes if n.kind != "input"), *broken))
     modules = []
     for module in graph.modules:
         facts = _facts(findings.returned, module.path) | {
