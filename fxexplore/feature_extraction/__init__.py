@@ -11,7 +11,7 @@ from .api import (
     extractor_of,
     get_graph_node_names,
 )
-from .backends import Backend, Mode, OpenedModel, first_line, open_with_backend
+from .backends import Backend, Mode, OpenedModel, open_with_backend
 from .common.flops import FlopCounter
 from .common.isolation import (
     RandomState,
