@@ -7,7 +7,7 @@ import html
 import shutil
 import textwrap
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from fxexplore.model_graph import ModelGraph, Module, Node
 
@@ -131,7 +131,9 @@ def facts_in_words(graph: ModelGraph) -> str:
     """What is known of a whole model, in one line."""
     facts = [
         f"{short_count(graph.parameters)} parameters",
-        f"{short_flops(graph.flops)} (a multiply-add counts 2)" if graph.flops else "",
+        f"{short_flops(graph.flops, graph.flops_at_least)} (a multiply-add counts 2)"
+        if graph.flops
+        else "",
         f"{len(graph.nodes):,} nodes" if graph.backend else "",
         f"input {graph.inputs}" if graph.inputs else "",
         graph.mode,
@@ -241,7 +243,7 @@ class _Outline:
             mark if is_open or not count or mark else "▸ ",
             row.label,
             " · ".join([item.description, *marks(item)]),
-            _in_digits(item.shape, item.parameters, item.flops),
+            _in_digits([item]),
             tuple(self.lines(position + 1, row.end)) if count and not is_cut else (),
             is_open,
             left_out=count if is_cut else 0,
@@ -259,11 +261,7 @@ class _Outline:
             "▣ " if touched else "▸ ",
             f"{first.label} … {last.label}",
             f"{siblings.count} × {first.item.description}, same structure",
-            _in_digits(
-                first.item.shape,
-                sum(item.parameters for item in items),
-                sum(item.flops or 0 for item in items),
-            ),
+            _in_digits(items),
             tuple(self._item(i, shows_inside=i == members[0] or i in touched) for i in members),
             is_open=bool(touched),
             is_group=True,
@@ -283,13 +281,17 @@ class _Outline:
         return depth
 
 
-def _in_digits(
-    shape: tuple[int, ...] | None, parameters: int, flops: int | None
-) -> tuple[str, str, str]:
-    """Output, parameters and FLOPs; what is unknown or nothing is empty."""
-    size = "" if shape is None else shape_text(shape)
-    count = short_count(parameters) if parameters else ""
-    return size, count, short_count(flops) if flops else ""
+def _in_digits(items: Sequence[Node | Module]) -> tuple[str, str, str]:
+    """The output of the first, and the sums; what is unknown or nothing is empty."""
+    shape = items[0].shape
+    parameters = sum(item.parameters for item in items)
+    flops = sum(item.flops or 0 for item in items)
+    at_least = "≥ " * any(item.flops_at_least for item in items)
+    return (
+        "" if shape is None else shape_text(shape),
+        short_count(parameters) if parameters else "",
+        f"{at_least}{short_count(flops)}" if flops else "",
+    )
 
 
 def _line_html(line: _Line) -> str:
