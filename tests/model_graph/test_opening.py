@@ -115,7 +115,7 @@ def test_an_unknown_mode_is_refused(mode):
         open_model(nn.ReLU(), mode=mode)
 
 
-def test_a_broken_repr_of_a_strangers_module_is_no_obstacle():
+def test_a_module_with_a_broken_repr_opens():
     class Broken(nn.Conv2d):
         def extra_repr(self):
             raise RuntimeError("no")
