@@ -74,17 +74,17 @@ class ShapeRun:
         """
         values: dict[fx.Node, Any] = {}
         seen: dict[fx.Node, Any] = {}
-        flops: dict[fx.Node, int] = {}
+        flops: dict[fx.Node, int | None] = {}
         turn_on(_EverythingOnMeta())
         with torch.no_grad(), FlopCounter() as counter:
             for node in self._nodes:
-                before = counter.get_total_flops()
+                counter.starts()
                 try:
                     values[node] = self._value(node, values)
                 except Exception as problem:  # noqa: BLE001  # a stranger's code, on no numbers
                     self.failed, self.failure = node, self._failure(node, problem, values)
                     break
-                flops[node] = counter.get_total_flops() - before
+                flops[node] = counter.taken()
                 seen[node] = described(values[node])
         return Findings(
             values={name: seen[node] for node, name in self._names.items() if node in seen},
@@ -94,7 +94,6 @@ class ShapeRun:
                 for path, returned in self._returns.items()
                 if all(node in seen for node in nodes_in(returned.value))
             },
-            module_flops={},
         )
 
     def _failure(
@@ -255,11 +254,7 @@ class _TensorsCopiedToMeta(TorchFunctionMode):
 
 
 class _EverythingOnMeta(TorchFunctionMode):
-    """Makes new tensors on the meta device, as ``torch.device("meta")`` does for all threads.
-
-    While such a mode is on, attention runs operation by operation: its fused kernel has
-    no FLOPs in torch's counter.
-    """
+    """Makes new tensors on the meta device, as ``torch.device("meta")`` does for all threads."""
 
     def __torch_function__(
         self,
