@@ -1,10 +1,10 @@
-"""Graphs that no model is behind."""
+"""Graphs made by hand, without a model."""
 
 from fxexplore.model_graph import ModelGraph, Module, Node
 
 
 def big_graph(rows: int) -> ModelGraph:
-    """Nested modules, every one of another structure: nothing folds into runs."""
+    """Nested modules, every one of another structure: no siblings fold into one row."""
     nodes, modules = [], []
     for stage in range(rows // 500):
         modules.append(Module(f"stage_{stage}", "Stage", parameters=10 * stage, shape=(1, stage)))

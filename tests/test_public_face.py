@@ -117,6 +117,6 @@ def test_many_siblings_are_one_line_of_a_printed_graph():
     assert "▸ 0 … 98" in repr(graph)
 
 
-def test_a_strangers_newline_does_not_break_the_table():
+def test_a_newline_in_a_class_name_does_not_break_the_table():
     node = Node("a", "module", "Odd", detail="one\ntwo")
     assert len(fxexplore.to_text(ModelGraph("M", (node,), ())).splitlines()) == 3

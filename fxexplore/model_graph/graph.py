@@ -31,6 +31,7 @@ class ModelGraph:
         inputs: what the shapes are for, in words; ``""`` if there were no inputs.
         missing: why facts are missing from some node on; ``""`` if none are.
         flops: floating point operations of one run, where a multiply-add counts 2, if known.
+        flops_at_least: whether some operation is not in that sum, for want of a formula.
         frozen: how many of the parameters need no gradient.
         activation_bytes: bytes of what modules and operations give in one run, if known.
 
@@ -55,6 +56,7 @@ class ModelGraph:
     inputs: str = ""
     missing: str = ""
     flops: int | None = None
+    flops_at_least: bool = False
     frozen: int = 0
     activation_bytes: int | None = None
 

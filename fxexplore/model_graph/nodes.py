@@ -36,7 +36,8 @@ class Facts:
         dtype: dtype of that tensor, such as ``"float32"``.
         parts: the tensors of an output that is no single tensor, if known.
         flops: floating point operations of one call, where a multiply-add counts 2; of a module
-            the sum of everything below, if all are known.
+            the sum of everything below. None where an operation has no formula.
+        flops_at_least: whether something below is not in that sum.
         activation_bytes: bytes of the tensors in the output, of a module the sum of all nodes
             below, if known; 0 for parameters.
     """
@@ -50,6 +51,7 @@ class Facts:
     dtype: str | None = None
     parts: tuple[Part, ...] = ()
     flops: int | None = None
+    flops_at_least: bool = False
     activation_bytes: int | None = None
 
 

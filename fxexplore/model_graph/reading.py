@@ -103,7 +103,6 @@ def graph_of_recording(model: nn.Module, recording: Recording, mode: str) -> Mod
         values={node.name: node.output for node in nodes},
         flops={node.name: node.flops for node in nodes if node.flops is not None},
         returned={path: returned.output for path, returned in returns.items()},
-        module_flops={p: r.flops for p, r in returns.items() if r.flops is not None},
     )
     graph = _graph(model, nodes, set(), calls, outputs, read, mode=mode, backend="recorded")
     return dataclasses.replace(annotated(graph, findings), flops=recording.flops)

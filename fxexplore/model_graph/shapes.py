@@ -71,17 +71,17 @@ class ShapeRun:
         """
         values: dict[fx.Node, Any] = {}
         seen: dict[fx.Node, Any] = {}
-        flops: dict[fx.Node, int] = {}
+        flops: dict[fx.Node, int | None] = {}
         turn_on(_EverythingOnMeta())
         with torch.no_grad(), FlopCounter() as counter:
             for node in self._nodes:
-                before = counter.get_total_flops()
+                counter.starts()
                 try:
                     values[node] = self._value(node, values)
                 except Exception as problem:  # noqa: BLE001  # a stranger's code, on no numbers
                     self.failure = node, problem
                     break
-                flops[node] = counter.get_total_flops() - before
+                flops[node] = counter.taken()
                 seen[node] = described(values[node])
         return Findings(
             values={name: seen[node] for node, name in self._names.items() if node in seen},
@@ -91,7 +91,6 @@ class ShapeRun:
                 for path, returned in self._returns.items()
                 if all(node in seen for node in nodes_in(returned.value))
             },
-            module_flops={},
         )
 
     def _value(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
@@ -237,11 +236,7 @@ class _TensorsCopiedToMeta(TorchFunctionMode):
 
 
 class _EverythingOnMeta(TorchFunctionMode):
-    """Makes new tensors on the meta device, as ``torch.device("meta")`` does for all threads.
-
-    While such a mode is on, attention runs operation by operation: its fused kernel has
-    no FLOPs in torch's counter.
-    """
+    """Makes new tensors on the meta device, as ``torch.device("meta")`` does for all threads."""
 
     def __torch_function__(
         self,

@@ -8,7 +8,7 @@ const MANY = 24; // links that are shown before "and ... more"
 function make(tag, cls, text) {
   const element = document.createElement(tag);
   if (cls) element.className = cls;
-  if (text !== undefined) element.textContent = text; // never innerHTML: names are strangers' text
+  if (text !== undefined) element.textContent = text; // never innerHTML: names are untrusted text
   return element;
 }
 
@@ -58,7 +58,7 @@ function render({ model, el }) {
         await navigator.clipboard.writeText(name);
         copied.textContent = "Copied ✓";
       } catch {
-        getSelection()?.selectAllChildren(heading); // the reader's own Ctrl+C does the rest
+        getSelection()?.selectAllChildren(heading); // for Ctrl+C
         copied.textContent = "Selected";
       }
     });

@@ -161,7 +161,7 @@ def _flops(graph: ModelGraph, item: Node | Module) -> str:
     if not item.flops:
         return ""
     share = f" · {_share(item.flops, graph.flops)}" if graph.flops else ""
-    return f"{short_flops(item.flops)}{share} · a multiply-add counts 2"
+    return f"{short_flops(item.flops, item.flops_at_least)}{share} · a multiply-add counts 2"
 
 
 def _share(part: int, whole: int) -> str:

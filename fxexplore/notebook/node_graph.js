@@ -1,9 +1,9 @@
-// The diagram: Graphviz's SVG with a hand on it. The picture comes ready laid out; boxes and
-// clusters carry the id of their row, and `boxes` says which name that is.
+// The diagram: Graphviz's SVG, to pan, zoom, fold and tick. It arrives laid out; boxes and
+// clusters carry the id of their row, and the trait `boxes` maps these ids to qualified names.
 
-const MOVE = 260; // milliseconds that a change of fold takes to settle
+const MOVE = 260; // milliseconds of the animation after folding or unfolding
 const MOST_MOVES = 300; // more boxes than this at once, and the page stutters
-const PATIENCE = 2500; // milliseconds after which a kernel that does not answer is not there
+const PATIENCE = 2500; // milliseconds without an answer after which the kernel counts as busy or gone
 /** @type {Record<string, string>} */
 const KINDS = {
   convolution: "convolution", normalisation: "normalisation", activation: "activation",
@@ -31,7 +31,7 @@ class Diagram {
   picture = undefined;
   /** @type {Box | undefined} that the pointer is at */
   pointed = undefined;
-  at = ""; // the id of the box that had the keyboard last
+  at = ""; // the id of the box that had the keyboard focus last
   toggled = ""; // the name of the box that was folded or unfolded here
   /** @type {string[]} the fold state that the picture shows */
   drawnFold = [];
@@ -134,7 +134,7 @@ class Diagram {
     if (hadFocus && current) this.focusOn(current);
   }
 
-  /** Which boxes of the last picture shall stay where they are, the most wanted first. @param {Picture} last */
+  /** The boxes of the last picture that may stay where they are on the screen, best first. @param {Picture} last */
   anchors(last) {
     /** @type {string[]} */
     const shown = this.model.get("expanded");
@@ -217,7 +217,7 @@ class Diagram {
     this.light();
   }
 
-  /** The box that the keyboard is at. */
+  /** The box that has, or would get, the keyboard focus. */
   current() {
     const { picture } = this;
     return picture?.byName.get(this.model.get("focused")) ?? picture?.boxes.get(this.at) ?? picture?.order[0];
@@ -266,7 +266,7 @@ class Diagram {
     this.timers.hint = setTimeout(() => (this.hint.hidden = true), 1600);
   }
 
-  /** On the focused box, or a ticked one, or what stands for it while it is folded. */
+  /** Centre on the focused box, or a ticked one, or the folded module that contains it. */
   centreOnSelection() {
     const names = [this.model.get("focused"), ...this.model.get("selected")];
     const box = names.map((name) => this.picture?.standIn(name)).find(Boolean);
@@ -352,7 +352,7 @@ class Diagram {
     return Boolean(this.root.closest(".jupyter-widgets-disconnected"));
   }
 
-  /** A kernel that computes something else hears, and says nothing yet. */
+  /** A kernel that is computing something else answers only afterwards. */
   expectAnswer() {
     clearTimeout(this.timers.answer);
     this.timers.answer = setTimeout(() => this.root.classList.add("fxx-silent"), PATIENCE);
@@ -363,7 +363,7 @@ class Diagram {
     this.root.classList.remove("fxx-silent");
   }
 
-  // Hover: facts, and what leads here and from here
+  // Hover: facts, and the edges to and from a box
 
   /** @param {PointerEvent} event */
   onOver(event) {
@@ -432,7 +432,7 @@ class Diagram {
     const has = (/** @type {string} */ trait) => this.model.get(trait).includes(box.name);
     /** @type {Entry[]} */
     const entries = [];
-    // What was asked for counts, also where no picture came of it.
+    // By the fold state, not by the picture: the layout may have been refused.
     if (box.kind === "folded") entries.push([has("expanded") ? "Fold" : "Unfold", () => this.toggleFold(box)]);
     if (box.canTick) entries.push([has("selected") ? "Untick" : "Tick", () => this.toggleTick(box)]);
     entries.push(["Centre", () => this.view.centre(box)]);

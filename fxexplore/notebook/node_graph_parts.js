@@ -16,7 +16,7 @@ const INLINED = [
 function make(tag, cls, text) {
   const element = document.createElement(tag);
   if (cls) element.className = cls;
-  if (text !== undefined) element.textContent = text; // never innerHTML: names are strangers' text
+  if (text !== undefined) element.textContent = text; // never innerHTML: names are untrusted text
   return element;
 }
 
@@ -42,7 +42,7 @@ function makeButton(text, title, action) {
 
 /** @param {KeyboardEvent} event */
 function keepKey(event) {
-  // JupyterLab would take plain keys for its own; those with Ctrl, such as save, are its.
+  // Plain keys would trigger JupyterLab's shortcuts; those with Ctrl, such as save, are left to it.
   if ((!event.ctrlKey && !event.metaKey) || event.key === "Enter") event.stopPropagation();
 }
 

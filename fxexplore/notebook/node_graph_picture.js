@@ -1,4 +1,4 @@
-// Graphviz's SVG in the page: which element is which box, where it is, and what leads to what.
+// Graphviz's SVG in the page: the element, name and place of each box, and the edges between them.
 
 /**
  * @typedef {{get(name: string): any, set(name: string, value: any): void, save_changes(): void,
@@ -34,7 +34,7 @@ class Picture {
     this.svg.setAttribute("width", String(width));
     this.svg.setAttribute("height", String(height));
     this.sheet = /** @type {SVGGElement} */ (this.svg.querySelector(":scope > g"));
-    this.sheet.querySelector(":scope > polygon")?.remove(); // the paper
+    this.sheet.querySelector(":scope > polygon")?.remove(); // the background
     this.sheet.prepend(...this.sheet.querySelectorAll(":scope > .edge")); // under the names of clusters
     this.overlay = draw("g", { class: "fxx-overlay" });
     this.read(model.get("boxes"), model.get("facts"), model.get("left_out"));
@@ -89,7 +89,7 @@ class Picture {
     }
   }
 
-  /** Nothing has a size out of the page, or behind another tab. */
+  /** Outside the page, or behind another tab, nothing has a size. */
   get isMeasured() {
     return this.order.some((box) => box.width > 0);
   }

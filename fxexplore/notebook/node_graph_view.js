@@ -1,9 +1,9 @@
-// Pan and zoom, by a transform of the sheet: it costs a frame, whatever is on it.
+// Pan and zoom, by a CSS transform of the sheet: one frame, however many boxes are on it.
 
 const SMALLEST = 0.04;
 const LARGEST = 4;
 const READABLE = 0.55;
-const DRAG = 4; // pixels that make a press a drag
+const DRAG = 4; // pixels after which a press counts as a drag
 const EDGE = 12; // pixels that stay free around a box that comes into sight
 
 /** @typedef {{x: number, y: number, width: number, height: number}} Place on the sheet */
@@ -29,7 +29,7 @@ class View {
     this.owner = owner;
     pane.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
     pane.addEventListener("pointerdown", (event) => this.onPress(event));
-    pane.addEventListener("mousedown", (event) => event.preventDefault()); // a drag gives nothing the focus
+    pane.addEventListener("mousedown", (event) => event.preventDefault()); // a drag must not move the focus
     this.width = 0; // of the pane
     this.resize = new ResizeObserver(() => this.onResize());
     this.resize.observe(pane);
@@ -61,7 +61,7 @@ class View {
     const { width, height } = this.size;
     if (!clientWidth) return;
     const whole = Math.min(clientWidth / width, clientHeight / height);
-    // Readable first: a large model shows its beginning rather than shrinking to a thread.
+    // Readable first: a large model shows its beginning rather than shrinking to nothing.
     const readable = Math.max(whole, Math.min(0.85, Math.max(READABLE, clientWidth / width)));
     const scale = Math.max(SMALLEST, Math.min(1.2, isWhole ? whole : readable));
     const [freeX, freeY] = [clientWidth - width * scale, clientHeight - height * scale];

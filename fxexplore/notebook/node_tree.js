@@ -1,7 +1,7 @@
 // The tree of node names. Rows are windowed: only those in sight are in the page.
 
 const SPARE = 8; // rows painted above and below what is in sight
-const HITS_WAIT = 150; // milliseconds without typing before others hear of the hits
+const HITS_WAIT = 150; // milliseconds without typing before the hits are synced
 
 class Tree {
   id = `fxx-${Math.random().toString(36).slice(2)}`;
@@ -80,7 +80,7 @@ class Tree {
   }
 
   listen() {
-    // What is typed here is not for JupyterLab, which has shortcuts on single keys.
+    // Keep keys from JupyterLab, which has shortcuts on single keys.
     this.root.addEventListener("keydown", (event) => {
       const isCommand = event.ctrlKey || event.metaKey || event.altKey;
       if (event.key !== "Tab" && (!isCommand || event.key === "Enter")) event.stopPropagation();
@@ -151,7 +151,7 @@ class Tree {
     this.where.textContent = cursor < 0 ? "" : `${rows.name(cursor) || rows.label(cursor)}  ${rows.note(cursor)}`;
   }
 
-  /** Choose the columns that there is room for; names are never crushed. */
+  /** Choose the columns that there is room for; names keep a minimum width. */
   layout() {
     const { rows, lines } = this.state;
     const wanted = COLUMNS.filter(({ id }) => this.model.get("columns").includes(id));
@@ -250,7 +250,7 @@ class Tree {
     };
   }
 
-  /** Others hear of the hits when the typing pauses. */
+  /** Sync the hits when the typing pauses. */
   tellHits() {
     clearTimeout(this.waiting);
     const { search, rows } = this.state;
@@ -303,7 +303,7 @@ class Tree {
   /** @param {ClipboardEvent} event */
   onCopy(event) {
     const { cursor, rows } = this.state;
-    if (cursor < 0 || rows.isRun(cursor) || document.getSelection()?.toString()) return;
+    if (cursor < 0 || rows.isGroup(cursor) || document.getSelection()?.toString()) return;
     event.clipboardData?.setData("text/plain", rows.names[cursor]);
     event.preventDefault();
     event.stopPropagation();
@@ -316,7 +316,7 @@ class Tree {
     this.say(copyText(name) ? `Copied ${name}` : `The browser refused to copy; the name is ${name}`);
   }
 
-  /** The list got the keyboard: it acts on a row from now on. A mouse will say which one. */
+  /** The list got the keyboard focus: keys act on a row from now on. A click chooses it itself. */
   onFocus() {
     const { state } = this;
     if (!this.list.matches(":focus-visible")) return;
@@ -342,7 +342,7 @@ class Tree {
     this.paint();
   }
 
-  /** The other side moved the focus: unfold the way there. */
+  /** The focus was moved from Python or another view: unfold the modules around it. */
   onFocused() {
     const { state } = this;
     if (this.rowsAreStale) return;
@@ -378,7 +378,7 @@ class Tree {
 
   /** @param {KeyboardEvent} event */
   onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Shift") return;
     const isLetter = event.key.length === 1 && event.key !== " " && event.key !== "*";
     if (!isLetter) this.typed = "";
     if (isLetter) this.typeAhead(event.key);
@@ -386,7 +386,7 @@ class Tree {
     event.preventDefault();
   }
 
-  /** Keys that move; says whether this is one. @param {string} key */
+  /** Keys that move the focus; returns whether this is one. @param {string} key */
   move(key) {
     const { lines, rows, cursor } = this.state;
     const at = cursor < 0 ? NONE : lines.place[cursor];
@@ -406,7 +406,7 @@ class Tree {
     return true;
   }
 
-  /** Keys that change something; says whether this is one. @param {string} key */
+  /** Keys that change something; returns whether this is one. @param {string} key */
   change(key) {
     const { state } = this;
     const { cursor } = state;
@@ -443,8 +443,8 @@ class Tree {
   }
 }
 
-const ROW_TRAITS = ["labels", "names", "classes", "notes", "shapes", "marks", "depth", "flags", "runs", "parameters", "flops", "whole"];
-const STATE_TRAITS = ["selected", "expanded", "open_runs", "query", "columns"];
+const ROW_TRAITS = ["labels", "names", "classes", "notes", "shapes", "marks", "depth", "flags", "groups", "parameters", "flops", "whole"];
+const STATE_TRAITS = ["selected", "expanded", "open_groups", "query", "columns"];
 
 /**
  * Keep the class by which Jupyter marks a view whose kernel is gone. Jupyter sets it when the view

@@ -19,7 +19,7 @@ from .graph_view import GraphWidget, es_module
 _HERE = pathlib.Path(__file__).parent
 _COLUMNS = ("output", "parameters", "flops")
 _MOST_NAMES = 100  # of unfolded modules that travel by name
-_FLAGS = {"tickable": 1, "module": 2, "operation": 4, "size": 8, "never ran": 16}
+_FLAGS = {"tickable": 1, "module": 2, "operation": 4, "size": 8, "never ran": 16, "at least": 32}
 
 
 def _pack_texts(texts: Sequence[str], _: Any) -> dict[str, Any]:
@@ -87,12 +87,12 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
     )
     """Paths of the modules that are unfolded."""
 
-    open_runs: traitlets.List[Any] = traitlets.List().tag(
+    open_groups: traitlets.List[Any] = traitlets.List().tag(
         sync=True,
-        to_json=lambda names, tree: _pack_subset(names, tree._run_names),
-        from_json=lambda value, tree: _unpack_subset(value, tree._run_names),
+        to_json=lambda names, tree: _pack_subset(names, tree._group_names),
+        from_json=lambda value, tree: _unpack_subset(value, tree._group_names),
     )
-    """The runs of siblings that are open, each by the name of its first sibling."""
+    """The groups of siblings that are open, each by the name of its first sibling."""
 
     columns = traitlets.List(traitlets.Enum(_COLUMNS), list(_COLUMNS)).tag(sync=True)
     """The columns beside the names that are shown, where there is room."""
@@ -122,14 +122,14 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
     """Sums of 1 for a row that can be ticked, 2 for a module, 4 for an operation, 8 for an
     operation on sizes, 16 for what never ran (int32)."""
 
-    runs = traitlets.Bytes().tag(sync=True)
-    """The first row and the length of each run of siblings with the same structure (int32)."""
+    groups = traitlets.Bytes().tag(sync=True)
+    """The first row and the length of each group of siblings with the same structure (int32)."""
 
     parameters = traitlets.Bytes().tag(sync=True)
     """The number of parameters of each row (float64)."""
 
     flops = traitlets.Bytes().tag(sync=True)
-    """The floating point operations of each row; not a number where unknown (float64)."""
+    """The floating point operations of each row; NaN where unknown (float64)."""
 
     whole = traitlets.Float().tag(sync=True)
     """The number of parameters of the model."""
@@ -144,21 +144,21 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
         self.marks = _marks(self._graph, self.only)
 
     def _show_graph(self) -> None:
-        before = (self._modules, self._run_names)
+        before = (self._modules, self._group_names)
         for trait, value in self._describe(self.only).items():
             self.set_trait(trait, value)
-        known = set(self._run_names)
-        self.open_runs = [name for name in self.open_runs if name in known]
-        if before != (self._modules, self._run_names):
+        known = set(self._group_names)
+        self.open_groups = [name for name in self.open_groups if name in known]
+        if before != (self._modules, self._group_names):
             # What travels as places has other places now.
-            self.send_state(["expanded", "open_runs"])
+            self.send_state(["expanded", "open_groups"])
 
     def _describe(self, only: Collection[str]) -> dict[str, Any]:
         rows = self._graph.rows
         items = [row.item for row in rows]
         found = repeated_siblings(self._graph)
         self._modules = [row.name for row in rows if isinstance(row.item, Module)]
-        self._run_names = [rows[run.first].name for run in found]
+        self._group_names = [rows[group.first].name for group in found]
         return {
             "labels": [row.label for row in rows],
             "names": _other_names(rows),
@@ -168,7 +168,7 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
             "marks": _marks(self._graph, only),
             "depth": _int32(row.depth for row in rows),
             "flags": _int32(map(_flags, items)),
-            "runs": _int32(number for run in found for number in (run.first, run.count)),
+            "groups": _int32(number for group in found for number in (group.first, group.count)),
             "parameters": _float64(item.parameters for item in items),
             "flops": _float64(math.nan if item.flops is None else item.flops for item in items),
             "whole": float(self._graph.parameters),
@@ -205,7 +205,9 @@ def _float64(numbers: Iterable[float]) -> bytes:
 
 
 def _flags(item: Node | Module) -> int:
-    ticks = _FLAGS["tickable"] if item.has_value else 0
-    if isinstance(item, Module):
-        return ticks | _FLAGS["module"] | (_FLAGS["never ran"] if item.ran is False else 0)
-    return ticks | _FLAGS.get(item.kind if item.kind != "module" else "", 0)
+    if isinstance(item, Node):
+        flags = _FLAGS.get(item.kind, 0) if item.kind != "module" else 0
+    else:
+        flags = _FLAGS["module"] | _FLAGS["never ran"] * (item.ran is False)
+    flags |= _FLAGS["at least"] * item.flops_at_least
+    return flags | _FLAGS["tickable"] * item.has_value

@@ -1,7 +1,7 @@
 // The parts of the page that the tree is made of: bar, help, header with its menu, and rows.
 
 const ROW = 22; // pixels
-const LEAST_NAME = 168; // pixels that the names keep, whatever else there is
+const LEAST_NAME = 168; // pixels: the least width of the names
 
 /** @type {{id: string, title: string, rank: number}[]} The rank says which one goes first. */
 const COLUMNS = [
@@ -17,7 +17,7 @@ const COLUMNS = [
 function make(tag, cls, text) {
   const element = document.createElement(tag);
   if (cls) element.className = cls;
-  if (text !== undefined) element.textContent = text; // never innerHTML: names are strangers' text
+  if (text !== undefined) element.textContent = text; // never innerHTML: names are untrusted text
   return element;
 }
 
@@ -118,7 +118,7 @@ class ColumnMenu {
   }
 }
 
-/** What a row looks like, apart from what the rows say. @typedef {object} Look
+/** What a row looks like, beyond the facts in `Rows`. @typedef {object} Look
  * @property {string} id
  * @property {number} level
  * @property {number} position among its siblings
@@ -138,12 +138,12 @@ function factsOf(rows, key) {
   return {
     output: rows.shapes.at(rows.first(key)),
     parameters: parameters ? shortCount(parameters) : "",
-    flops: flops > 0 ? shortCount(flops) : "", // not a number where unknown
+    flops: flops > 0 ? `${rows.is(rows.first(key), AT_LEAST) ? "≥ " : ""}${shortCount(flops)}` : "", // NaN where unknown
     share: (100 * parameters) / rows.whole,
   };
 }
 
-/** All about a row in lines of text, so that nothing is lost where text is cut. @param {Rows} rows @param {number} key */
+/** All facts of a row as lines of text, for the tooltip: text in the row may be cut. @param {Rows} rows @param {number} key */
 function describe(rows, key) {
   const { output, parameters, flops, share } = factsOf(rows, key);
   const facts = [
@@ -151,19 +151,19 @@ function describe(rows, key) {
     parameters && `${parameters} parameters (${share >= 0.1 ? share.toFixed(1) : "< 0.1"} %)`,
     flops && `${flops}${flops.includes(" ") ? "" : " "}FLOPs`,
   ];
-  const marks = rows.isRun(key) ? "" : rows.marks.at(key);
+  const marks = rows.isGroup(key) ? "" : rows.marks.at(key);
   return [rows.name(key) || rows.label(key), rows.note(key), facts.filter(Boolean).join(" · "), marks]
     .filter(Boolean)
     .join("\n");
 }
 
 /**
- * The row of a key as it is to look; the element that showed the same name before stays.
+ * The element of a row, up to date; one that showed the same name before is reused.
  * @param {HTMLElement | undefined} old @param {Rows} rows @param {number} key @param {Look} look
  */
 function renewRow(old, rows, key, look) {
   const row = makeRow(rows, key, look);
-  if (old?.dataset.name !== row.dataset.name || old?.dataset.run !== row.dataset.run) return row;
+  if (old?.dataset.name !== row.dataset.name || old?.dataset.group !== row.dataset.group) return row;
   become(/** @type {HTMLElement} */ (old), row);
   return /** @type {HTMLElement} */ (old);
 }
@@ -173,12 +173,12 @@ function makeRow(rows, key, look) {
   const row = make("div", "fxx-row");
   row.id = look.id;
   row.dataset.key = String(key);
-  if (rows.isRun(key)) row.dataset.run = rows.names[rows.first(key)];
+  if (rows.isGroup(key)) row.dataset.group = rows.names[rows.first(key)];
   else row.dataset.name = rows.names[key];
   row.title = describe(rows, key);
   row.classList.toggle("fxx-hit", look.hit);
   row.classList.toggle("fxx-focused", look.focused);
-  row.classList.toggle("fxx-run", rows.isRun(key));
+  row.classList.toggle("fxx-group", rows.isGroup(key));
   row.classList.toggle("fxx-dim", rows.is(rows.first(key), SIZE | NEVER_RAN));
   setAria(row, rows, key, look);
 
@@ -186,18 +186,18 @@ function makeRow(rows, key, look) {
   name.style.setProperty("--fxx-level", String(look.level - 1));
   name.append(make("span", "fxx-fold", look.open === undefined ? "" : look.open ? "▾" : "▸"));
   name.append(makeBox(look), make("span", "fxx-name", rows.label(key)));
-  for (const mark of rows.isRun(key) ? [] : rows.marks.at(key).split("\n").filter(Boolean)) {
+  for (const mark of rows.isGroup(key) ? [] : rows.marks.at(key).split("\n").filter(Boolean)) {
     name.append(make("span", "fxx-mark", mark.slice(0, mark.indexOf(":"))));
   }
   name.append(make("span", "fxx-note", rows.note(key)));
-  if (!rows.isRun(key)) name.append(makeCopy(rows.names[key]));
+  if (!rows.isGroup(key)) name.append(makeCopy(rows.names[key]));
   row.append(name, ...makeNumbers(factsOf(rows, key), look.columns));
   return row;
 }
 
 /**
- * Make an element like a fresh one, and keep it: a mouse button that is down on an element that
- * goes makes no click.
+ * Make an element like a fresh one without replacing it: a mouse button that is down on an element
+ * that is removed makes no click.
  * @param {HTMLElement} old @param {HTMLElement} fresh
  */
 function become(old, fresh) {
@@ -253,7 +253,7 @@ function makeNumbers(facts, columns) {
   });
 }
 
-/** Copy by the page's own copying, which needs no permission and no secure address. @param {string} text */
+/** Copy with `execCommand`, which needs no permission and no https. @param {string} text */
 function copyText(text) {
   let done = false;
   /** @param {ClipboardEvent} event */

@@ -1,8 +1,8 @@
-// The rows of the tree, and which of them are in sight. Nothing here knows of the page.
-// The three files of the tree are joined into one module: see node_tree.py.
+// The rows of the tree, and which of them are in sight. No DOM in here.
+// The files of the tree are joined into one module: see node_tree.py.
 //
-// A key stands for a line of the tree: row `i` is key `i`, run `r` of siblings with the same
-// structure is key `rows.length + r`.
+// A key stands for a line of the tree: row `i` is key `i`, group `g` of siblings with the same
+// structure is key `rows.length + g`.
 
 const NONE = -1;
 const TICKABLE = 1;
@@ -10,7 +10,8 @@ const MODULE = 2;
 const OPERATION = 4;
 const SIZE = 8;
 const NEVER_RAN = 16;
-const MOST_NAMES = 100; // that travel by name; more travel as places, as in node_tree.py
+const AT_LEAST = 32; // more FLOPs than are counted
+const MOST_NAMES = 100; // that are synced by name; more are synced as ranges, see `_pack_subset` in node_tree.py
 
 /** @param {DataView} view */
 const bufferOf = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
@@ -67,21 +68,21 @@ class Rows {
     this.end = new Int32Array(this.length).fill(this.length);
     this.nest(model.get("names"));
 
-    const pairs = new Int32Array(bufferOf(model.get("runs")));
-    this.runs = pairs.length / 2;
-    this.keys = this.length + this.runs;
-    this.runOf = new Int32Array(this.length).fill(NONE);
-    this.runFirst = new Int32Array(this.runs);
-    this.runLast = new Int32Array(this.runs);
-    this.runCount = new Int32Array(this.runs);
-    this.addRuns(pairs);
+    const pairs = new Int32Array(bufferOf(model.get("groups")));
+    this.groups = pairs.length / 2;
+    this.keys = this.length + this.groups;
+    this.groupOf = new Int32Array(this.length).fill(NONE);
+    this.groupFirst = new Int32Array(this.groups);
+    this.groupLast = new Int32Array(this.groups);
+    this.groupCount = new Int32Array(this.groups);
+    this.addGroups(pairs);
     this.modules = this.depth.map((_, i) => i).filter((i) => this.is(i, MODULE));
-    this.runKeys = this.runFirst.map((_, r) => this.length + r);
+    this.groupKeys = this.groupFirst.map((_, g) => this.length + g);
   }
 
   /**
-   * Whom each row is in, where it ends, and its name.
-   * @param {Record<string, string>} others names that the labels do not tell, by row
+   * The row that contains each row, where each one ends, and its qualified name.
+   * @param {Record<string, string>} others names that do not follow from the labels, by row
    */
   nest(others) {
     const { length, depth, names } = this;
@@ -99,15 +100,15 @@ class Rows {
   }
 
   /** @param {Int32Array} pairs first rows and lengths */
-  addRuns(pairs) {
+  addGroups(pairs) {
     const { end } = this;
-    for (let r = 0; r < this.runs; r++) {
-      let member = pairs[2 * r];
-      this.runFirst[r] = member;
-      this.runCount[r] = pairs[2 * r + 1];
-      for (let n = 0; n < this.runCount[r]; n++) {
-        this.runOf[member] = r;
-        this.runLast[r] = member;
+    for (let g = 0; g < this.groups; g++) {
+      let member = pairs[2 * g];
+      this.groupFirst[g] = member;
+      this.groupCount[g] = pairs[2 * g + 1];
+      for (let n = 0; n < this.groupCount[g]; n++) {
+        this.groupOf[member] = g;
+        this.groupLast[g] = member;
         member = end[member];
       }
     }
@@ -119,23 +120,23 @@ class Rows {
   }
 
   /** @param {number} key */
-  isRun(key) {
+  isGroup(key) {
     return key >= this.length;
   }
 
-  /** The row that a key is, or the first of its run. @param {number} key */
+  /** The row that a key is, or the first of its group. @param {number} key */
   first(key) {
-    return key < this.length ? key : this.runFirst[key - this.length];
+    return key < this.length ? key : this.groupFirst[key - this.length];
   }
 
   /** The row after everything inside. @param {number} key */
   endOf(key) {
-    return this.end[key < this.length ? key : this.runLast[key - this.length]];
+    return this.end[key < this.length ? key : this.groupLast[key - this.length]];
   }
 
-  /** The key of the row or run that contains it. @param {number} key */
+  /** The key of the row or group that contains it. @param {number} key */
   parentOf(key) {
-    if (key < this.length && this.runOf[key] >= 0) return this.length + this.runOf[key];
+    if (key < this.length && this.groupOf[key] >= 0) return this.length + this.groupOf[key];
     return this.parent[this.first(key)];
   }
 
@@ -144,15 +145,15 @@ class Rows {
     return key >= this.length || this.end[key] > key + 1;
   }
 
-  /** The siblings of a run. @param {number} key */
+  /** The siblings of a group. @param {number} key */
   members(key) {
     const found = [];
-    const r = key - this.length;
-    for (let i = this.runFirst[r]; found.length < this.runCount[r]; i = this.end[i]) found.push(i);
+    const g = key - this.length;
+    for (let i = this.groupFirst[g]; found.length < this.groupCount[g]; i = this.end[i]) found.push(i);
     return found;
   }
 
-  /** Qualified name; a run has none. @param {number} key */
+  /** Qualified name; a group has none. @param {number} key */
   name(key) {
     return key < this.length ? this.names[key] : "";
   }
@@ -160,25 +161,25 @@ class Rows {
   /** @param {number} key */
   label(key) {
     if (key < this.length) return this.labels.at(key);
-    const r = key - this.length;
-    return `${this.labels.at(this.runFirst[r])} … ${this.labels.at(this.runLast[r])}`;
+    const g = key - this.length;
+    return `${this.labels.at(this.groupFirst[g])} … ${this.labels.at(this.groupLast[g])}`;
   }
 
   /** @param {number} key */
   note(key) {
     if (key < this.length) return this.notes.at(key);
-    const r = key - this.length;
-    return `${this.runCount[r]} × ${this.notes.at(this.runFirst[r])}, same structure`;
+    const g = key - this.length;
+    return `${this.groupCount[g]} × ${this.notes.at(this.groupFirst[g])}, same structure`;
   }
 
-  /** A number of a row, or the sum over a run. @param {Float64Array} numbers @param {number} key */
+  /** A number of a row, or the sum over a group. @param {Float64Array} numbers @param {number} key */
   sum(numbers, key) {
     if (key < this.length) return numbers[key];
     return this.members(key).reduce((sum, i) => sum + numbers[i], 0);
   }
 
   /**
-   * Which keys a list on the wire means: names, or places among all that there are.
+   * The keys in a synced list: names, or ranges in the order of all keys.
    * @param {(string | number)[]} list @param {ArrayLike<number>} all keys in order
    */
   unpack(list, all) {
@@ -197,7 +198,7 @@ class Rows {
   }
 
   /**
-   * The same list again; see `_pack_subset` in Python.
+   * The inverse of `unpack`; see `_pack_subset` in node_tree.py.
    * @param {Uint8Array} chosen by row @param {ArrayLike<number>} all keys in order
    */
   pack(chosen, all) {
@@ -258,9 +259,9 @@ function linesInSight(rows, isOpen, opensWhole, kept) {
       i = rows.end[i];
       continue;
     }
-    const run = rows.runOf[i] < 0 ? NONE : rows.length + rows.runOf[i];
-    if (run >= 0 && parents[parents.length - 1] !== run && !add(run)) {
-      i = rows.endOf(run);
+    const group = rows.groupOf[i] < 0 ? NONE : rows.length + rows.groupOf[i];
+    if (group >= 0 && parents[parents.length - 1] !== group && !add(group)) {
+      i = rows.endOf(group);
       continue;
     }
     i = add(i) ? i + 1 : rows.end[i];

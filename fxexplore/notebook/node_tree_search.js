@@ -1,6 +1,6 @@
-// The language of the tree's search box: terms with spaces between, all of which must hold.
+// The query language of the search box: terms separated by spaces, all of which must hold.
 
-/** What is written in the help, and what each line means. */
+/** The lines of the help: an example, and what it finds. */
 const GRAMMAR = [
   ["relu layer1", "words in the name or the class"],
   ["layer?.*.conv*", "names; * stands for anything, ? for one character"],
@@ -32,7 +32,7 @@ const COMPARISONS = {
 /** @param {string} text */
 const hasWildcard = (text) => /[*?]/.test(text);
 
-/** A test for the whole of a text, case aside. @param {string} pattern with * and ? */
+/** A case-insensitive test for the whole of a text. @param {string} pattern with * and ? */
 function glob(pattern) {
   const source = pattern.replace(/[.+^${}()|[\]\\]/g, "\\$&").replace(/\*+/g, ".*").replace(/\?/g, ".");
   const expression = new RegExp(`^${source}$`, "is");
@@ -40,7 +40,7 @@ function glob(pattern) {
 }
 
 /**
- * A test for rows from one for texts: each text is looked at once.
+ * Turn a test for texts into one for rows: each distinct text is tested once.
  * @param {Texts} texts @param {(text: string) => boolean} test
  */
 function byText(texts, test) {
@@ -169,6 +169,6 @@ class Search {
     const limit = Number(parts[1]) * UNITS[parts[2].toLowerCase()];
     const compare = COMPARISONS[sign];
     const numbers = what === "flops" ? this.rows.flops : this.rows.parameters;
-    return { test: (i) => compare(numbers[i], limit) }; // what is unknown is no number and never holds
+    return { test: (i) => compare(numbers[i], limit) }; // NaN where unknown: never holds
   }
 }

@@ -1,14 +1,14 @@
-// What is unfolded, ticked and found, and how it changes. The model's traits are the truth;
-// what is kept here is made from them.
+// What is unfolded, ticked and found, and how it changes. The synced traits are the source of
+// truth; everything in here is derived from them.
 
-const MOST_HITS = 2000; // that are told to others, and that can be ticked at once
+const MOST_HITS = 2000; // that are synced, and that can be ticked at once
 
 /** @typedef {{get(trait: string): any, set(trait: string, value: any): void, save_changes(): void,
  *   on(event: string, handler: () => void): void, off(event: string, handler: () => void): void}} Model */
 
 const HIT = 1;
 const HOLDS_HIT = 2;
-const SHOWN = 4; // by a search although it is no hit
+const SHOWN = 4; // during a search although it is no hit
 
 class TreeState {
   /** @param {Model} model @param {Rows} rows */
@@ -18,30 +18,30 @@ class TreeState {
     this.rows = rows;
     this.search = new Search(rows);
     /** @type {Uint8Array | null} */
-    this.kept = null; // by key, what a search shows and why
+    this.kept = null; // by key: whether a search shows it, and why
     this.extra = NONE; // the row that is SHOWN
     /** @type {Set<number>} */
-    this.toggled = new Set(); // keys folded or unfolded against what the search would show
+    this.toggled = new Set(); // keys that were folded or unfolded during the search
     /** @type {{before: string[], after: string[]} | null} */
     this.undo = null; // the selection before and after all hits were ticked
     this.cursor = rows.index.get(model.get("focused")) ?? NONE; // the key that the keyboard acts on
-    this.runTickable = new Int32Array(rows.runs);
+    this.groupTickable = new Int32Array(rows.groups);
     for (let i = 0; i < rows.length; i++) {
-      if (rows.runOf[i] >= 0 && rows.is(i, TICKABLE)) this.runTickable[rows.runOf[i]]++;
+      if (rows.groupOf[i] >= 0 && rows.is(i, TICKABLE)) this.groupTickable[rows.groupOf[i]]++;
     }
     this.expanded = new Uint8Array(0);
-    this.openRuns = new Uint8Array(0);
+    this.openGroups = new Uint8Array(0);
     this.ticked = new Uint8Array(0);
     this.inside = new Int32Array(0);
-    this.runTicked = new Int32Array(0);
+    this.groupTicked = new Int32Array(0);
     this.lines = this.update();
   }
 
-  /** Make everything anew from the traits. @returns {ReturnType<typeof linesInSight>} */
+  /** Derive everything from the traits again. @returns {ReturnType<typeof linesInSight>} */
   update() {
     const { model, rows } = this;
     this.expanded = rows.unpack(model.get("expanded"), rows.modules);
-    this.openRuns = rows.unpack(model.get("open_runs"), rows.runKeys);
+    this.openGroups = rows.unpack(model.get("open_groups"), rows.groupKeys);
     this.countTicks(model.get("selected"));
     if (model.get("query") !== this.search.query) this.find(model.get("query"));
     this.lines = linesInSight(
@@ -62,7 +62,7 @@ class TreeState {
     this.keep();
   }
 
-  /** Mark what a search leaves: hits, what contains them, and the row that others ask for. */
+  /** Mark what a search shows: hits, the modules around them, and the row focused from elsewhere. */
   keep() {
     const { hits } = this.search;
     this.kept = hits && new Uint8Array(this.rows.keys);
@@ -85,19 +85,19 @@ class TreeState {
     const { rows } = this;
     this.ticked = new Uint8Array(rows.length);
     this.inside = new Int32Array(rows.keys);
-    this.runTicked = new Int32Array(rows.runs);
+    this.groupTicked = new Int32Array(rows.groups);
     for (const name of selected) {
       const i = rows.index.get(name);
       if (i === undefined) continue;
       this.ticked[i] = 1;
-      if (rows.runOf[i] >= 0) this.runTicked[rows.runOf[i]]++;
+      if (rows.groupOf[i] >= 0) this.groupTicked[rows.groupOf[i]]++;
       for (let key = rows.parentOf(i); key >= 0; key = rows.parentOf(key)) this.inside[key]++;
     }
   }
 
   /**
-   * What one click changes travels as one message: Jupyter holds a second one back until the
-   * kernel is done with the first, and other widgets' messages would overtake it.
+   * All that one click changes is sent as one message: Jupyter holds a second one back until the
+   * kernel has handled the first, and messages of other widgets would overtake it.
    * @param {Record<string, any>} values
    */
   set(values) {
@@ -115,13 +115,13 @@ class TreeState {
     if (!this.rows.hasInside(key)) return false;
     const why = this.kept?.[key];
     if (why) return ((why & HOLDS_HIT) !== 0) !== this.toggled.has(key);
-    return (this.rows.isRun(key) ? this.openRuns : this.expanded)[this.rows.first(key)] === 1;
+    return (this.rows.isGroup(key) ? this.openGroups : this.expanded)[this.rows.first(key)] === 1;
   }
 
   /** @param {number} key @returns {"true" | "false" | "mixed" | ""} empty if it cannot be ticked */
   tickOf(key) {
-    const run = key - this.rows.length;
-    const isWhole = run < 0 ? this.ticked[key] : this.runTicked[run] && this.runTicked[run] === this.runTickable[run];
+    const group = key - this.rows.length;
+    const isWhole = group < 0 ? this.ticked[key] : this.groupTicked[group] && this.groupTicked[group] === this.groupTickable[group];
     if (isWhole) return "true";
     if (this.inside[key]) return "mixed";
     return this.isTickable(key) ? "false" : "";
@@ -129,7 +129,7 @@ class TreeState {
 
   /** @param {number} key */
   isTickable(key) {
-    return this.rows.isRun(key) ? this.runTickable[key - this.rows.length] > 0 : this.rows.is(key, TICKABLE);
+    return this.rows.isGroup(key) ? this.groupTickable[key - this.rows.length] > 0 : this.rows.is(key, TICKABLE);
   }
 
   /** @param {number} key */
@@ -141,7 +141,7 @@ class TreeState {
       if (!this.toggled.delete(key)) this.toggled.add(key);
       return;
     }
-    const chosen = rows.isRun(key) ? this.openRuns : this.expanded;
+    const chosen = rows.isGroup(key) ? this.openGroups : this.expanded;
     chosen[rows.first(key)] ^= 1;
     this.saveFolds();
   }
@@ -150,25 +150,25 @@ class TreeState {
     const { rows } = this;
     this.set({
       expanded: rows.pack(this.expanded, rows.modules),
-      open_runs: rows.pack(this.openRuns, rows.runKeys),
+      open_groups: rows.pack(this.openGroups, rows.groupKeys),
     });
   }
 
   foldAll() {
     const to = this.isUnfolded() ? 0 : 1;
     for (const i of this.rows.modules) this.expanded[i] = to;
-    for (const i of this.rows.runFirst) this.openRuns[i] = to;
+    for (const i of this.rows.groupFirst) this.openGroups[i] = to;
     this.saveFolds();
   }
 
   /** Whether there is anything to fold and unfold. */
   canFold() {
     const { rows } = this;
-    return rows.runFirst.length > 0 || rows.modules.some((i) => rows.hasInside(i));
+    return rows.groupFirst.length > 0 || rows.modules.some((i) => rows.hasInside(i));
   }
 
   isUnfolded() {
-    return this.expanded.includes(1) || this.openRuns.includes(1);
+    return this.expanded.includes(1) || this.openGroups.includes(1);
   }
 
   /** Unfold everything at the level of a key. @param {number} key */
@@ -179,12 +179,12 @@ class TreeState {
       const other = this.lines.keys[at];
       if (rows.parentOf(other) !== parent || !rows.hasInside(other) || this.isOpen(other)) continue;
       if (this.kept?.[other]) this.toggled.add(other);
-      (rows.isRun(other) ? this.openRuns : this.expanded)[rows.first(other)] = 1;
+      (rows.isGroup(other) ? this.openGroups : this.expanded)[rows.first(other)] = 1;
     }
     this.saveFolds();
   }
 
-  /** Unfold the way to a row. @param {number} i */
+  /** Unfold everything that contains a row. @param {number} i */
   openTo(i) {
     const { rows } = this;
     if (this.kept && !this.kept[i]) {
@@ -193,7 +193,7 @@ class TreeState {
     }
     for (let key = rows.parentOf(i); key >= 0; key = rows.parentOf(key)) {
       if (this.kept) this.toggled.delete(key);
-      else (rows.isRun(key) ? this.openRuns : this.expanded)[rows.first(key)] = 1;
+      else (rows.isGroup(key) ? this.openGroups : this.expanded)[rows.first(key)] = 1;
     }
     if (!this.kept) this.saveFolds();
   }
@@ -204,14 +204,14 @@ class TreeState {
     return false;
   }
 
-  /** Tick or untick a row, or all siblings of a run. @param {number} key @returns {string} why not */
+  /** Tick or untick a row, or all siblings of a group. @param {number} key @returns {string} why not */
   toggleTick(key) {
     const { rows } = this;
     if (!this.isTickable(key)) {
       if (rows.is(rows.first(key), NEVER_RAN)) return "It never ran: there is no output to tick.";
       return "The model has not run yet: there is no output to tick.";
     }
-    const keys = rows.isRun(key) ? rows.members(key).filter((i) => rows.is(i, TICKABLE)) : [key];
+    const keys = rows.isGroup(key) ? rows.members(key).filter((i) => rows.is(i, TICKABLE)) : [key];
     if (keys.length > MOST_HITS) return `${keys.length} are too many to tick at once.`;
     const names = new Set(keys.map((i) => rows.names[i]));
     /** @type {string[]} */
@@ -253,7 +253,7 @@ class TreeState {
   /** @param {number} key */
   moveTo(key) {
     this.cursor = key;
-    this.set({ focused: this.rows.name(key) }); // a run is no node: then others focus on nothing
+    this.set({ focused: this.rows.name(key) }); // a group is no node: then nothing has the focus elsewhere
   }
 }
 

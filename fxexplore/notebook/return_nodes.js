@@ -7,7 +7,7 @@
 function make(tag, cls, text) {
   const element = document.createElement(tag);
   if (cls) element.className = cls;
-  if (text !== undefined) element.textContent = text; // never innerHTML: names are strangers' text
+  if (text !== undefined) element.textContent = text; // never innerHTML: names are untrusted text
   return element;
 }
 
@@ -17,7 +17,7 @@ class Chips {
     this.model = model;
     /** @type {string | null} the node whose key is being renamed */
     this.editing = null;
-    this.at = 0; // which button the Tab key comes to
+    this.at = 0; // index of the button that is in the Tab order
     this.root = make("div", "fxx-return-nodes");
     this.bar = make("div", "fxx-chips");
     this.bar.setAttribute("role", "toolbar");
@@ -86,11 +86,11 @@ class Chips {
     input.setAttribute("aria-describedby", this.problem.id);
     input.addEventListener("input", () => this.check(name, input));
     input.addEventListener("blur", () => {
-      // A key that cannot be taken stays in sight, marked.
+      // An invalid key stays in the field, marked.
       if (this.editing === name && !this.check(name, input)) this.rename(name, input.value);
     });
     input.addEventListener("keydown", (event) => {
-      event.stopPropagation(); // JupyterLab would take the keys for its own
+      event.stopPropagation(); // else they would trigger JupyterLab's shortcuts
       if (event.key === "Enter" && !this.check(name, input)) this.rename(name, input.value, true);
       else if (event.key === "Escape") this.rename(name, key, true);
       else return;
@@ -146,7 +146,7 @@ class Chips {
     this.model.save_changes();
   }
 
-  /** One stop of the Tab key for all; arrows go from button to button. */
+  /** One button is in the Tab order; arrows go from button to button (roving tabindex). */
   rove(step = 0) {
     const buttons = [...this.bar.querySelectorAll("button")];
     const here = buttons.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));

@@ -1,6 +1,6 @@
 // A button that asks the kernel for a text and saves it as a file.
 
-const PATIENCE = 15000; // milliseconds after which nobody seems to be there
+const PATIENCE = 15000; // milliseconds without an answer after which the kernel counts as busy or gone
 
 /** @param {{model: any, el: HTMLElement}} context */
 function render({ model, el }) {

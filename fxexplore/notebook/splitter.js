@@ -30,7 +30,7 @@ function render({ model, el }) {
     model.save_changes();
   };
   const refresh = () => show(model.get("value"));
-  // The view may be made before it is in the page: its first size is when it is.
+  // A view may be made before it is in the page; it has no size until then.
   const arrival = new ResizeObserver(refresh);
   arrival.observe(bar);
 
@@ -64,7 +64,7 @@ function render({ model, el }) {
       ? { ArrowLeft: -step, ArrowRight: step, Home: -1e9, End: 1e9 }
       : { ArrowUp: -step, ArrowDown: step, Home: -1e9, End: 1e9 };
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    event.stopPropagation(); // JupyterLab would take the keys for its own
+    event.stopPropagation(); // else they would trigger JupyterLab's shortcuts
     if (event.key in steps) save(model.get("value") + steps[event.key]);
     else if (event.key === "Enter") save(start);
     else return;

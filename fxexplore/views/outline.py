@@ -7,13 +7,13 @@ import html
 import shutil
 import textwrap
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from fxexplore.model_graph import ModelGraph, Module, Node
 
 from .diagram import opening_fold
 from .numbers import shape_text, short_count, short_flops
-from .siblings import Siblings, repeated_siblings
+from .siblings import SiblingGroup, repeated_siblings
 
 _STYLE = "font:12px/1.7 ui-monospace,Menlo,Consolas,monospace;max-width:900px"
 _LINE = "margin-left:2.4em"
@@ -131,7 +131,9 @@ def facts_in_words(graph: ModelGraph) -> str:
     """What is known of a whole model, in one line."""
     facts = [
         f"{short_count(graph.parameters)} parameters",
-        f"{short_flops(graph.flops)} (a multiply-add counts 2)" if graph.flops else "",
+        f"{short_flops(graph.flops, graph.flops_at_least)} (a multiply-add counts 2)"
+        if graph.flops
+        else "",
         f"{len(graph.nodes):,} nodes" if graph.backend else "",
         f"input {graph.inputs}" if graph.inputs else "",
         graph.mode,
@@ -220,16 +222,16 @@ class _Outline:
         self._unfolded = None if expanded is None else set(expanded)
         self._ticked = ticked
         repeated = () if expanded is None else repeated_siblings(graph)
-        self._repeated = {siblings.first: siblings for siblings in repeated}
+        self._repeated = {group.first: group for group in repeated}
         known = [name for name in ticked if name in graph.index]
         self._touched = {graph.index[n] for name in known for n in (name, *graph.ancestors(name))}
         self._deepest = self._depth_within(limit)
 
     def lines(self, position: int = 0, end: int | None = None) -> Iterator[_Line]:
         while position < (len(self._rows) if end is None else end):
-            siblings = self._repeated.get(position)
-            yield self._item(position) if siblings is None else self._siblings(siblings)
-            position = self._rows[position].end if siblings is None else siblings.end
+            group = self._repeated.get(position)
+            yield self._item(position) if group is None else self._group(group)
+            position = self._rows[position].end if group is None else group.end
 
     def _item(self, position: int, *, shows_inside: bool = True) -> _Line:
         row, item = self._rows[position], self._rows[position].item
@@ -241,16 +243,16 @@ class _Outline:
             mark if is_open or not count or mark else "▸ ",
             row.label,
             " · ".join([item.description, *marks(item)]),
-            _in_digits(item.shape, item.parameters, item.flops),
+            _in_digits([item]),
             tuple(self.lines(position + 1, row.end)) if count and not is_cut else (),
             is_open,
             left_out=count if is_cut else 0,
         )
 
-    def _siblings(self, siblings: Siblings) -> _Line:
+    def _group(self, group: SiblingGroup) -> _Line:
         """A line for all of them; below it, the first with what is inside."""
-        members = [siblings.first]
-        while self._rows[members[-1]].end < siblings.end:
+        members = [group.first]
+        while self._rows[members[-1]].end < group.end:
             members.append(self._rows[members[-1]].end)
         first, last = (self._rows[position] for position in (members[0], members[-1]))
         touched = self._touched.intersection(members)
@@ -258,12 +260,8 @@ class _Outline:
         return _Line(
             "▣ " if touched else "▸ ",
             f"{first.label} … {last.label}",
-            f"{siblings.count} × {first.item.description}, same structure",
-            _in_digits(
-                first.item.shape,
-                sum(item.parameters for item in items),
-                sum(item.flops or 0 for item in items),
-            ),
+            f"{group.count} × {first.item.description}, same structure",
+            _in_digits(items),
             tuple(self._item(i, shows_inside=i == members[0] or i in touched) for i in members),
             is_open=bool(touched),
             is_group=True,
@@ -272,10 +270,10 @@ class _Outline:
     def _depth_within(self, limit: int) -> int:
         """How deep the lines may go, so that they are no more than ``limit``."""
         counts = Counter(row.depth for row in self._rows)
-        for siblings in self._repeated.values():
-            start = self._rows[siblings.first].end
-            inside = (row.depth for row in self._rows[start : siblings.end])
-            counts.subtract(d for d in inside if d > self._rows[siblings.first].depth)
+        for group in self._repeated.values():
+            start = self._rows[group.first].end
+            inside = (row.depth for row in self._rows[start : group.end])
+            counts.subtract(d for d in inside if d > self._rows[group.first].depth)
         depth, lines = 0, counts[0]
         while counts[depth + 1] and lines + counts[depth + 1] <= limit:
             depth += 1
@@ -283,13 +281,17 @@ class _Outline:
         return depth
 
 
-def _in_digits(
-    shape: tuple[int, ...] | None, parameters: int, flops: int | None
-) -> tuple[str, str, str]:
-    """Output, parameters and FLOPs; what is unknown or nothing is empty."""
-    size = "" if shape is None else shape_text(shape)
-    count = short_count(parameters) if parameters else ""
-    return size, count, short_count(flops) if flops else ""
+def _in_digits(items: Sequence[Node | Module]) -> tuple[str, str, str]:
+    """The output of the first, and the sums; what is unknown or nothing is empty."""
+    shape = items[0].shape
+    parameters = sum(item.parameters for item in items)
+    flops = sum(item.flops or 0 for item in items)
+    at_least = "≥ " * any(item.flops_at_least for item in items)
+    return (
+        "" if shape is None else shape_text(shape),
+        short_count(parameters) if parameters else "",
+        f"{at_least}{short_count(flops)}" if flops else "",
+    )
 
 
 def _line_html(line: _Line) -> str:

@@ -13,8 +13,8 @@ FEWEST = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Siblings:
-    """Siblings that stand one after the other and have the same structure.
+class SiblingGroup:
+    """A group of siblings that stand one after the other and have the same structure.
 
     Attributes:
         first: index of the first sibling's row in ``graph.rows``.
@@ -27,7 +27,7 @@ class Siblings:
     end: int
 
 
-def repeated_siblings(graph: ModelGraph) -> tuple[Siblings, ...]:
+def repeated_siblings(graph: ModelGraph) -> tuple[SiblingGroup, ...]:
     """Find the siblings that repeat the same structure one after the other, in linear time.
 
     Two modules have the same structure if class, arguments, parameters (and how many are
@@ -42,7 +42,7 @@ def repeated_siblings(graph: ModelGraph) -> tuple[Siblings, ...]:
         >>> from torch import nn
         >>> from fxexplore import open_model
         >>> repeated_siblings(open_model(nn.Sequential(*[nn.Linear(4, 4) for _ in range(12)])))
-        (Siblings(first=1, count=12, end=13),)
+        (SiblingGroup(first=1, count=12, end=13),)
     """
     rows = graph.rows
     insides = [_positions(graph, row.name) for row in rows]
@@ -54,8 +54,8 @@ def repeated_siblings(graph: ModelGraph) -> tuple[Siblings, ...]:
             item = rows[members[0]].item
             may_fold = isinstance(item, Module) or item.kind == "module"
             if may_fold and len(members) >= FEWEST:
-                found.append(Siblings(members[0], len(members), rows[members[-1]].end))
-    return tuple(sorted(found, key=lambda siblings: siblings.first))
+                found.append(SiblingGroup(members[0], len(members), rows[members[-1]].end))
+    return tuple(sorted(found, key=lambda group: group.first))
 
 
 def _positions(graph: ModelGraph, path: str) -> list[int]:

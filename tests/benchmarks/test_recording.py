@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from fxexplore.feature_extraction.recorded.extractor import RecordedFeatureExtractor
 from fxexplore.feature_extraction.recorded.recorder import record
@@ -65,30 +66,63 @@ class ManySmallOperations(nn.Module):
         return x
 
 
-def test_an_operation_costs_at_most_25_microseconds_more():
+class PassesOn(TorchFunctionMode):
+    """The least that seeing every operation can cost."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+def test_an_operation_costs_at_most_13_times_what_seeing_it_does():
     model, x = ManySmallOperations(), torch.randn(16)
     count = len(record(model, (x,)).nodes)
-    extra = []
-    with torch.no_grad():
-        for _ in range(15):
-            start = time.process_time()
+
+    def seen():
+        with PassesOn():
             model(x)
-            middle = time.process_time()
-            record(model, (x,))
-            extra.append((time.process_time() - middle - (middle - start)) / count * 1e6)
-    print(f"recording: {statistics.median(extra):.1f} microseconds per operation")
-    assert statistics.median(extra) <= 25
+
+    ratios, extra = [], []
+    with torch.no_grad():
+        for _ in range(25):
+            times = []
+            for run in (lambda: model(x), seen, lambda: record(model, (x,))):
+                start = time.process_time()
+                run()
+                times.append(time.process_time() - start)
+            plain, passed_on, recorded = times
+            ratios.append((recorded - plain) / (passed_on - plain))
+            extra.append((recorded - plain) / count * 1e6)
+    cost = statistics.median(ratios)
+    print(
+        f"recording: {statistics.median(extra):.1f} microseconds per operation, {cost:.1f} times "
+        f"a mode that passes it on"
+    )
+    assert cost <= 13
 
 
 STAGES = ["layer1", "layer2", "layer3", "layer4"]
 
 
-def test_four_module_outputs_cost_at_most_1_03_times_the_forward(resnet50):
+def test_four_module_outputs_cost_at_most_1_03_times_hooks_that_keep_them(resnet50):
     model, image = resnet50
     keys = {stage: stage for stage in STAGES}
     extractor = RecordedFeatureExtractor(model, {}, keys, None, record(model, (image,)))
-    cost = ratio(lambda: extractor(image), lambda: model(image))
-    print(f"four stages of resnet50: {cost:.3f} of the forward")
+
+    def hooked():
+        kept = {}
+        handles = [
+            model.get_submodule(stage).register_forward_hook(
+                lambda _module, _args, output, stage=stage: kept.update({stage: output})
+            )
+            for stage in STAGES
+        ]
+        model(image)
+        for handle in handles:
+            handle.remove()
+        return kept
+
+    cost = ratio(lambda: extractor(image), hooked, rounds=45)
+    print(f"four stages of resnet50: {cost:.3f} of hooks that keep them")
     assert cost <= 1.03
 
 

@@ -320,7 +320,7 @@ HOSTILE = "<img src=x onerror=window.hurt=1>&amp;\"'"
 
 
 @pytest.mark.always
-def test_names_of_strangers_are_text(widget_page):
+def test_untrusted_names_are_shown_as_text(widget_page):
     model = nn.Sequential()
     model._modules[HOSTILE.replace(".", "")] = nn.ReLU()
     node = Node(HOSTILE, "module", "<script>window.hurt=1</script>")
@@ -362,7 +362,7 @@ def test_a_refused_picture_leaves_the_last_one_and_says_what_to_fold(
     shown.box("body.0").dblclick()
     shown.wait_for("document.querySelector('.fxx-message').textContent.includes('Fold body (')")
     assert shown.box("body.0").count() == 1
-    shown.box("body.0").dblclick()  # wanted after all: nothing is stuck
+    shown.box("body.0").dblclick()  # and once more, to see that nothing is stuck
     shown.wait_for(lambda: shown.diagram.expanded == ["body"])
     shown.wait_for("document.querySelector('.fxx-message').textContent === ''")
 
@@ -442,14 +442,14 @@ def test_text_is_readable_on_every_kind_of_box_in_every_theme(widget_page, theme
 
 
 class Fingers:
-    """Touches a page, as Playwright has no way to with more than one finger."""
+    """Touches with several fingers, which Playwright has no call for."""
 
     def __init__(self, page):
         self._session = page.context.new_cdp_session(page)
         self._session.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
 
     def drag(self, *paths, steps=5):
-        """Each finger goes along its path: pairs of where it begins and ends."""
+        """Move each finger along its path, a pair of start and end."""
         for step in range(steps + 1):
             part = step / steps
             points = [

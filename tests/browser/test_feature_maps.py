@@ -194,7 +194,7 @@ def photograph_of(path, height, width):
     return path
 
 
-def test_a_photograph_larger_than_jupyters_messages_arrives(lab, panel, screenshots, tmp_path):
+def test_a_photograph_larger_than_jupyters_message_limit_arrives(lab, panel, screenshots, tmp_path):
     path = photograph_of(tmp_path / "large.jpg", 3600, 5400)
     assert path.stat().st_size > 12_000_000  # Jupyter drops messages above 10 MB
     choose(panel, path)

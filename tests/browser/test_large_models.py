@@ -50,7 +50,7 @@ def test_what_is_unfolded_gets_a_picture(lab, explorer, model, screenshots):
     drawn = "explorer.diagram.boxes.values()"  # operations on sizes are not
     children = f"explorer.graph.children({path!r})"
     child = lab.python(f"next(name for name in {children} if name in {drawn})").strip("'")
-    # Names of strangers have dots: no selector.
+    # Names may have dots, which a CSS selector would read otherwise.
     lab.page.wait_for_function(
         "name => [...document.querySelectorAll('.fxx-diagram svg [data-name]')]"
         ".some(box => box.dataset.name === name)",
@@ -66,9 +66,10 @@ def test_every_row_is_reached_by_scrolling(lab, explorer, screenshots, model):
     explorer.get_by_role("button", name="Fold or unfold every module").click()  # folds
     explorer.get_by_role("button", name="Fold or unfold every module").click()  # unfolds
     rows = int(lab.python("len(explorer.graph.rows)"))
-    runs = int(lab.python("len(explorer.tree.runs) // 8"))  # each has a row of its own
+    rows += int(lab.python("len(explorer.tree.groups) // 8"))  # a group has a row of its own
     page.wait_for_function(
-        "n => document.querySelector('.fxx-space').style.height === `${22 * n}px`", arg=rows + runs
+        "n => document.querySelector('.fxx-space').style.height === `${22 * n}px`",
+        arg=rows,
     )
     seen = page.evaluate(
         """async () => {

@@ -202,7 +202,7 @@ class TestNodeFacts:
         nodes.append(Node(STRANGE, "module", STRANGE, detail=STRANGE, inputs=("x",), parameters=7))
         return NodeFacts(ModelGraph("Net", tuple(nodes), (), parameters=7), focused=STRANGE)
 
-    def test_strangers_text_is_text(self, widget_page, facts):
+    def test_untrusted_text_is_shown_as_text(self, widget_page, facts):
         host = widget_page.show(facts)
         assert host.get_by_role("heading").inner_text() == STRANGE
         assert host.locator("img").count() == 0

@@ -17,7 +17,7 @@ STRANGE = '<img src=x onerror="console.error(1)">'
 
 
 def encoder(blocks=12):
-    """A stem, twelve blocks of the same structure, one that is another, and odd ends."""
+    """A stem, twelve blocks of the same structure, one of another structure, a few odd nodes."""
     nodes, modules = [Node("x", "input", "input", shape=(1, 3, 8, 8))], []
     nodes.append(
         Node(
@@ -87,14 +87,14 @@ def row(host, name):
     return host.locator(f"[role=treeitem][data-name={name!r}]")
 
 
-def run(host, name):
-    return host.locator(f"[role=treeitem][data-run={name!r}]")
+def group(host, name):
+    return host.locator(f"[role=treeitem][data-group={name!r}]")
 
 
 def names(host):
-    """The lines in sight, from top to bottom; runs in brackets."""
+    """The lines in sight, from top to bottom; groups of siblings in brackets."""
     return host.locator("[role=treeitem]").evaluate_all(
-        "rows => rows.map(r => r.dataset.name ?? `[${r.dataset.run}]`)"
+        "rows => rows.map(r => r.dataset.name ?? `[${r.dataset.group}]`)"
     )
 
 
@@ -149,7 +149,7 @@ class TestMouse:
         tree.focused = "layers.3.add"
         row(host, "layers.3.add").wait_for()
         widget_page.wait_for(lambda: tree.expanded == ["layers", "layers.3"])
-        widget_page.wait_for(lambda: tree.open_runs == ["layers.0"])
+        widget_page.wait_for(lambda: tree.open_groups == ["layers.0"])
 
     def test_a_double_click_unfolds_and_a_fold_takes_the_focus_out(self, widget_page, tree, host):
         row(host, "layers.12").dblclick()
@@ -164,7 +164,7 @@ class TestMouse:
         assert tree.selected == []
 
     @pytest.mark.parametrize(("repeats", "can_fold"), [(1, False), (12, True)])
-    def test_a_flat_tree_has_nothing_to_fold_unless_it_has_a_run(
+    def test_a_flat_tree_has_nothing_to_fold_unless_siblings_repeat(
         self, widget_page, repeats, can_fold
     ):
         nodes = [Node("x", "input", "x"), Node("fc", "module", "Linear")]
@@ -180,13 +180,13 @@ class TestMouse:
         widget_page.wait_for(lambda: tree.expanded == [])
         host.get_by_role("button", name="Fold or unfold every module").click()
         widget_page.wait_for(lambda: len(tree.expanded) == 16)
-        assert tree.open_runs == ["layers.0"]
+        assert tree.open_groups == ["layers.0"]
 
 
 class TestRuns:
-    def test_a_run_is_one_honest_row(self, widget_page, tree, host):
+    def test_a_group_of_siblings_is_one_row_with_their_sums(self, widget_page, tree, host):
         assert names(host)[:5] == ["x", "stem", "layers", "[layers.0]", "layers.12"]
-        folded = run(host, "layers.0")
+        folded = group(host, "layers.0")
         assert folded.locator(".fxx-name").inner_text() == "0 … 11"
         assert folded.locator(".fxx-note").inner_text() == "12 × Block, same structure"
         assert folded.locator(".fxx-number").all_inner_texts() == [
@@ -195,23 +195,23 @@ class TestRuns:
         assert folded.get_attribute("aria-expanded") == "false"
 
     def test_it_opens_by_click_and_by_keys_and_its_rows_are_inside(self, widget_page, tree, host):
-        run(host, "layers.0").locator(".fxx-fold").click()
-        widget_page.wait_for(lambda: tree.open_runs == ["layers.0"])
+        group(host, "layers.0").locator(".fxx-fold").click()
+        widget_page.wait_for(lambda: tree.open_groups == ["layers.0"])
         assert tree.expanded == ["layers", "tied"]
         inside = row(host, "layers.7")
         shown = [inside.get_attribute(f"aria-{n}") for n in ("level", "posinset", "setsize")]
         assert shown == ["3", "8", "12"]
         assert row(host, "layers.12").get_attribute("aria-posinset") == "2"
         press(widget_page, "ArrowLeft")
-        widget_page.wait_for(lambda: tree.open_runs == [])
+        widget_page.wait_for(lambda: tree.open_groups == [])
         press(widget_page, "ArrowRight", "ArrowRight", "ArrowDown")
         widget_page.wait_for(lambda: tree.focused == "layers.1")
         press(widget_page, "ArrowLeft", "ArrowLeft", "Enter")
-        widget_page.wait_for(lambda: tree.open_runs == ["layers.0"])
+        widget_page.wait_for(lambda: tree.open_groups == ["layers.0"])
 
     def test_its_box_ticks_all_and_shows_some(self, widget_page, tree, host):
         tree.selected = ["layers.4.fc"]
-        box = run(host, "layers.0")
+        box = group(host, "layers.0")
         assert box.get_attribute("aria-checked") == "mixed"
         box.locator(".fxx-box").click()
         widget_page.wait_for(lambda: len(tree.selected) == 13)
@@ -249,7 +249,7 @@ class TestKeyboard:
         widget_page.wait_for(lambda: sorted(tree.expanded) == ["layers", "tied"])
         assert widget_page.page.evaluate("fxxHandledKeys") == []  # nothing is left to JupyterLab
 
-    def test_letters_find_and_other_keys_forget_them(self, widget_page, tree, host):
+    def test_typed_letters_find_a_label_and_other_keys_clear_them(self, widget_page, tree, host):
         host.get_by_role("tree").focus()
         press(widget_page, "t", "i")
         widget_page.wait_for(lambda: tree.focused == "tied")
@@ -257,6 +257,8 @@ class TestKeyboard:
         widget_page.wait_for(lambda: tree.focused == "stem")
         press(widget_page, "ArrowDown", "x")
         widget_page.wait_for(lambda: tree.focused == "x")
+        press(widget_page, "Escape", "l", "Shift", "Shift+A")  # still "la", for "_" needs Shift too
+        widget_page.wait_for(lambda: tree.focused == "layers")
 
     def test_the_focused_row_is_announced_even_when_scrolled_away(self, widget_page, host):
         widget_page.page.evaluate("document.querySelector('.fxx-list').style.flex = '0 0 88px'")
@@ -330,7 +332,7 @@ class TestSearch:
         widget_page.wait_for(lambda: tree.query == "")
         assert names(host)[3] == "[layers.0]"
 
-    def test_one_walks_from_hit_to_hit(self, widget_page, tree, host):
+    def test_buttons_and_keys_go_from_hit_to_hit(self, widget_page, tree, host):
         host.locator(".fxx-search").fill("op:add")
         host.locator(".fxx-search").press("Enter")
         widget_page.wait_for(lambda: tree.focused == "layers.0.add")
@@ -403,7 +405,7 @@ class TestRow:
             "output 1×16×8×8 · 448 parameters (< 0.1 %) · 9 FLOPs",
         ]  # fmt: skip
 
-    def test_strangers_text_is_text(self, host):
+    def test_untrusted_text_is_shown_as_text(self, host):
         assert host.locator("img").count() == 0
         assert row(host, f"tied.{STRANGE}".replace('"', '\\"')).count() <= 1
         assert STRANGE in host.locator(".fxx-name").all_inner_texts()
@@ -508,14 +510,14 @@ class TestManyRows:
         assert max(len(str(message)) for message in widget_page.messages) < 1_000
         assert max((m["bytes"] for m in widget_page.sent), default=0) < 1_000
 
-    def test_a_run_of_many_opens(self, widget_page):
+    def test_a_group_of_many_siblings_opens(self, widget_page):
         nodes = tuple(Node(f"fc_{i}", "module", "Linear", parameters=1) for i in range(50_000))
         tree = NodeTree(ModelGraph("M", nodes, (), parameters=50_000))
         host = widget_page.show(tree)
-        assert run(host, "fc_0").locator(".fxx-number").nth(1).inner_text() == "50.0 k"
-        run(host, "fc_0").dblclick()
+        assert group(host, "fc_0").locator(".fxx-number").nth(1).inner_text() == "50.0 k"
+        group(host, "fc_0").dblclick()
         row(host, "fc_3").wait_for()
-        run(host, "fc_0").locator(".fxx-box").click()
+        group(host, "fc_0").locator(".fxx-box").click()
         assert "50000 are too many" in host.locator(".fxx-said").inner_text()
 
     def test_only_the_rows_in_sight_are_in_the_page(self, widget_page, big):

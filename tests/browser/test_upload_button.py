@@ -60,7 +60,7 @@ def held(upload):
 
 
 def give(widget_page, event, name, text, where="#host button"):
-    """Whether the page took it for its own."""
+    """Whether the page handled the event."""
     return widget_page.page.evaluate(GIVE, [event, name, text, where])
 
 
@@ -89,7 +89,7 @@ def test_it_works_by_keyboard_and_says_what_it_is(widget_page, host):
     widget_page.wait_for(lambda: choosers)
     assert page.evaluate("fxxHandledKeys") == ["Tab"]  # Enter is no shortcut of the notebook
     page.keyboard.press("Tab")
-    assert host.locator(":focus").count() == 0  # the hidden field is no stop
+    assert host.locator(":focus").count() == 0  # the hidden field is not in the Tab order
     assert host.get_by_role("button").get_attribute("title") == "A picture"
 
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_taken_is_refused_at_once(widget_page, upload, host, cont
     widget_page.screenshot("upload-refused")
     assert all(message["method"] == "update" for message in widget_page.messages)
     widget_page.wait_for(lambda: upload.refused == words)
-    upload.refused = ""  # something else is being done
+    upload.refused = ""  # the kernel is busy
     alert.get_by_text(words).wait_for(state="hidden")
     choose(widget_page, host, content)
     alert.get_by_text(words).wait_for()
@@ -194,7 +194,7 @@ def test_a_kernel_that_goes_meanwhile_is_told(widget_page, upload, host):
         messages.clear()
 
 
-def test_strangers_text_is_text(widget_page, host):
+def test_untrusted_text_is_shown_as_text(widget_page, host):
     choose(widget_page, host, b"", "<img src=x onerror='console.error(1)'>.png")
     host.get_by_role("alert").get_by_text("is empty").wait_for()
     assert host.locator("img").count() == 0

@@ -1,4 +1,4 @@
-"""Promise 3: a model that is looked at stays as it was, whatever happens."""
+"""Promise 3: a model that is opened or run stays as it was, whatever happens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CONTAINERS = (dict, list, set)
 
 
 def photograph(model: nn.Module) -> dict[str, Any]:
-    """Everything about a model that somebody could notice, by value and by identity."""
+    """The whole state of a model, by value and by identity."""
     facts: dict[str, Any] = {}
     for path, module in model.named_modules(remove_duplicate=False):
         for name, value in vars(module).items():

@@ -1,4 +1,4 @@
-"""Promise 3: an interrupt leaves nothing behind, at whatever moment it comes."""
+"""Promise 3: an interrupt at any moment leaves nothing patched, switched or registered."""
 
 from __future__ import annotations
 

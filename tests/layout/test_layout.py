@@ -15,7 +15,7 @@ from fxexplore.layout import LayoutTimeoutError, to_svg
 
 SMALL = "digraph { a -> b }"
 DENSE = "digraph {" + ";".join(f"a{i} -> a{j}" for i in range(120) for j in range(i)) + "}"
-PATIENCE = 60  # for a machine with no time; what is waited for takes milliseconds
+PATIENCE = 60  # generous, for a busy machine: it takes milliseconds
 
 
 def python(code, **kwargs):
@@ -164,7 +164,7 @@ def test_a_forked_child_has_a_worker_of_its_own_and_leaves_ours_alone():
     pid = worker_id()
     reading, writing = os.pipe()
     child = os.fork()
-    if not child:  # whatever happens, no test goes on in here
+    if not child:  # whatever happens, the forked child must not go on with the tests
         try:
             os.write(writing, b"%d" % (worker_id() if to_svg(SMALL) else 0))
         finally:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from fxexplore.inputs import example_inputs_for
@@ -94,9 +95,10 @@ def check_what_never_ran(graph: ModelGraph, model: nn.Module, seen: dict[str, li
 
 def check_flops(graph: ModelGraph, model: nn.Module, args: Any, kwargs: Any) -> None:
     fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not know fused attention
+    torch.backends.mha.set_fastpath_enabled(False)  # torch's counter does not know fused attention
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        one_by_one = sdpa_kernel(SDPBackend.MATH)
+        with one_by_one, FlopCounterMode(display=False) as counter, torch.no_grad():
             model(*copied_inputs(args), **copied_inputs(kwargs))
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

@@ -1,4 +1,4 @@
-"""What cannot be known is said, and nothing is made up in its place."""
+"""Facts that cannot be found are reported as missing, never guessed."""
 
 import pytest
 import torch

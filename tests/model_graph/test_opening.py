@@ -115,7 +115,7 @@ def test_an_unknown_mode_is_refused(mode):
         open_model(nn.ReLU(), mode=mode)
 
 
-def test_a_broken_repr_of_a_strangers_module_is_no_obstacle():
+def test_a_module_with_a_broken_repr_opens():
     class Broken(nn.Conv2d):
         def extra_repr(self):
             raise RuntimeError("no")
@@ -140,7 +140,7 @@ def test_shapes_stop_where_fake_tensors_cannot_go():
     graph = open_model(Model(), tracer_kwargs={"leaf_modules": [Numpy]})
     assert graph["first"].shape == (1, 4, 224, 224)
     assert graph["second"].shape is None
-    assert graph.flops is None
+    assert graph.flops_at_least
 
 
 @pytest.mark.thorough

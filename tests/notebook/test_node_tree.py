@@ -116,7 +116,7 @@ def test_some_of_the_names_arrive_as_they_were_sent(chosen):
     assert other.expanded == names
 
 
-def test_places_in_a_message_are_understood():
+def test_ranges_in_a_message_are_understood():
     tree = NodeTree(big_graph(20_000), expanded=[])
     wire = Wire(tree)
     data = {"method": "update", "state": {"expanded": [0, 40, 41, 42]}}
@@ -188,11 +188,11 @@ def test_an_unknown_column_is_refused(resnet):
         NodeTree(resnet, columns=["memory"])
 
 
-def test_old_rows_are_named_when_many_are_unfolded_and_the_graph_changes():
-    """What travels as places is sent anew, for the places are others."""
+def test_ranges_are_sent_again_when_the_graph_changes():
+    """Ranges of rows mean other modules in another graph."""
     tree = NodeTree(big_graph(10_000))
     tree.expanded = [module.path for module in tree.graph.modules]
     wire = Wire(tree)
     graph = tree.graph
     tree.graph = dataclasses.replace(graph, nodes=(Node("x", "input", "input"), *graph.nodes[500:]))
-    assert {"expanded", "open_runs", "depth"} <= wire.take()[0]
+    assert {"expanded", "open_groups", "depth"} <= wire.take()[0]

@@ -102,7 +102,7 @@ def test_an_interrupt_of_work_in_this_thread_is_an_interrupt_of_the_cell():
         started(interrupted, lambda task: task.result())
 
 
-def test_a_loop_that_is_closed_meanwhile_is_no_error(recwarn):
+def test_an_event_loop_that_is_closed_meanwhile_is_no_error(recwarn):
     hold = threading.Event()
 
     async def main():
@@ -148,7 +148,7 @@ def test_progress_is_told_and_a_stop_ends_a_run_at_the_next_module():
 
 
 @pytest.mark.parametrize("another_cell", [False, True], ids=["none", "another"])
-def test_numbers_that_are_drawn_in_the_background_do_not_count(another_cell):
+def test_random_numbers_drawn_in_the_background_leave_the_random_state(another_cell):
     shell = types.SimpleNamespace(execution_count=1)
 
     async def main():

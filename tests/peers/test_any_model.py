@@ -1,6 +1,6 @@
-"""Whole zoos: every model opens, on inputs of our own guess, and gives what its modules return.
+"""Whole model zoos: every model opens on inferred inputs, and gives what its modules return.
 
-The table of a zoo is printed by ``pytest -m slow -s tests/peers/test_any_model.py``.
+A table of results is printed by ``pytest -m slow -s tests/peers/test_any_model.py``.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from tests.marks import mostly_thorough
 
 COMPARED = 12  # module outputs of each model
 SECONDS = 240  # for each model
-LARGEST = 60_000_000  # parameters of what shall be a tiny transformer
+LARGEST = 60_000_000  # the most parameters of a tiny transformer
 
 
 # --- one model -----------------------------------------------------------------------
 
 
 class Row(NamedTuple):
-    """What became of one model."""
+    """The result for one model."""
 
     name: str
     opened: bool
@@ -74,7 +74,7 @@ def at_most(seconds: int) -> Iterator[None]:
 
 
 def looked_at(name: str, build: Callable[[], nn.Module]) -> Row:
-    """Build a model, open it and compare; nothing that goes wrong stops the zoo."""
+    """Build a model, open it and compare; an error becomes a row of the table."""
     start = time.monotonic()
     row = Row(name, opened=False, right=False)
     try:
@@ -239,7 +239,7 @@ def test_every_model_of_torchvision():
 
 # --- timm ----------------------------------------------------------------------------
 
-# Words in names, from small to large; a name is sized by its worst word, then its numbers.
+# Words in names, from small to large; names are ordered by the largest word, then by numbers.
 _SIZES = (
     ("test", "zepto", "atto", "femto", "pico", "xxtiny", "xxs", "xxsmall", "nano", "t0", "s0"),
     ("tiny", "xtiny", "xs", "xsmall", "mini", "micro", "b0", "005", "002"),
@@ -287,7 +287,7 @@ def classes_of_timm() -> dict[tuple[str, type], list[str]]:
 def smallest_of_timm() -> dict[str, str]:
     """For every class in every file of timm, the name of its smallest variant.
 
-    The smallest by name are weighed without memory, on the meta device.
+    Those that seem smallest by name are built on the meta device, to count parameters.
     """
     timm = pytest.importorskip("timm")
 

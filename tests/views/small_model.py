@@ -16,7 +16,7 @@ class Block(nn.Module):
 
 
 class Small(nn.Module):
-    """Nested modules, a residual, siblings of one structure, a parameter and strangers' text."""
+    """Nested modules, a residual, siblings of one structure, a parameter and untrusted text."""
 
     def __init__(self):
         super().__init__()

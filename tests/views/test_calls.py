@@ -1,4 +1,4 @@
-"""A picture says of which call of a module it is, and that is true."""
+"""A picture says which call of a module it shows, and hooks confirm it."""
 
 import pytest
 import torch

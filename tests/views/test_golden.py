@@ -1,6 +1,6 @@
-"""Text, DOT and static page of one small model, next to how they looked when somebody read them.
+"""Text, DOT and static page of one small model, compared with files that somebody has read.
 
-After a change that is meant, write the files anew with ``pytest tests/views --regenerate-golden``
+After an intended change, write the files again with ``pytest tests/views --regenerate-golden``
 and read the difference.
 """
 
@@ -47,5 +47,5 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_a_view_looks_as_when_it_was_last_read(name, graph, golden):
+def test_a_view_equals_its_golden_file(name, graph, golden):
     golden(GOLDEN / name, VIEWS[name](graph))

@@ -101,7 +101,7 @@ def test_the_page_has_only_what_jupyterlab_lets_through():
 
 
 @given(st.text(min_size=1), st.text())
-def test_the_page_shows_strangers_text_as_text(name, detail):
+def test_the_page_shows_untrusted_text_as_text(name, detail):
     graph = ModelGraph("M", (Node(name, "module", "Linear", detail=detail),), ())
     assert {tag for tag, _ in Outline(to_html(graph)).elements} == {"div", "b", "span"}
 

@@ -34,7 +34,7 @@ def test_they_are_the_longest_stretches_of_equal_siblings(kinds):
     )
 
 
-def test_the_blocks_of_an_encoder_are_one_run():
+def test_the_blocks_of_an_encoder_are_one_group():
     model = torchvision.models.vit_b_16(weights=None)
     graph = open_model(model)
     groups = repeated_siblings(graph)

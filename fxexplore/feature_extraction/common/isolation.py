@@ -41,7 +41,7 @@ class isolated(AbstractContextManager[nn.Module]):  # noqa: N801  # as contextli
     Put back, also after an error, are every submodule's attributes and ``training`` flag;
     which parameters, buffers, submodules and hooks are registered; ``requires_grad`` and
     ``grad`` of the parameters; and the random state of torch on every device, of numpy and
-    of Python. If the model is run, the numbers in its buffers are put back too. Meanwhile no
+    of Python. If the model is run, the values of its buffers are put back too. Meanwhile no
     other thread isolates a model, or runs a recorded feature extractor.
 
     Args:
@@ -110,13 +110,13 @@ class isolated(AbstractContextManager[nn.Module]):  # noqa: N801  # as contextli
             if not is_parameter:
                 self._save(tensor)
         for module in self._model.modules():
-            # torch renormalises these in place, out of sight.
+            # torch renormalises these in place, where no mode sees it.
             if getattr(module, "max_norm", None) is not None:
                 for parameter in module.parameters(recurse=False):
                     self._save(parameter)
 
     def before_write(self, written: Any) -> None:
-        """Keep the numbers of a parameter or an input that is about to be overwritten."""
+        """Keep the values of a parameter or an input that is about to be overwritten."""
         for tensor in tensors_in(written):
             for owner in self._guarded.get(storage_of(tensor), ()):
                 self._save(owner)
@@ -151,7 +151,7 @@ def switch_mode(model: nn.Module, training: bool) -> None:
 
 
 class _Before(NamedTuple):
-    """How modules were: everything but the numbers in their tensors."""
+    """The state of modules before a block: everything but the values of their tensors."""
 
     flags: list[tuple[nn.Module, bool]]
     filled: list[tuple[Any, Any]]
@@ -178,7 +178,7 @@ class _Before(NamedTuple):
         """Put back what changed, and only that: another thread may be running the model."""
         for module, training in self.flags:
             if vars(module).get("training") is not training:
-                module.training = training  # by its name: a feature extractor chooses its graph
+                module.training = training  # an extractor switches its graph by its own setter
         for held, before in self.filled:
             if not _same(held, before):
                 _refill(held, before)
@@ -242,7 +242,7 @@ def twin_of(part: Any, replaced: dict[int, Any] | None = None) -> Any:
         replaced = {id(parameter): parameter for parameter in part.parameters()}
     try:
         return copy.deepcopy(part, replaced)
-    except Exception:  # noqa: BLE001  # locks, handles of files, a stranger's __deepcopy__, ...
+    except Exception:  # noqa: BLE001  # locks, file handles, any __deepcopy__ of the user's, ...
         return None
 
 
@@ -281,9 +281,9 @@ _is_beside_others: ContextVar[bool] = ContextVar("_is_beside_others", default=Fa
 
 
 def beside_others() -> None:
-    """Have :func:`isolated` leave random state and gradients alone, in a :func:`restores`.
+    """Have :func:`isolated` leave random state and gradients alone until the block ends.
 
-    For work beside other threads, whose draws and steps must not be undone when it ends.
+    For work in a background thread: what other threads draw and learn meanwhile must stay.
     """
     on_leaving(partial(_is_beside_others.set, _is_beside_others.get()))
     _is_beside_others.set(True)
@@ -313,9 +313,10 @@ def on_leaving(action: Action) -> None:
 
 
 def restores(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Do what a function told :func:`on_leaving`, the last first, when it returns or raises.
+    """Decorate a function: the actions of :func:`on_leaving` are done, last first, when it ends.
 
-    The modes of torch that are on in this thread, and whether gradients are, are put back too.
+    Also puts back the modes of torch that are active in this thread, and whether gradients are
+    enabled.
 
     Example:
         >>> numbers = [1]
@@ -348,7 +349,7 @@ def restores(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
 
 
 def _leave(depth: int) -> None:
-    """Do the pending actions, whatever they raise; an interrupt makes one start anew."""
+    """Do the pending actions, whatever they raise; one that is interrupted is done again."""
     problem: BaseException | None = None
     while len(_pending.actions) > depth:
         try:
@@ -364,7 +365,7 @@ def _leave(depth: int) -> None:
 
 
 class _ThreadState:
-    """The modes of torch that are on in this thread, and whether gradients are."""
+    """The modes of torch that are active in this thread, and whether gradients are enabled."""
 
     _FLAGS = tuple(name for name, value in vars(_python_dispatch).items() if value is False)
 
@@ -381,7 +382,7 @@ class _ThreadState:
 
     def put_back(self) -> None:
         if self._function_modes() != self._functions:
-            # torch takes a mode off while it hands it a call, so that one may be missing too.
+            # torch pops a mode while it handles a call, so that one may be missing too.
             while torch._C._len_torch_function_stack():
                 torch._C._pop_torch_function_stack()
             for mode in self._functions:
@@ -450,10 +451,10 @@ def hook(
 class ReadersWriterLock:
     """Lets many threads run recorded extractors, or one isolate a model.
 
-    What isolates a model puts hooks back as they were, those of an extractor in another thread
-    too. A thread that is in does not wait for itself; and nobody waits for ever, as a model
-    may itself wait for other threads, except for whoever patches torch for the whole process.
-    Each method enters until the block ends.
+    Isolating a model puts all its hooks back, also those that an extractor in another thread
+    has registered meanwhile. A thread never waits for itself. Since a model may itself wait for
+    other threads, waiting ends after a minute, except before patching torch for the whole
+    process. Each method holds the lock until the block ends.
     """
 
     _PATIENCE = 60.0
@@ -465,7 +466,7 @@ class ReadersWriterLock:
         self._owners: dict[str, int] = {}
 
     def read(self) -> None:
-        """Enter as one of many."""
+        """Hold the lock together with other readers."""
         me = threading.get_ident()
         before = self._readers.get(me, 0)
         on_leaving(partial(self._set_count, me, before))
@@ -481,13 +482,13 @@ class ReadersWriterLock:
             self._readers.pop(reader, None)
 
     def write(self) -> None:
-        """Enter when everybody else is out."""
+        """Hold the lock alone."""
         if threading.get_ident() not in self._readers:
             self._own("writing", lambda: not self._readers, self._PATIENCE)
         self.patch()
 
     def patch(self) -> None:
-        """Enter when nobody else patches what is the whole process's; readers may be in."""
+        """Hold the lock for patching the process; readers may hold it too."""
         self._own("patching", lambda: True, math.inf)
 
     def _own(self, what: str, is_ready: Callable[[], bool], patience: float) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.common.flops import FlopCounter, FlopsByPart
+from fxexplore.feature_extraction.common.flops import FlopCounter
 from fxexplore.feature_extraction.common.isolation import isolated, on_leaving, restores
 from fxexplore.feature_extraction.common.leaves import LeafDecisions, default_tracer_kwargs
 from fxexplore.feature_extraction.common.source import model_frame
@@ -80,7 +80,7 @@ def record(
     isolation = isolated(model, (args, kwargs), training=training)
     with isolation, torch.no_grad():
         with torch._C.DisableTorchFunction():
-            flops = FlopsByPart(FlopCounter()) if count_flops else None
+            flops = FlopCounter() if count_flops else None
             recorder = _Recorder(model, LeafSpec.of(model, tracer), isolation.before_write, flops)
         on_leaving(partial(reshard, model))
         return recorder.recording(args, kwargs)
@@ -105,7 +105,7 @@ class _Recorder(Follower):
         model: nn.Module,
         leaf_spec: LeafSpec,
         before_write: Callable[[Any], None],
-        flops: FlopsByPart | None = None,
+        flops: FlopCounter | None = None,
     ) -> None:
         super().__init__(model, leaf_spec)
         self._leaf_spec = leaf_spec
@@ -132,7 +132,7 @@ class _Recorder(Follower):
                 call = Call(name, "placeholder", argument, "")
                 self.called(call, _Inputs(), value, None, None)
         self._entered.append(tuple(arguments))
-        with nullcontext() if self._flops is None else self._flops.counter:
+        with nullcontext() if self._flops is None else self._flops:
             output = self.run(args, kwargs)
         with torch._C.DisableTorchFunction():
             return self._recorded(output, arguments)
@@ -280,13 +280,10 @@ class _Recorder(Follower):
             elif not self._is_known(tensor):
                 names.update(dict.fromkeys(self._entered[-1]))
         self._entered.append(tuple(names))
-        if self._flops is not None:
-            self._flops.enters()
 
     def left(self, path: str, count: int, result: Any, failed: bool) -> None:
         """Note what a module returned."""
         inputs = self._entered.pop()
-        flops = None if self._flops is None else self._flops.leaves(path)
         if failed:
             return
         frame = model_frame()
@@ -298,7 +295,7 @@ class _Recorder(Follower):
             self._order += 1
             self._add(call, inputs, described(result), hidden, None, frame)
         self._order += 1
-        returned = RecordedReturn(described(result), self._order, count, None, flops)
+        returned = RecordedReturn(described(result), self._order, count)
         self._returns.pop(path, None)
         self._returns[path] = returned
         for tensor in tensors:

@@ -25,7 +25,7 @@ class RecordedNode:
         order: position among all operations and module returns of the run.
         call: the 1-based call index, for a call of a module.
         overwritten: the ``order`` at which something wrote into the result's memory.
-        flops: floating point operations that it took, if they were counted.
+        flops: floating point operations that it took, if they were counted and all have a formula.
     """
 
     name: str
@@ -50,14 +50,12 @@ class RecordedReturn:
         order: as for :class:`RecordedNode`.
         calls: how often the module was called.
         overwritten: as for :class:`RecordedNode`.
-        flops: floating point operations of all calls, if they were counted.
     """
 
     output: Any
     order: int
     calls: int
     overwritten: int | None = None
-    flops: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-// A picture of feature maps. It says where it was clicked, and walks through channels by keys.
+// A picture of feature maps. Clicks and keys are sent to Python, which enlarges a channel or shows the next.
 
 /**
  * Fractions of the picture from its top left.
@@ -16,7 +16,7 @@ function fractions(event, image) {
 }
 
 /**
- * What a key asks for; nothing if it is for somebody else.
+ * The message for a key; undefined if the key means nothing here.
  * @param {string} key
  * @param {boolean} enlarged
  */

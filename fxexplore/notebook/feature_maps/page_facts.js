@@ -1,5 +1,5 @@
-// What a kernel cannot know of the page it is shown in, and cannot do there: the colour of
-// text, the density of the screen; saving a file, copying text. It is not seen itself.
+// What only the page knows or can do: the colour of text, the pixel density of the screen; saving
+// a file, copying text. Invisible.
 
 const MOST_DENSE = 3;
 const QUIET = 250; // milliseconds without another change
@@ -7,7 +7,7 @@ const QUIET = 250; // milliseconds without another change
 let answered = ""; // the same message reaches every view of a panel
 
 /**
- * Save bytes as a file of the reader's.
+ * Download bytes as a file.
  * @param {string} name
  * @param {string} kind
  * @param {DataView<ArrayBuffer>} bytes
@@ -46,8 +46,8 @@ function render({ model, el }) {
     model.set("density", Math.min(MOST_DENSE, Math.max(1, window.devicePixelRatio || 1)));
     model.save_changes();
   }
-  // A theme is a change of attributes, and then of style sheets, which take a while to load;
-  // in between the page has colours that nobody chose.
+  // A new theme changes attributes first, then style sheets, which take a while to load;
+  // in between the colours belong to neither theme.
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   const later = () => {

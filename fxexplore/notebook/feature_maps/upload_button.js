@@ -1,8 +1,8 @@
 // A button that takes a file: chosen, dropped on the panel around it, or pasted there. Jupyter
-// drops large messages without a word, so it is sent in slices, each when the one before arrived.
+// silently drops large messages, so it is sent in slices, each when the one before has arrived.
 
-const SEEN = 500; // milliseconds after which it is seen that something is sent
-const LONG = 4000; // milliseconds without an answer after which the kernel must be busy
+const SEEN = 500; // milliseconds after which the progress is shown
+const LONG = 4000; // milliseconds without an answer after which the kernel counts as busy
 
 /** @typedef {{id: string, file: File, received: number, timers: ReturnType<typeof setTimeout>[]}} Sending */
 
@@ -152,7 +152,7 @@ function render({ model, el }) {
     const zone = event.dataTransfer?.types.includes("Files") ? zoneOf(event) : null;
     el.closest(model.get("zone"))?.classList.toggle("fxx-dropping", zone !== null && event.type === "dragover");
     if (!zone) return;
-    event.preventDefault(); // the browser would show the file instead of the page
+    event.preventDefault(); // else the browser opens the file
     event.stopPropagation();
     const file = event.type === "drop" ? event.dataTransfer?.files[0] : undefined;
     if (file) take(file);
@@ -165,7 +165,7 @@ function render({ model, el }) {
     event.stopPropagation();
     take(file);
   };
-  // In the page's own capture phase, before the notebook around it takes them for its own.
+  // In the capture phase, before the notebook handles them.
   const drags = /** @type {const} */ (["dragover", "dragleave", "drop"]);
   for (const name of drags) document.addEventListener(name, onDrag, true);
   document.addEventListener("paste", onPaste, true);
