@@ -153,7 +153,7 @@ class ModelGraph:
 
         Returns:
             Qualified names in order of execution, as ``return_nodes`` takes them: modules that
-            never ran, or are not called themselves, have no value and are not among them.
+            never ran have no value and are not among them.
 
         Raises:
             ValueError: if a term cannot be read, saying what to write instead.

@@ -111,17 +111,18 @@ class Node(Facts):
 class Module(Facts):
     """A module that contains nodes, or that never ran: an inner node of the hierarchy.
 
+    Its value is what it returned; if forward never calls it itself (``calls`` is 0), that of the
+    last node below it.
+
     Attributes:
         path: qualified name, as ``named_modules()`` gives it.
         cls: name of its class.
-        returns: whether forward calls it, so that it has an output to return.
         ran: False for a registered module of which nothing ran; it has no rows inside. None
             if the model has not been run yet, so that nobody knows.
     """
 
     path: str
     cls: str
-    returns: bool = True
     ran: bool | None = True
 
     @property
@@ -136,8 +137,8 @@ class Module(Facts):
 
     @property
     def has_value(self) -> bool:
-        """Whether it can be a return node: it ran, and was called rather than looked into."""
-        return self.returns and bool(self.ran)
+        """Whether it can be a return node: it, or something inside it, ran."""
+        return bool(self.ran)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -235,7 +235,7 @@ class _Registered:
         """The module at a path that is no leaf."""
         cls = type(self._modules[path]).__name__
         facts = self._facts(path)
-        return Module(path=path, cls=cls, calls=calls, returns=calls > 0, ran=ran, **facts)
+        return Module(path=path, cls=cls, calls=calls, ran=ran, **facts)
 
     def leaf_facts(self, path: str) -> dict[str, Any]:
         """What is known of the call of a leaf module."""
