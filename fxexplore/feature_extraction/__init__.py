@@ -39,6 +39,7 @@ from .recorded.recorder import record
 from .recorded.recording import RecordedNode, Recording
 from .symbolic.extractor import GraphFeatureExtractor
 from .symbolic.module_returns import Built, ModuleReturn, nodes_in
+from .symbolic.traced_graph import model_and_tracer
 from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer
 
 __all__ = [

@@ -22,7 +22,8 @@ from .common.validation import (
 from .recorded.recorder import record
 from .recorded.recording import Recording
 from .symbolic.trace import traced
-from .symbolic.tracer import NodePathTracer
+from .symbolic.traced_graph import require_fitting
+from .symbolic.tracer import LeafModuleAwareTracer
 
 View = TypeVar("View")
 
@@ -41,7 +42,7 @@ class OpenedModel:
         failures: what went wrong in the modes that did not open.
     """
 
-    tracers: Mapping[str, NodePathTracer] = dataclasses.field(default_factory=dict)
+    tracers: Mapping[str, LeafModuleAwareTracer] = dataclasses.field(default_factory=dict)
     recordings: Mapping[str, Recording] = dataclasses.field(default_factory=dict)
     reason: str = ""
     failures: Mapping[str, Exception] = dataclasses.field(default_factory=dict)
@@ -85,6 +86,7 @@ def open_with_backend(
     backend: str = "auto",
     tracer_kwargs: Mapping[str, Any] | None = None,
     concrete_args: dict[str, Any] | None = None,
+    tracer: LeafModuleAwareTracer | None = None,
     count_flops: bool = False,
 ) -> OpenedModel:
     """Open a model: symbolically if that can be, else by recording a run.
@@ -97,6 +99,7 @@ def open_with_backend(
         backend: ``"symbolic"``, ``"recorded"``, or ``"auto"`` for the first that works.
         tracer_kwargs: as for ``create_feature_extractor``.
         concrete_args: as for ``create_feature_extractor``.
+        tracer: the tracer of the model, if it is given as a graph that is traced already.
         count_flops: count floating point operations when recording.
 
     Raises:
@@ -109,8 +112,11 @@ def open_with_backend(
         raise ValueError(f"mode is {mode!r}; write 'train', 'eval' or 'both'")
     if backend not in get_args(Backend):
         raise ValueError(f"backend is {backend!r}; write 'auto', 'symbolic' or 'recorded'")
+    if tracer is not None:
+        require_fitting(tracer, mode, backend, tracer_kwargs, concrete_args)
+        return OpenedModel({tracer.mode: tracer})
     # A caller's slip is no failure of tracing.
-    NodePathTracer(**default_tracer_kwargs(tracer_kwargs))
+    LeafModuleAwareTracer(**default_tracer_kwargs(tracer_kwargs))
     symbolic = OpenedModel()
     if backend != "recorded":
         tracers, failures = _in_each(

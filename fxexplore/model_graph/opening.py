@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from torch import nn
+from torch import fx, nn
 
 from fxexplore.feature_extraction import (
     GraphFeatureExtractor,
@@ -19,6 +19,7 @@ from fxexplore.feature_extraction import (
     first_line,
     hint_on,
     keys_by_mode,
+    model_and_tracer,
     open_with_backend,
     require_no_lazy_parameters,
     shapes_of,
@@ -36,9 +37,9 @@ class Opening:
     """A model that is opened in two steps: names at once, facts when they are there.
 
     Args:
-        model: the model to open, which is left as it is.
+        model: the model to open, which is left as it is; or its traced graph.
         example_inputs: what it runs on, as for :func:`open_model`.
-        mode: ``"eval"`` or ``"train"``.
+        mode: ``"eval"`` or ``"train"``; by default eval, or the mode of a traced graph.
         backend: ``"symbolic"``, ``"recorded"`` or ``"auto"``, as for :func:`open_model`.
         tracer_kwargs: as for :func:`open_model`.
         concrete_args: as for :func:`open_model`.
@@ -62,17 +63,19 @@ class Opening:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | fx.Graph,
         example_inputs: Any = None,
         *,
-        mode: str = "eval",
+        mode: str | None = None,
         backend: str = "auto",
         tracer_kwargs: Mapping[str, Any] | None = None,
         concrete_args: dict[str, Any] | None = None,
     ) -> None:
+        model, tracer = model_and_tracer(model)
+        if mode is None:
+            mode = "eval" if tracer is None else tracer.mode
         if mode not in ("eval", "train"):
             raise ValueError(f"mode is {mode!r}; write 'eval' or 'train'")
-        model = checked_model(model)
         require_no_lazy_parameters(model)
         inputs = known_inputs(model, example_inputs)
         arguments = None if inputs.missing else (inputs.args, inputs.kwargs)
@@ -83,6 +86,7 @@ class Opening:
             backend=backend,
             tracer_kwargs=tracer_kwargs,
             concrete_args=concrete_args,
+            tracer=tracer,
             count_flops=True,
         )
         self._model, self._mode = model, mode
@@ -197,10 +201,10 @@ class Opening:
 
 
 def open_model(
-    model: nn.Module,
+    model: nn.Module | fx.Graph,
     example_inputs: Any = None,
     *,
-    mode: Literal["eval", "train"] = "eval",
+    mode: Literal["eval", "train"] | None = None,
     backend: Literal["auto", "symbolic", "recorded"] = "auto",
     tracer_kwargs: Mapping[str, Any] | None = None,
     concrete_args: dict[str, Any] | None = None,
@@ -209,11 +213,12 @@ def open_model(
     """Read the graph of a model, which is left as it is.
 
     Args:
-        model: the model to open.
+        model: the model to open; or its graph, as ``NodePathTracer().trace(model)`` gives it,
+            which is of one mode.
         example_inputs: what the model runs on, or what shapes are found for: a tensor, a
             tuple of positional arguments, a dict of keyword arguments, or a pair of both;
             by default those of :func:`fxexplore.example_inputs_for`.
-        mode: the mode to open it in.
+        mode: the mode to open it in; by default eval, or the mode of a traced graph.
         backend: ``"symbolic"`` to trace, ``"recorded"`` to record one run, ``"auto"`` to
             record only what cannot be traced.
         tracer_kwargs: keyword arguments for :class:`fxexplore.NodePathTracer`, such as

@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from fxexplore.feature_extraction import (
-    NodePathTracer,
+    LeafModuleAwareTracer,
     RecordedNode,
     Recording,
     operation_name,
@@ -31,7 +31,7 @@ _KINDS = {
 }
 
 
-def graph_of_tracer(tracer: NodePathTracer, mode: str) -> ModelGraph:
+def graph_of_tracer(tracer: LeafModuleAwareTracer, mode: str) -> ModelGraph:
     """Read the graph that a tracer traced, without what only a run shows.
 
     Args:

@@ -18,7 +18,7 @@ from fxexplore.feature_extraction import (
     Built,
     FlopCounter,
     ModuleReturn,
-    NodePathTracer,
+    LeafModuleAwareTracer,
     described,
     nodes_in,
     restores,
@@ -47,7 +47,7 @@ class ShapeRun:
 
     def __init__(
         self,
-        tracer: NodePathTracer,
+        tracer: LeafModuleAwareTracer,
         training: bool,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
@@ -156,7 +156,7 @@ def _described_return(returned: ModuleReturn, seen: Mapping[fx.Node, Any]) -> An
 
 
 @restores
-def _copies(tracer: NodePathTracer, training: bool) -> dict[Any, Any]:
+def _copies(tracer: LeafModuleAwareTracer, training: bool) -> dict[Any, Any]:
     """What a graph reads, on the meta device; what cannot be copied is left out."""
     modules = dict(tracer.root.named_modules())
     memo: dict[int, Any] = {
@@ -182,7 +182,7 @@ def _copies(tracer: NodePathTracer, training: bool) -> dict[Any, Any]:
     return copies
 
 
-def _held(tracer: NodePathTracer, modules: Mapping[str, nn.Module], target: str) -> Any:
+def _held(tracer: LeafModuleAwareTracer, modules: Mapping[str, nn.Module], target: str) -> Any:
     if target in modules:
         return modules[target]
     if target in tracer.constants:

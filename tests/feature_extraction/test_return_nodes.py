@@ -398,11 +398,6 @@ def test_numbers_name_the_parts_of_a_sequential_and_are_keys_as_in_torchvision()
         assert list(create(model, {"0": 7})(x)) == ["7"]
 
 
-def test_a_graph_that_knows_no_model_is_a_type_error(resnet):
-    with pytest.raises(TypeError, match=r"NodePathTracer\(\).trace"):
-        create_feature_extractor(torch.fx.Tracer().trace(resnet), ["layer1"])
-
-
 def test_a_graph_and_a_graph_module_serve_as_models(resnet):
     image = torch.rand(1, 3, 64, 64)
     truth = returned_by_modules(resnet, (image,))["layer2"][0]

@@ -14,7 +14,7 @@ from fxexplore.feature_extraction.common.torch_ops import Effects, effects, writ
 
 from .module_returns import ModuleReturn, as_argument, nodes_in
 from .runtime import augmented, require_unchanged, snapshot, without_gradient
-from .tracer import NodePathTracer
+from .tracer import LeafModuleAwareTracer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,10 @@ class Observation:
 
 
 def sliced(
-    tracer: NodePathTracer, keys: Mapping[str, str], mode: str, elsewhere: Collection[str] = ()
+    tracer: LeafModuleAwareTracer,
+    keys: Mapping[str, str],
+    mode: str,
+    elsewhere: Collection[str] = (),
 ) -> fx.Graph:
     """Build the graph that computes just the wanted values.
 
@@ -75,7 +78,7 @@ def _observation(found: Found) -> Observation:
 class _Slice:
     def __init__(
         self,
-        tracer: NodePathTracer,
+        tracer: LeafModuleAwareTracer,
         observations: list[Observation],
         modules: Mapping[str, nn.Module],
     ) -> None:
