@@ -32,7 +32,10 @@ def line_in_model(error: Exception) -> str | None:
     return f"{os.path.basename(found[0])}:{found[1]}" + (f" `{line}`" if line else "")
 
 
-_IS_LIBRARY: dict[str, bool] = {contextlib.__file__: True}
+_IS_LIBRARY: dict[str, bool] = {
+    contextlib.__file__: True,
+    torch.nn.modules.transformer.__file__: False,  # these are opened as the model's own
+}
 
 
 def model_frame() -> FrameType | None:

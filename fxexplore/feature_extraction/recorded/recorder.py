@@ -108,7 +108,6 @@ class _Recorder(Follower):
         flops: FlopCounter | None = None,
     ) -> None:
         super().__init__(model, leaf_spec)
-        self._leaf_spec = leaf_spec
         self._before_write = before_write
         self._flops = flops
         self._order = 0
