@@ -86,6 +86,7 @@ def open_with_backend(
     tracer_kwargs: Mapping[str, Any] | None = None,
     concrete_args: dict[str, Any] | None = None,
     count_flops: bool = False,
+    partial: bool = False,
 ) -> OpenedModel:
     """Open a model: symbolically if that can be, else by recording a run.
 
@@ -98,6 +99,7 @@ def open_with_backend(
         tracer_kwargs: as for ``create_feature_extractor``.
         concrete_args: as for ``create_feature_extractor``.
         count_flops: count floating point operations when recording.
+        partial: take what a recorded model did until it raised.
 
     Raises:
         ValueError: if ``mode`` or ``backend`` is unknown, or inputs are missing for
@@ -111,7 +113,7 @@ def open_with_backend(
         raise ValueError(f"backend is {backend!r}; write 'auto', 'symbolic' or 'recorded'")
     # A caller's slip is no failure of tracing.
     NodePathTracer(**default_tracer_kwargs(tracer_kwargs))
-    options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops}
+    options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops, "partial": partial}
     symbolic = OpenedModel()
     if backend != "recorded":
         tracers, failures = _in_each(

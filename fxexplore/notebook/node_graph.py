@@ -234,8 +234,7 @@ def _facts(item: Node | Module) -> list[Any]:
         )
     if isinstance(item, Node) and item.source and item.source not in facts[0]:
         facts.append(item.source)
-    can_tick = isinstance(item, Node) or item.returns
-    return [kind_of(item), int(can_tick), "\n".join(facts)]
+    return [kind_of(item), int(item.has_value), "\n".join(facts)]
 
 
 def _slim(svg: str) -> str:

@@ -58,7 +58,7 @@ def sliced(
     """
     nodes = {name: node for node, name in tracer.node_to_qualname.items()}
     returns, root = tracer.module_returns, tracer.root
-    names = Names(nodes, returns, root, tracer.is_leaf_module, mode, elsewhere)
+    names = Names(nodes, returns, root, mode, elsewhere)
     observations = [_observation(found) for found in names.resolved(keys)]
     modules = dict(root.named_modules(remove_duplicate=False))
     return _Slice(tracer, observations, modules).graph()
