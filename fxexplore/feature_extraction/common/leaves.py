@@ -11,7 +11,6 @@ from typing import Any
 
 from torch import fx, nn
 
-
 # Those of torch.nn whose forward branches on data, and whose parts are layers of their own. To a
 # trace each is one node, as for torch.fx; a recording shows what is inside.
 TRANSFORMERS = (
