@@ -35,8 +35,12 @@ def annotated(graph: ModelGraph, findings: Findings) -> ModelGraph:
         findings: what the run showed.
     """
     nodes = tuple(_annotated(node, findings) for node in graph.nodes)
-    flops, uncounted = _sums((node.parent, node.flops) for node in nodes)
-    memory, unknown = _sums((n.parent, n.activation_bytes) for n in nodes if n.kind != "input")
+    # Of a module that raised, and of those around it, only a part ran.
+    broken = () if graph.error is None else ((graph.error.name, None),)
+    flops, uncounted = _sums((*((node.parent, node.flops) for node in nodes), *broken))
+    memory, unknown = _sums(
+        (*((n.parent, n.activation_bytes) for n in nodes if n.kind != "input"), *broken)
+    )
     memory = {path: total for path, total in memory.items() if path not in unknown}
     modules = []
     for module in graph.modules:

@@ -40,6 +40,7 @@ class Facts:
         flops_at_least: whether something below is not in that sum.
         activation_bytes: bytes of the tensors in the output, of a module the sum of all nodes
             below, if known; 0 for parameters.
+        reached: False for what stands after the place where the model raised.
     """
 
     detail: str = ""
@@ -53,6 +54,7 @@ class Facts:
     flops: int | None = None
     flops_at_least: bool = False
     activation_bytes: int | None = None
+    reached: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +139,37 @@ class Module(Facts):
     def has_value(self) -> bool:
         """Whether it can be a return node: it, or something inside it, ran."""
         return bool(self.ran)
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Where a model raised, and what.
+
+    Attributes:
+        name: qualified name of the node that raised, or the path of the module whose own code
+            did; ``""`` for the model itself.
+        kind: the class of the exception.
+        message: what it says, with ``×`` in its shapes.
+        source: file and line in the model's code with what stands there, if known.
+        met: the tensors that met there: arguments by position, such as ``"[0]"``, or by name,
+            and the parameters of a leaf module, such as ``"weight"``.
+
+    Example:
+        >>> Failure("fc", "RuntimeError", "cannot multiply", "net.py:12 `self.fc(x)`").words
+        'RuntimeError at net.py:12 `self.fc(x)`: cannot multiply'
+    """
+
+    name: str
+    kind: str
+    message: str
+    source: str | None = None
+    met: tuple[Part, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What it raised, and where, in one line."""
+        place = f" at {self.source}" if self.source else ""
+        return f"{self.kind}{place}: {self.message}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,8 +17,9 @@ from fxexplore.feature_extraction import (
     Attributes,
     Built,
     FlopCounter,
-    ModuleReturn,
     LeafModuleAwareTracer,
+    ModuleReturn,
+    RecordedFailure,
     described,
     nodes_in,
     restores,
@@ -58,8 +59,10 @@ class ShapeRun:
         self._copies = _copies(tracer, training)
         given = inspect.signature(tracer.root.forward).bind(*args, **kwargs).arguments
         self._arguments = tree_map_only(torch.Tensor, _on_meta, dict(given))
-        self.failure: tuple[fx.Node, Exception] | None = None
-        """The node that could not run without numbers, and what it raised."""
+        self.failed: fx.Node | None = None
+        """The node that could not run without numbers."""
+        self.failure: RecordedFailure | None = None
+        """What that raised."""
 
     @restores
     def findings(self) -> Findings:
@@ -79,7 +82,7 @@ class ShapeRun:
                 try:
                     values[node] = self._value(node, values)
                 except Exception as problem:  # noqa: BLE001  # a stranger's code, on no numbers
-                    self.failure = node, problem
+                    self.failed, self.failure = node, self._failure(node, problem, values)
                     break
                 flops[node] = counter.taken()
                 seen[node] = described(values[node])
@@ -93,11 +96,26 @@ class ShapeRun:
             },
         )
 
+    def _failure(
+        self, node: fx.Node, problem: Exception, values: Mapping[fx.Node, Any]
+    ) -> RecordedFailure:
+        args, kwargs = _filled(node.args, values), _filled(node.kwargs, values)
+        return RecordedFailure(
+            name=self._names.get(node, node.meta.get("module", "")),
+            node=None,
+            kind=type(problem).__name__,
+            message=str(problem),
+            source=node.meta.get("source"),
+            given=described({**dict(enumerate(args)), **kwargs}),
+        )
+
     def _value(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         args, kwargs = _filled(node.args, values), _filled(node.kwargs, values)
         target: Any = node.target
         if node.op == "placeholder":
             return self._arguments.get(target.lstrip("*"), *args)
+        if node.op in ("get_attr", "call_module") and target not in self._copies:
+            raise NotImplementedError(f"'{target}' cannot be copied to run it without numbers")
         if node.op == "get_attr":
             return self._copies[target]
         if node.op == "call_module":

@@ -78,7 +78,7 @@ def _input(inputs: ExampleInputs) -> str:
 
 def _way_in(graph: ModelGraph) -> str:
     if graph.reason:
-        return _folded(graph.backend, f"Traced symbolically it does not open: {graph.reason}")
+        return _folded(graph.backend, f"Not traced, but run once: {graph.reason}")
     return html.escape(graph.backend) or "not run yet"
 
 

@@ -35,6 +35,8 @@ def marks(item: Node | Module, *, only_in: str = "") -> dict[str, str]:
     found = {}
     if isinstance(item, Module) and item.ran is False:
         found["never ran"] = "registered in the model; nothing of it ran"
+    elif not item.reached:
+        found["not reached"] = "the model raised before it came here"
     if only_in:
         found[f"{only_in} only"] = f"exists in {only_in} mode only"
     if item.calls > 1:
@@ -101,7 +103,10 @@ input noise (for the first layer, Linear) 1×4 · eval · symbolic
     if width is not None:
         room[0] = min(room[0], int(_ROOM_FOR_NAMES * width))
     head = f"{graph.model} · {facts_in_words(graph)}"
-    table = [head] if width is None else textwrap.wrap(head, width)
+    heads = (head, *_error_in_words(graph))
+    table = [
+        part for line in heads for part in ([line] if width is None else textwrap.wrap(line, width))
+    ]
     for name, output, parameters, flops, note in shown:
         start = f"{_cut(name, room[0]):{room[0]}}  {output:>{room[1]}}  {parameters:>{room[2]}}"
         table.append(f"{start}  {flops:>{room[3]}}  {note}".rstrip())
@@ -142,6 +147,15 @@ def facts_in_words(graph: ModelGraph) -> str:
     return " · ".join(filter(None, facts))
 
 
+def _error_in_words(graph: ModelGraph) -> list[str]:
+    """Where the model raised, why, and which shapes met there."""
+    if graph.error is None:
+        return []
+    shapes = [shape_text(part.shape) for part in graph.error.met]
+    met = f"; there met {', '.join(shapes)}" if shapes else ""
+    return [f"✗ {graph.error.name or graph.model}: {graph.error.words}{met}"]
+
+
 def tree_html(
     graph: ModelGraph,
     expanded: Collection[str] | None = None,
@@ -169,6 +183,7 @@ def tree_html(
     nodes = " · ".join(name if name == key else f"{name} → {key}" for name, key in ticked.items())
     head = [
         f"<b>{html.escape(graph.model)}</b> {_quiet(facts_in_words(graph))}",
+        *(f"<b>{html.escape(line)}</b>" for line in _error_in_words(graph)),
         *([f"return nodes: {html.escape(nodes)}"] if nodes else []),
         f"{_numbers(('output', 'params', 'FLOPs'))}{_quiet('node')}",
     ]
@@ -219,6 +234,7 @@ class _Outline:
         limit: int,
     ) -> None:
         self._rows = graph.rows
+        self._failed = None if graph.error is None else graph.error.name
         self._unfolded = None if expanded is None else set(expanded)
         self._ticked = ticked
         repeated = () if expanded is None else repeated_siblings(graph)
@@ -238,11 +254,12 @@ class _Outline:
         count = row.end - position - 1 if shows_inside else 0
         is_cut = row.depth >= self._deepest
         is_open = not is_cut and (self._unfolded is None or row.name in self._unfolded)
+        fault = " · ✗ raised" if row.name == self._failed else ""
         mark = "☑ " if row.name in self._ticked else ""
         return _Line(
             mark if is_open or not count or mark else "▸ ",
             row.label,
-            " · ".join([item.description, *marks(item)]),
+            " · ".join([item.description, *marks(item)]) + fault,
             _in_digits([item]),
             tuple(self.lines(position + 1, row.end)) if count and not is_cut else (),
             is_open,

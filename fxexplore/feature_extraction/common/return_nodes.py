@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from .leaves import TRANSFORMERS
 from .validation import kind_of
 
 ReturnNodes = Iterable[str] | Mapping[str, str]
@@ -201,6 +202,8 @@ class Names(NamedTuple):
 def _how_to_open(leaf: nn.Module) -> str:
     if any(cls.__module__.startswith("torchvision.ops") for cls in type(leaf).__mro__):
         return "tracer_kwargs={'default_leaf_modules': False} opens it."
+    if type(leaf) in TRANSFORMERS:
+        return "Give example_inputs=...: a run shows what is inside."
     if type(leaf).__module__.startswith(("torch.nn", "torch.ao.nn")):
         return "The modules of torch.nn always are; ask for its own output instead."
     return f"Take {type(leaf).__name__} out of leaf_modules to open it."

@@ -19,6 +19,7 @@ from fxexplore.feature_extraction.common.validation import bound_arguments, shap
 from fxexplore.feature_extraction.common.wrappers import run_uncompiled
 
 from .follower import Call, Follower
+from .leaves import run_layer_by_layer
 from .plan import Plan, Wanted
 
 
@@ -111,6 +112,8 @@ def run_with_hooks(
     for path, wanted_here in plan.by_target("module").items():
         hook(_module_at(model, path), _returned_hook(capture, wanted_here))
     run_uncompiled(model)
+    if plan.leaf_spec.opens_transformers:
+        run_layer_by_layer()
     model(*args, **kwargs)
 
 

@@ -24,7 +24,7 @@ from fxexplore.feature_extraction.common.isolation import (
 )
 from fxexplore.feature_extraction.common.leaves import LeafDecisions
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
-from fxexplore.feature_extraction.common.source import source_line
+from fxexplore.feature_extraction.common.source import called_from_here, source_line
 from fxexplore.feature_extraction.common.tensors import state_tensors
 from fxexplore.feature_extraction.common.torch_ops import (
     run_custom_functions_by,
@@ -147,7 +147,7 @@ class LeafModuleAwareTracer(LeafDecisions):
             torch.enable_grad(),
             errors_explained(self, root),
         ):
-            graph = super().trace(root, concrete_args)
+            graph = called_from_here(super().trace, root, concrete_args)
         for path, now, before in buffers:
             for name, tensor in before.items():
                 if now.get(name, tensor) is not tensor:
@@ -262,9 +262,9 @@ class LeafModuleAwareTracer(LeafDecisions):
         node.meta["module"] = self.current_module_qualname
         if kind.startswith("call_") and not torch.is_grad_enabled():
             node.meta["no_grad"] = True
-        if kind in ("call_function", "call_method"):
-            if not self._is_feature(node):
-                return proxy
+        if kind in ("call_function", "call_method") and not self._is_feature(node):
+            return proxy
+        if kind.startswith("call_"):
             node.meta["source"] = source_line()
         if kind == "call_module":
             qualname = self._namer.module_call(str(target))
