@@ -110,10 +110,7 @@ def open_with_backend(
         TypeError: if ``tracer_kwargs`` are of the wrong kind.
         torch.fx.proxy.TraceError: if the model opens with neither backend.
     """
-    if mode not in get_args(Mode):
-        raise ValueError(f"mode is {mode!r}; write 'train', 'eval' or 'both'")
-    if backend not in get_args(Backend):
-        raise ValueError(f"backend is {backend!r}; write 'auto', 'symbolic' or 'recorded'")
+    _require_known(mode, backend)
     if tracer is not None:
         require_fitting(tracer, mode, backend, tracer_kwargs, concrete_args)
         return OpenedModel({tracer.mode: tracer})
@@ -144,7 +141,14 @@ def open_with_backend(
     raise _neither(model, symbolic, recorded, arguments)
 
 
-def _closed_transformers(tracers: Mapping[str, NodePathTracer]) -> dict[str, Exception]:
+def _require_known(mode: str, backend: str) -> None:
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode is {mode!r}; write 'train', 'eval' or 'both'")
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend is {backend!r}; write 'auto', 'symbolic' or 'recorded'")
+
+
+def _closed_transformers(tracers: Mapping[str, LeafModuleAwareTracer]) -> dict[str, Exception]:
     """The modes in which a transformer of torch.nn is one node, though a run would open it."""
     found: dict[str, Exception] = {}
     for mode, tracer in tracers.items():
