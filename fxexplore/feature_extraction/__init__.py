@@ -11,7 +11,7 @@ from .api import (
     extractor_of,
     get_graph_node_names,
 )
-from .backends import Backend, Mode, OpenedModel, first_line, open_with_backend
+from .backends import Backend, Mode, OpenedModel, open_with_backend
 from .common.flops import FlopCounter
 from .common.isolation import (
     RandomState,
@@ -26,6 +26,7 @@ from .common.isolation import (
 )
 from .common.naming import operation_name
 from .common.return_nodes import ReturnNodes, keys_by_mode
+from .common.source import line_in_words
 from .common.tensors import Attributes, TensorInfo, described, state_tensors, tensors_in
 from .common.validation import (
     Arguments,
@@ -37,9 +38,10 @@ from .common.validation import (
 )
 from .recorded.extractor import RecordedFeatureExtractor
 from .recorded.recorder import record
-from .recorded.recording import RecordedNode, Recording
+from .recorded.recording import RecordedFailure, RecordedNode, Recording
 from .symbolic.extractor import GraphFeatureExtractor
 from .symbolic.module_returns import Built, ModuleReturn, nodes_in
+from .symbolic.traced_graph import model_and_tracer
 from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer
 
 __all__ = [

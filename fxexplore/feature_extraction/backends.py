@@ -22,7 +22,8 @@ from .common.validation import (
 from .recorded.recorder import record
 from .recorded.recording import Recording
 from .symbolic.trace import traced
-from .symbolic.tracer import NodePathTracer
+from .symbolic.traced_graph import require_fitting
+from .symbolic.tracer import LeafModuleAwareTracer
 
 View = TypeVar("View")
 
@@ -41,7 +42,7 @@ class OpenedModel:
         failures: what went wrong in the modes that did not open.
     """
 
-    tracers: Mapping[str, NodePathTracer] = dataclasses.field(default_factory=dict)
+    tracers: Mapping[str, LeafModuleAwareTracer] = dataclasses.field(default_factory=dict)
     recordings: Mapping[str, Recording] = dataclasses.field(default_factory=dict)
     reason: str = ""
     failures: Mapping[str, Exception] = dataclasses.field(default_factory=dict)
@@ -85,7 +86,9 @@ def open_with_backend(
     backend: str = "auto",
     tracer_kwargs: Mapping[str, Any] | None = None,
     concrete_args: dict[str, Any] | None = None,
+    tracer: LeafModuleAwareTracer | None = None,
     count_flops: bool = False,
+    partial: bool = False,
 ) -> OpenedModel:
     """Open a model: symbolically if that can be, else by recording a run.
 
@@ -97,7 +100,9 @@ def open_with_backend(
         backend: ``"symbolic"``, ``"recorded"``, or ``"auto"`` for the first that works.
         tracer_kwargs: as for ``create_feature_extractor``.
         concrete_args: as for ``create_feature_extractor``.
+        tracer: the tracer of the model, if it is given as a graph that is traced already.
         count_flops: count floating point operations when recording.
+        partial: take what a recorded model did until it raised.
 
     Raises:
         ValueError: if ``mode`` or ``backend`` is unknown, or inputs are missing for
@@ -105,30 +110,57 @@ def open_with_backend(
         TypeError: if ``tracer_kwargs`` are of the wrong kind.
         torch.fx.proxy.TraceError: if the model opens with neither backend.
     """
-    if mode not in get_args(Mode):
-        raise ValueError(f"mode is {mode!r}; write 'train', 'eval' or 'both'")
-    if backend not in get_args(Backend):
-        raise ValueError(f"backend is {backend!r}; write 'auto', 'symbolic' or 'recorded'")
+    _require_known(mode, backend)
+    if tracer is not None:
+        require_fitting(tracer, mode, backend, tracer_kwargs, concrete_args)
+        return OpenedModel({tracer.mode: tracer})
     # A caller's slip is no failure of tracing.
-    NodePathTracer(**default_tracer_kwargs(tracer_kwargs))
+    LeafModuleAwareTracer(**default_tracer_kwargs(tracer_kwargs))
+    options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops, "partial": partial}
     symbolic = OpenedModel()
     if backend != "recorded":
         tracers, failures = _in_each(
             mode, lambda training: traced(model, training, tracer_kwargs, concrete_args)
         )
         symbolic = OpenedModel(tracers=tracers, failures=failures)
+        if backend == "auto" and not failures:
+            closed = OpenedModel(failures=_closed_transformers(tracers))
+            if closed.failures and (arguments := inputs()) is not None:
+                recorded = _recorded(model, mode, arguments, closed, options)
+                return symbolic if recorded.failures else recorded
         if not failures or (backend == "symbolic" and tracers):
             return symbolic
         if backend == "symbolic":
             raise next(iter(failures.values()))
     arguments = inputs()
-    options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops}
     recorded = _recorded(model, mode, arguments, symbolic, options)
     if len(recorded.modes) > len(symbolic.modes):
         return recorded
     if symbolic.modes:
         return symbolic
     raise _neither(model, symbolic, recorded, arguments)
+
+
+def _require_known(mode: str, backend: str) -> None:
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode is {mode!r}; write 'train', 'eval' or 'both'")
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend is {backend!r}; write 'auto', 'symbolic' or 'recorded'")
+
+
+def _closed_transformers(tracers: Mapping[str, LeafModuleAwareTracer]) -> dict[str, Exception]:
+    """The modes in which a transformer of torch.nn is one node, though a run would open it."""
+    found: dict[str, Exception] = {}
+    for mode, tracer in tracers.items():
+        inner = [(path, m) for path, m in tracer.root.named_modules() if tracer.opens_when_run(m)]
+        called = {node.target for node in tracer.graph.nodes if inner and node.op == "call_module"}
+        for path, module in inner:
+            if path in called:
+                found[mode] = TraceError(
+                    f"'{path}' is torch.nn's {type(module).__name__}, whose layers only a run shows"
+                )
+                break
+    return found
 
 
 def _in_each(

@@ -18,16 +18,13 @@ class Findings(NamedTuple):
 
     Attributes:
         values: what nodes gave, by name, as ``described`` copies it.
-        flops: floating point operations of nodes, by name.
+        flops: floating point operations of nodes, by name; None where some have no formula.
         returned: what modules returned, by path.
-        module_flops: floating point operations of modules, by path, where the run counted
-            them; those of others are the sums of their nodes.
     """
 
     values: Mapping[str, Any]
-    flops: Mapping[str, int]
+    flops: Mapping[str, int | None]
     returned: Mapping[str, Any]
-    module_flops: Mapping[str, int]
 
 
 def annotated(graph: ModelGraph, findings: Findings) -> ModelGraph:
@@ -38,12 +35,18 @@ def annotated(graph: ModelGraph, findings: Findings) -> ModelGraph:
         findings: what the run showed.
     """
     nodes = tuple(_annotated(node, findings) for node in graph.nodes)
-    flops = _sums((node.parent, node.flops) for node in nodes)
-    memory = _sums((n.parent, n.activation_bytes) for n in nodes if n.kind != "input")
+    # Of a module that raised, and of those around it, only a part ran.
+    broken = () if graph.error is None else ((graph.error.name, None),)
+    flops, uncounted = _sums((*((node.parent, node.flops) for node in nodes), *broken))
+    memory, unknown = _sums(
+        (*((n.parent, n.activation_bytes) for n in nodes if n.kind != "input"), *broken)
+    )
+    memory = {path: total for path, total in memory.items() if path not in unknown}
     modules = []
     for module in graph.modules:
         facts = _facts(findings.returned, module.path) | {
-            "flops": flops.get(module.path, findings.module_flops.get(module.path)),
+            "flops": flops.get(module.path),
+            "flops_at_least": module.path in uncounted,
             "activation_bytes": memory.get(module.path),
         }
         modules.append(dataclasses.replace(module, **facts))
@@ -52,6 +55,7 @@ def annotated(graph: ModelGraph, findings: Findings) -> ModelGraph:
         nodes=nodes,
         modules=tuple(modules),
         flops=flops.get(""),
+        flops_at_least="" in uncounted,
         activation_bytes=memory.get(""),
     )
 
@@ -108,12 +112,14 @@ def _bytes(tensor: TensorInfo) -> int:
     return math.prod(tensor.shape) * tensor.dtype.itemsize
 
 
-def _sums(numbers: Iterable[tuple[str, int | None]]) -> dict[str, int]:
-    """The sums of what is below each path, and of the model as ``""``.
+def _sums(numbers: Iterable[tuple[str, int | None]]) -> tuple[dict[str, int], set[str]]:
+    """The sums of what is known below each path, and of the model as ``""``.
 
     Args:
-        numbers: pairs of the path of the module that a node is in, and the node's number. Where
-            one is unknown, so is the sum.
+        numbers: pairs of the path of the module that a node is in, and the node's number.
+
+    Returns:
+        The sums, and the paths below which some number is unknown.
     """
     sums: dict[str, int] = {}
     unknown: set[str] = set()
@@ -123,4 +129,4 @@ def _sums(numbers: Iterable[tuple[str, int | None]]) -> dict[str, int]:
                 unknown.add(path)
             else:
                 sums[path] = sums.get(path, 0) + number
-    return {path: total for path, total in sums.items() if path not in unknown}
+    return sums, unknown

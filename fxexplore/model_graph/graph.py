@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
-from .nodes import Module, Node, Part, Row, prefixes
+from .nodes import Failure, Module, Node, Part, Row, prefixes
 from .queries import matching
 
 _FORMAT = 1
@@ -31,8 +31,10 @@ class ModelGraph:
         inputs: what the shapes are for, in words; ``""`` if there were no inputs.
         missing: why facts are missing from some node on; ``""`` if none are.
         flops: floating point operations of one run, where a multiply-add counts 2, if known.
+        flops_at_least: whether some operation is not in that sum, for want of a formula.
         frozen: how many of the parameters need no gradient.
         activation_bytes: bytes of what modules and operations give in one run, if known.
+        error: where the model raised, if it did: what comes after that did not run.
 
     Example:
         >>> from torch import nn
@@ -55,8 +57,10 @@ class ModelGraph:
     inputs: str = ""
     missing: str = ""
     flops: int | None = None
+    flops_at_least: bool = False
     frozen: int = 0
     activation_bytes: int | None = None
+    error: Failure | None = None
 
     shown_as: ClassVar[dict[str, Callable[[ModelGraph], str]]] = {}
     """How a graph is shown, as ``"text"`` and as ``"html"``.
@@ -149,7 +153,7 @@ class ModelGraph:
 
         Returns:
             Qualified names in order of execution, as ``return_nodes`` takes them: modules that
-            never ran, or are not called themselves, have no value and are not among them.
+            never ran have no value and are not among them.
 
         Raises:
             ValueError: if a term cannot be read, saying what to write instead.
@@ -179,6 +183,8 @@ class ModelGraph:
             raise ValueError(f"not a model graph in format {_FORMAT}, as to_json() writes it")
         data["nodes"] = tuple(_from_dict(Node, node) for node in data["nodes"])
         data["modules"] = tuple(_from_dict(Module, module) for module in data["modules"])
+        error = data.get("error")
+        data["error"] = error and _from_dict(Failure, error)
         graph: ModelGraph = _from_dict(cls, data)
         return graph
 
@@ -194,8 +200,8 @@ class ModelGraph:
 def _from_dict(cls: type[Any], data: dict[str, Any]) -> Any:
     # JSON has lists where frozen data has tuples.
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-    if "parts" in fields:
-        fields["parts"] = tuple(_from_dict(Part, part) for part in fields["parts"])
+    for name in fields.keys() & {"parts", "met"}:
+        fields[name] = tuple(_from_dict(Part, part) for part in fields[name])
     return cls(**fields)
 
 

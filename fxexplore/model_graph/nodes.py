@@ -36,9 +36,11 @@ class Facts:
         dtype: dtype of that tensor, such as ``"float32"``.
         parts: the tensors of an output that is no single tensor, if known.
         flops: floating point operations of one call, where a multiply-add counts 2; of a module
-            the sum of everything below, if all are known.
+            the sum of everything below. None where an operation has no formula.
+        flops_at_least: whether something below is not in that sum.
         activation_bytes: bytes of the tensors in the output, of a module the sum of all nodes
             below, if known; 0 for parameters.
+        reached: False for what stands after the place where the model raised.
     """
 
     detail: str = ""
@@ -50,7 +52,9 @@ class Facts:
     dtype: str | None = None
     parts: tuple[Part, ...] = ()
     flops: int | None = None
+    flops_at_least: bool = False
     activation_bytes: int | None = None
+    reached: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,17 +111,18 @@ class Node(Facts):
 class Module(Facts):
     """A module that contains nodes, or that never ran: an inner node of the hierarchy.
 
+    Its value is what it returned; if forward never calls it itself (``calls`` is 0), that of the
+    last node below it.
+
     Attributes:
         path: qualified name, as ``named_modules()`` gives it.
         cls: name of its class.
-        returns: whether forward calls it, so that it has an output to return.
         ran: False for a registered module of which nothing ran; it has no rows inside. None
             if the model has not been run yet, so that nobody knows.
     """
 
     path: str
     cls: str
-    returns: bool = True
     ran: bool | None = True
 
     @property
@@ -132,8 +137,39 @@ class Module(Facts):
 
     @property
     def has_value(self) -> bool:
-        """Whether it can be a return node: it ran, and was called rather than looked into."""
-        return self.returns and bool(self.ran)
+        """Whether it can be a return node: it, or something inside it, ran."""
+        return bool(self.ran)
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Where a model raised, and what.
+
+    Attributes:
+        name: qualified name of the node that raised, or the path of the module whose own code
+            did; ``""`` for the model itself.
+        kind: the class of the exception.
+        message: what it says, with ``×`` in its shapes.
+        source: file and line in the model's code with what stands there, if known.
+        met: the tensors that met there: arguments by position, such as ``"[0]"``, or by name,
+            and the parameters of a leaf module, such as ``"weight"``.
+
+    Example:
+        >>> Failure("fc", "RuntimeError", "cannot multiply", "net.py:12 `self.fc(x)`").words
+        'RuntimeError at net.py:12 `self.fc(x)`: cannot multiply'
+    """
+
+    name: str
+    kind: str
+    message: str
+    source: str | None = None
+    met: tuple[Part, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What it raised, and where, in one line."""
+        place = f" at {self.source}" if self.source else ""
+        return f"{self.kind}{place}: {self.message}"
 
 
 @dataclasses.dataclass(frozen=True)

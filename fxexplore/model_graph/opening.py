@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from torch import nn
+from torch import fx, nn
 
 from fxexplore.feature_extraction import (
     GraphFeatureExtractor,
@@ -16,9 +16,9 @@ from fxexplore.feature_extraction import (
     ReturnNodes,
     checked_model,
     extractor_of,
-    first_line,
     hint_on,
     keys_by_mode,
+    model_and_tracer,
     open_with_backend,
     require_no_lazy_parameters,
     shapes_of,
@@ -27,7 +27,8 @@ from fxexplore.inputs import known_inputs
 
 from .annotations import annotated
 from .graph import ModelGraph
-from .reading import graph_of_recording, graph_of_tracer
+from .nodes import Failure, prefixes
+from .reading import failure_of, graph_of_recording, graph_of_tracer
 from .shapes import ShapeRun
 from .verifying import verify_values
 
@@ -36,12 +37,13 @@ class Opening:
     """A model that is opened in two steps: names at once, facts when they are there.
 
     Args:
-        model: the model to open, which is left as it is.
+        model: the model to open, which is left as it is; or its traced graph.
         example_inputs: what it runs on, as for :func:`open_model`.
-        mode: ``"eval"`` or ``"train"``.
+        mode: ``"eval"`` or ``"train"``; by default eval, or the mode of a traced graph.
         backend: ``"symbolic"``, ``"recorded"`` or ``"auto"``, as for :func:`open_model`.
         tracer_kwargs: as for :func:`open_model`.
         concrete_args: as for :func:`open_model`.
+        partial: as for :func:`open_model`.
 
     Attributes:
         arguments: what the model runs on; None if there are no inputs.
@@ -62,17 +64,20 @@ class Opening:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | fx.Graph,
         example_inputs: Any = None,
         *,
-        mode: str = "eval",
+        mode: str | None = None,
         backend: str = "auto",
         tracer_kwargs: Mapping[str, Any] | None = None,
         concrete_args: dict[str, Any] | None = None,
+        partial: bool = False,
     ) -> None:
+        model, tracer = model_and_tracer(model)
+        if mode is None:
+            mode = "eval" if tracer is None else tracer.mode
         if mode not in ("eval", "train"):
             raise ValueError(f"mode is {mode!r}; write 'eval' or 'train'")
-        model = checked_model(model)
         require_no_lazy_parameters(model)
         inputs = known_inputs(model, example_inputs)
         arguments = None if inputs.missing else (inputs.args, inputs.kwargs)
@@ -83,7 +88,9 @@ class Opening:
             backend=backend,
             tracer_kwargs=tracer_kwargs,
             concrete_args=concrete_args,
+            tracer=tracer,
             count_flops=True,
+            partial=partial,
         )
         self._model, self._mode = model, mode
         self.arguments, self._tracer_kwargs = arguments, tracer_kwargs
@@ -111,6 +118,8 @@ class Opening:
             and f"shapes and FLOPs are unknown without inputs ({inputs.missing})",
             inputs="" if inputs.missing else f"{inputs.source} {inputs.shapes}".strip(),
         )
+        if graph.error is not None:
+            self.graph = _stopped_at(self.graph, graph.error)
 
     def annotated(self) -> ModelGraph:
         """Find every fact.
@@ -125,18 +134,16 @@ class Opening:
             return self.graph
         tracer = self._opened.tracers[self._mode]
         graph = annotated(self.graph, self._run.findings())
-        if self._run.failure is None:
+        node, failure = self._run.failed, self._run.failure
+        if node is None or failure is None:
             return graph
-        node, problem = self._run.failure
-        name = tracer.node_to_qualname.get(node, node.name)
-        words = f"{type(problem).__name__}: {first_line(problem)}"
-        module = next((n for n in graph.nodes if n.name == name and n.kind == "module"), None)
-        layer = "" if module is None else f", a {module.target}({module.detail})"
-        missing = (
-            f"shapes and FLOPs are unknown from '{name}' on{layer} ({words}); "
-            f"the inputs: {graph.inputs}"
-        )
-        return dataclasses.replace(graph, missing=missing)
+        modules = dict(tracer.root.named_modules(remove_duplicate=False))
+        leaf = modules[str(node.target)] if node.op == "call_module" else None
+        error = failure_of(failure, leaf)
+        is_limit = error.kind == "NotImplementedError" or "meta" in error.message.lower()
+        if is_limit:  # what needs numbers may well run on them
+            return dataclasses.replace(graph, missing=_unknown_from(graph, error))
+        return _stopped_at(graph, error)
 
     def extractor(
         self, return_nodes: ReturnNodes
@@ -196,30 +203,64 @@ class Opening:
         verify_values(self._model, tracer, self._mode, self.arguments, self._tracer_kwargs)
 
 
+def _stopped_at(graph: ModelGraph, error: Failure) -> ModelGraph:
+    """The graph of a model that raised: what stands after that place was not reached."""
+    names = [node.name for node in graph.nodes]
+    count = names.index(error.name) + 1 if error.name in names else len(names)
+    nodes = [dataclasses.replace(node, reached=i < count) for i, node in enumerate(graph.nodes)]
+    reached = {path for node in nodes if node.reached for path in prefixes(node.parent)}
+    modules = [
+        dataclasses.replace(module, reached=module.path in reached or module.path == error.name)
+        for module in graph.modules
+    ]
+    return dataclasses.replace(
+        graph,
+        nodes=tuple(nodes),
+        modules=tuple(modules),
+        missing=_unknown_from(graph, error),
+        error=error,
+    )
+
+
+def _unknown_from(graph: ModelGraph, error: Failure) -> str:
+    """Where facts end, and why, in a sentence."""
+    node = next((node for node in graph.nodes if node.name == error.name), None)
+    if node is None:
+        place = f"the code of '{error.name}' on" if error.name else "the model's own code on"
+    else:
+        layer = f", a {node.target}({node.detail})" if node.kind == "module" else ""
+        place = f"'{error.name}' on{layer}"
+    return f"shapes and FLOPs are unknown from {place} ({error.words}); the inputs: {graph.inputs}"
+
+
 def open_model(
-    model: nn.Module,
+    model: nn.Module | fx.Graph,
     example_inputs: Any = None,
     *,
-    mode: Literal["eval", "train"] = "eval",
+    mode: Literal["eval", "train"] | None = None,
     backend: Literal["auto", "symbolic", "recorded"] = "auto",
     tracer_kwargs: Mapping[str, Any] | None = None,
     concrete_args: dict[str, Any] | None = None,
     verify: bool = False,
+    partial: bool = False,
 ) -> ModelGraph:
     """Read the graph of a model, which is left as it is.
 
     Args:
-        model: the model to open.
+        model: the model to open; or its graph, as ``NodePathTracer().trace(model)`` gives it,
+            which is of one mode.
         example_inputs: what the model runs on, or what shapes are found for: a tensor, a
             tuple of positional arguments, a dict of keyword arguments, or a pair of both;
             by default those of :func:`fxexplore.example_inputs_for`.
-        mode: the mode to open it in.
+        mode: the mode to open it in; by default eval, or the mode of a traced graph.
         backend: ``"symbolic"`` to trace, ``"recorded"`` to record one run, ``"auto"`` to
             record only what cannot be traced.
         tracer_kwargs: keyword arguments for :class:`fxexplore.NodePathTracer`, such as
             ``{"leaf_modules": [MyBlock]}``.
         concrete_args: values for arguments of forward while tracing.
         verify: compare every value and gradient of a traced graph with a real run.
+        partial: if the model raises, give the graph of what ran until then. Its ``error`` says
+            where that was and why, and what met there.
 
     Returns:
         The nodes that :func:`fxexplore.get_graph_node_names` lists for that mode, with
@@ -229,7 +270,7 @@ def open_model(
     Raises:
         ValueError: if ``mode`` or ``backend`` is unknown, or a value differs.
         TypeError: if ``model`` is not a module.
-        torch.fx.proxy.TraceError: if the model cannot be opened.
+        torch.fx.proxy.TraceError: if the model cannot be opened, or raises without ``partial``.
 
     Example:
         >>> import torchvision
@@ -245,6 +286,7 @@ def open_model(
         backend=backend,
         tracer_kwargs=tracer_kwargs,
         concrete_args=concrete_args,
+        partial=partial,
     )
     if verify:
         opening.verify()

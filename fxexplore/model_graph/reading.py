@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,15 +13,19 @@ import torch
 from torch import fx, nn
 
 from fxexplore.feature_extraction import (
-    NodePathTracer,
+    Attributes,
+    LeafModuleAwareTracer,
+    RecordedFailure,
     RecordedNode,
     Recording,
+    described,
+    line_in_words,
     operation_name,
 )
 
-from .annotations import Findings, annotated
+from .annotations import Findings, annotated, facts_of
 from .graph import ModelGraph
-from .nodes import Module, Node, prefixes
+from .nodes import Failure, Module, Node, prefixes
 
 _KINDS = {
     "placeholder": "input",
@@ -31,7 +36,7 @@ _KINDS = {
 }
 
 
-def graph_of_tracer(tracer: NodePathTracer, mode: str) -> ModelGraph:
+def graph_of_tracer(tracer: LeafModuleAwareTracer, mode: str) -> ModelGraph:
     """Read the graph that a tracer traced, without what only a run shows.
 
     Args:
@@ -95,6 +100,8 @@ def graph_of_recording(model: nn.Module, recording: Recording, mode: str) -> Mod
     """
     names = recording.names
     nodes = [recording.nodes[name] for name in names]
+    failure = recording.failure
+    failed = [failure.node] if failure is not None and failure.node is not None else []
     returns = recording.module_returns
     calls = {path: returned.calls for path, returned in returns.items()}
     outputs = tuple(name for name in recording.output if name in names)
@@ -103,10 +110,48 @@ def graph_of_recording(model: nn.Module, recording: Recording, mode: str) -> Mod
         values={node.name: node.output for node in nodes},
         flops={node.name: node.flops for node in nodes if node.flops is not None},
         returned={path: returned.output for path, returned in returns.items()},
-        module_flops={p: r.flops for p, r in returns.items() if r.flops is not None},
     )
-    graph = _graph(model, nodes, set(), calls, outputs, read, mode=mode, backend="recorded")
+    seen = [*nodes, *failed]
+    graph = _graph(model, seen, set(), calls, outputs, read, mode=mode, backend="recorded")
+    if failure is not None:
+        modules = dict(model.named_modules(remove_duplicate=False))
+        leaves = [modules[node.target] for node in failed if node.op == "call_module"]
+        error = failure_of(failure, leaves[0] if leaves else None)
+        graph = dataclasses.replace(graph, error=error)
     return dataclasses.replace(annotated(graph, findings), flops=recording.flops)
+
+
+def failure_of(failure: RecordedFailure, leaf: nn.Module | None) -> Failure:
+    """What a graph says of the place where its model raised.
+
+    Args:
+        failure: where it raised.
+        leaf: the leaf module that raised, if one did.
+    """
+    met = facts_of(failure.given)["parts"]
+    if leaf is not None:
+        own = {name: described(p) for name, p in leaf.named_parameters(recurse=False)}
+        met += facts_of(Attributes(own))["parts"]
+    lines = failure.message.strip().splitlines() or [failure.kind]
+    return Failure(
+        name=failure.name,
+        kind=failure.kind,
+        message=_in_words(lines[0]),
+        source=failure.source and line_in_words(failure.source),
+        met=met,
+    )
+
+
+def _in_words(message: str) -> str:
+    """A message of torch with shapes as they stand everywhere else.
+
+    Example:
+        >>> _in_words("a and b must have same reduction dim, but got [1, 400] X [256, 10].")
+        'mat1 and mat2 shapes cannot be multiplied (1×400 and 256×10)'
+    """
+    on_meta = r"a and b must have same reduction dim, but got \[(\d+), (\d+)\] X \[(\d+), (\d+)\]\."
+    real = r"mat1 and mat2 shapes cannot be multiplied (\1x\2 and \3x\4)"
+    return re.sub(r"(?<=\d)x(?=\d)", "×", re.sub(on_meta, real, message))
 
 
 # --- what the model shows ------------------------------------------------------------
@@ -190,7 +235,7 @@ class _Registered:
         """The module at a path that is no leaf."""
         cls = type(self._modules[path]).__name__
         facts = self._facts(path)
-        return Module(path=path, cls=cls, calls=calls, returns=calls > 0, ran=ran, **facts)
+        return Module(path=path, cls=cls, calls=calls, ran=ran, **facts)
 
     def leaf_facts(self, path: str) -> dict[str, Any]:
         """What is known of the call of a leaf module."""

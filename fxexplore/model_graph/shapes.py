@@ -17,8 +17,9 @@ from fxexplore.feature_extraction import (
     Attributes,
     Built,
     FlopCounter,
+    LeafModuleAwareTracer,
     ModuleReturn,
-    NodePathTracer,
+    RecordedFailure,
     described,
     nodes_in,
     restores,
@@ -47,7 +48,7 @@ class ShapeRun:
 
     def __init__(
         self,
-        tracer: NodePathTracer,
+        tracer: LeafModuleAwareTracer,
         training: bool,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
@@ -58,8 +59,10 @@ class ShapeRun:
         self._copies = _copies(tracer, training)
         given = inspect.signature(tracer.root.forward).bind(*args, **kwargs).arguments
         self._arguments = tree_map_only(torch.Tensor, _on_meta, dict(given))
-        self.failure: tuple[fx.Node, Exception] | None = None
-        """The node that could not run without numbers, and what it raised."""
+        self.failed: fx.Node | None = None
+        """The node that could not run without numbers."""
+        self.failure: RecordedFailure | None = None
+        """What that raised."""
 
     @restores
     def findings(self) -> Findings:
@@ -71,17 +74,17 @@ class ShapeRun:
         """
         values: dict[fx.Node, Any] = {}
         seen: dict[fx.Node, Any] = {}
-        flops: dict[fx.Node, int] = {}
+        flops: dict[fx.Node, int | None] = {}
         turn_on(_EverythingOnMeta())
         with torch.no_grad(), FlopCounter() as counter:
             for node in self._nodes:
-                before = counter.get_total_flops()
+                counter.starts()
                 try:
                     values[node] = self._value(node, values)
                 except Exception as problem:  # noqa: BLE001  # a stranger's code, on no numbers
-                    self.failure = node, problem
+                    self.failed, self.failure = node, self._failure(node, problem, values)
                     break
-                flops[node] = counter.get_total_flops() - before
+                flops[node] = counter.taken()
                 seen[node] = described(values[node])
         return Findings(
             values={name: seen[node] for node, name in self._names.items() if node in seen},
@@ -91,7 +94,19 @@ class ShapeRun:
                 for path, returned in self._returns.items()
                 if all(node in seen for node in nodes_in(returned.value))
             },
-            module_flops={},
+        )
+
+    def _failure(
+        self, node: fx.Node, problem: Exception, values: Mapping[fx.Node, Any]
+    ) -> RecordedFailure:
+        args, kwargs = _filled(node.args, values), _filled(node.kwargs, values)
+        return RecordedFailure(
+            name=self._names.get(node, node.meta.get("module", "")),
+            node=None,
+            kind=type(problem).__name__,
+            message=str(problem),
+            source=node.meta.get("source"),
+            given=described({**dict(enumerate(args)), **kwargs}),
         )
 
     def _value(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
@@ -99,6 +114,8 @@ class ShapeRun:
         target: Any = node.target
         if node.op == "placeholder":
             return self._arguments.get(target.lstrip("*"), *args)
+        if node.op in ("get_attr", "call_module") and target not in self._copies:
+            raise NotImplementedError(f"'{target}' cannot be copied to run it without numbers")
         if node.op == "get_attr":
             return self._copies[target]
         if node.op == "call_module":
@@ -157,7 +174,7 @@ def _described_return(returned: ModuleReturn, seen: Mapping[fx.Node, Any]) -> An
 
 
 @restores
-def _copies(tracer: NodePathTracer, training: bool) -> dict[Any, Any]:
+def _copies(tracer: LeafModuleAwareTracer, training: bool) -> dict[Any, Any]:
     """What a graph reads, on the meta device; what cannot be copied is left out."""
     modules = dict(tracer.root.named_modules())
     memo: dict[int, Any] = {
@@ -183,7 +200,7 @@ def _copies(tracer: NodePathTracer, training: bool) -> dict[Any, Any]:
     return copies
 
 
-def _held(tracer: NodePathTracer, modules: Mapping[str, nn.Module], target: str) -> Any:
+def _held(tracer: LeafModuleAwareTracer, modules: Mapping[str, nn.Module], target: str) -> Any:
     if target in modules:
         return modules[target]
     if target in tracer.constants:
@@ -237,11 +254,7 @@ class _TensorsCopiedToMeta(TorchFunctionMode):
 
 
 class _EverythingOnMeta(TorchFunctionMode):
-    """Makes new tensors on the meta device, as ``torch.device("meta")`` does for all threads.
-
-    While such a mode is on, attention runs operation by operation: its fused kernel has
-    no FLOPs in torch's counter.
-    """
+    """Makes new tensors on the meta device, as ``torch.device("meta")`` does for all threads."""
 
     def __torch_function__(
         self,

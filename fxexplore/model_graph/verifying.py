@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from fxexplore.feature_extraction import (
     Arguments,
-    NodePathTracer,
+    LeafModuleAwareTracer,
     OpenedModel,
     RecordedNode,
     extractor_of,
@@ -24,7 +24,7 @@ from fxexplore.feature_extraction import (
 @restores
 def verify_values(
     model: nn.Module,
-    tracer: NodePathTracer,
+    tracer: LeafModuleAwareTracer,
     mode: str,
     arguments: Arguments,
     tracer_kwargs: Mapping[str, Any] | None = None,

@@ -12,9 +12,9 @@ import traitlets
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import DisplayHandle, display
 from ipywidgets.widgets.widget import _instances
-from torch import nn
+from torch import fx, nn
 
-from fxexplore.feature_extraction import checked_model, on_leaving, restores
+from fxexplore.feature_extraction import model_and_tracer, on_leaving, restores
 from fxexplore.inputs import known_inputs
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
@@ -46,11 +46,12 @@ class Explorer(SharedState, widgets.VBox):
     widget is shown if it is the last line of a notebook's cell. ``explore`` is another name for it.
 
     Args:
-        model: the model to look at; it is left as it is.
+        model: the model to look at, which is left as it is; or its traced graph.
         example_inputs: what to run it on: a tensor, a tuple of positional arguments, a
             dict of keyword arguments, or a pair of both. By default those of
             :func:`fxexplore.example_inputs_for`, for most models of pictures a photograph.
-        mode: the mode whose nodes are shown, and that is run. The explorer can change it.
+        mode: the mode whose nodes are shown, and that is run; by default eval, or the mode of a
+            traced graph. The explorer can change it.
         backend: ``"symbolic"`` to trace, ``"recorded"`` to record one run, ``"auto"`` to
             record only what cannot be traced.
         tracer_kwargs: keyword arguments for :class:`fxexplore.NodePathTracer`, such as
@@ -108,10 +109,10 @@ class Explorer(SharedState, widgets.VBox):
     @restores
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | fx.Graph,
         example_inputs: Any = None,
         *,
-        mode: Literal["eval", "train"] = "eval",
+        mode: Literal["eval", "train"] | None = None,
         backend: Literal["auto", "symbolic", "recorded"] = "auto",
         tracer_kwargs: dict[str, Any] | None = None,
         concrete_args: dict[str, Any] | None = None,
@@ -129,16 +130,21 @@ class Explorer(SharedState, widgets.VBox):
     ) -> None:
         on_leaving(functools.partial(close_unfinished, self, frozenset(_instances)))
         self.given_layout = layout if isinstance(layout, widgets.Layout) else None
-        self.model = checked_model(model)
+        self.model, tracer = model_and_tracer(model)
+        first_mode = mode or ("eval" if tracer is None else tracer.mode)
         options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
         warm_up()  # while the model is opened
         inputs = known_inputs(self.model, example_inputs, name, inputs_name)
         self._shown_early: list[DisplayHandle] = []
         self.notice = Notice()
         self._modes = Modes(
-            self.model, inputs, {"backend": backend, **options}, self.notice, self._take
+            self.model if tracer is None else model,
+            inputs,
+            {"backend": backend, **options},
+            self.notice,
+            self._take,
         )
-        graph = self._modes.first(mode)
+        graph = self._modes.first(first_mode)
         self.maps = FeatureMapsPanel(
             self.model,
             graph,
@@ -156,11 +162,11 @@ class Explorer(SharedState, widgets.VBox):
         self.node = NodeFacts(graph)
         self.chips = ReturnNodes()
         super().__init__(
-            graph, self._laid_out(), mode=mode, layout={} if layout is None else layout
+            graph, self._laid_out(), mode=first_mode, layout={} if layout is None else layout
         )
         self.add_class("fxx-explorer")
         self._connect()
-        self._modes.find_facts(mode)
+        self._modes.find_facts(first_mode)
         if expanded is not None:
             self.expanded = list(expanded)
         if selected is not None:

@@ -62,7 +62,7 @@ def headline(graph: ModelGraph, inputs: ExampleInputs | None = None) -> str:
     """
     facts = [
         f"{short_count(graph.parameters)} parameters",
-        *([short_flops(graph.flops)] if graph.flops else []),
+        *([short_flops(graph.flops, graph.flops_at_least)] if graph.flops else []),
         *([f"{len(graph.nodes):,} nodes"] if graph.backend else []),
         *([_input(inputs)] if inputs is not None and not inputs.missing else []),
         _way_in(graph),
@@ -78,7 +78,7 @@ def _input(inputs: ExampleInputs) -> str:
 
 def _way_in(graph: ModelGraph) -> str:
     if graph.reason:
-        return _folded(graph.backend, f"Traced symbolically it does not open: {graph.reason}")
+        return _folded(graph.backend, f"Not traced, but run once: {graph.reason}")
     return html.escape(graph.backend) or "not run yet"
 
 

@@ -37,7 +37,7 @@ class Modes:
     background thread too.
 
     Args:
-        model: the model; it is left as it is.
+        model: the model, which is left as it is; or its traced graph, which is of one mode.
         example_inputs: as for :func:`fxexplore.open_model`.
         options: further arguments of :class:`~fxexplore.model_graph.opening.Opening`.
         notice: where progress and errors are shown.
@@ -55,7 +55,7 @@ class Modes:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         example_inputs: Any,
         options: dict[str, Any],
         notice: Notice,
@@ -155,7 +155,8 @@ class Modes:
         self.stop()
         twin = None
         try:
-            if running_loop() is not None and not self._can_be_traced(mode):
+            may_run = isinstance(self._model, nn.Module) and running_loop() is not None
+            if may_run and not self._can_be_traced(mode):
                 twin = twin_of(self._model)
             if twin is None:
                 self._open(mode)

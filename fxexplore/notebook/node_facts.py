@@ -109,8 +109,8 @@ def _module_facts(module: Module) -> dict[str, str]:
         runs = "unknown before the model has run once"
     elif not module.ran:
         runs = "registered, but nothing of it ran"
-    elif not module.returns:
-        runs = "forward calls what is inside it, never itself; it cannot be ticked"
+    elif not module.calls:
+        runs = "forward calls what is inside it, never itself; its value is that of the last node"
     else:
         runs = f"{module.calls} in one run; its value is that of the last" * (module.calls > 1)
     return {"class": module.cls, "arguments": module.detail, "calls": runs}
@@ -159,7 +159,7 @@ def _flops(graph: ModelGraph, item: Node | Module) -> str:
     if not item.flops:
         return ""
     share = f" · {_share(item.flops, graph.flops)}" if graph.flops else ""
-    return f"{short_flops(item.flops)}{share} · a multiply-add counts 2"
+    return f"{short_flops(item.flops, item.flops_at_least)}{share} · a multiply-add counts 2"
 
 
 def _share(part: int, whole: int) -> str:

@@ -226,7 +226,7 @@ def _facts(item: Node | Module) -> list[Any]:
     facts = [item.description]
     facts += [] if item.shape is None else [shape_text(item.shape)]
     facts += [f"{short_count(item.parameters)} parameters"] if item.parameters else []
-    facts += [short_flops(item.flops)] if item.flops else []
+    facts += [short_flops(item.flops, item.flops_at_least)] if item.flops else []
     if item.calls > 1:
         is_last = isinstance(item, Module)
         facts.append(
@@ -234,8 +234,7 @@ def _facts(item: Node | Module) -> list[Any]:
         )
     if isinstance(item, Node) and item.source and item.source not in facts[0]:
         facts.append(item.source)
-    can_tick = isinstance(item, Node) or item.returns
-    return [kind_of(item), int(can_tick), "\n".join(facts)]
+    return [kind_of(item), int(item.has_value), "\n".join(facts)]
 
 
 def _slim(svg: str) -> str:

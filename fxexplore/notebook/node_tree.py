@@ -18,7 +18,7 @@ from .graph_view import GraphWidget
 
 _COLUMNS = ("output", "parameters", "flops")
 _MOST_NAMES = 100  # of unfolded modules that travel by name
-_FLAGS = {"tickable": 1, "module": 2, "operation": 4, "size": 8, "never ran": 16}
+_FLAGS = {"tickable": 1, "module": 2, "operation": 4, "size": 8, "never ran": 16, "at least": 32}
 
 
 def _pack_texts(texts: Sequence[str], _: Any) -> dict[str, Any]:
@@ -204,7 +204,9 @@ def _float64(numbers: Iterable[float]) -> bytes:
 
 
 def _flags(item: Node | Module) -> int:
-    ticks = _FLAGS["tickable"] if item.has_value else 0
-    if isinstance(item, Module):
-        return ticks | _FLAGS["module"] | (_FLAGS["never ran"] if item.ran is False else 0)
-    return ticks | _FLAGS.get(item.kind if item.kind != "module" else "", 0)
+    if isinstance(item, Node):
+        flags = _FLAGS.get(item.kind, 0) if item.kind != "module" else 0
+    else:
+        flags = _FLAGS["module"] | _FLAGS["never ran"] * (item.ran is False)
+    flags |= _FLAGS["at least"] * item.flops_at_least
+    return flags | _FLAGS["tickable"] * item.has_value

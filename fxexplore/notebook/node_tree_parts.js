@@ -138,7 +138,7 @@ function factsOf(rows, key) {
   return {
     output: rows.shapes.at(rows.first(key)),
     parameters: parameters ? shortCount(parameters) : "",
-    flops: flops > 0 ? shortCount(flops) : "", // NaN where unknown
+    flops: flops > 0 ? `${rows.is(rows.first(key), AT_LEAST) ? "≥ " : ""}${shortCount(flops)}` : "", // NaN where unknown
     share: (100 * parameters) / rows.whole,
   };
 }

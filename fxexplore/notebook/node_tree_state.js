@@ -209,7 +209,7 @@ class TreeState {
     const { rows } = this;
     if (!this.isTickable(key)) {
       if (rows.is(rows.first(key), NEVER_RAN)) return "It never ran: there is no output to tick.";
-      return "Forward never calls it, so it has no output; tick something inside it.";
+      return "The model has not run yet: there is no output to tick.";
     }
     const keys = rows.isGroup(key) ? rows.members(key).filter((i) => rows.is(i, TICKABLE)) : [key];
     if (keys.length > MOST_HITS) return `${keys.length} are too many to tick at once.`;

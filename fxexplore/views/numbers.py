@@ -23,15 +23,20 @@ def short_count(number: float) -> str:
     return f"{number:.{digits}f} {unit}"
 
 
-def short_flops(flops: float) -> str:
+def short_flops(flops: float, at_least: bool = False) -> str:
     """Floating point operations in three digits.
 
+    Args:
+        flops: how many.
+        at_least: whether there are more, of which it is not known how many.
+
     Example:
-        >>> short_flops(16), short_flops(3_630_000_000)
-        ('16 FLOPs', '3.63 GFLOPs')
+        >>> short_flops(16), short_flops(3_630_000_000), short_flops(16, at_least=True)
+        ('16 FLOPs', '3.63 GFLOPs', 'at least 16 FLOPs')
     """
     count = short_count(flops)
-    return f"{count}FLOPs" if " " in count else f"{count} FLOPs"
+    unit = "FLOPs" if " " in count else " FLOPs"
+    return f"{'at least ' * at_least}{count}{unit}"
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

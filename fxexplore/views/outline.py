@@ -7,7 +7,7 @@ import html
 import shutil
 import textwrap
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from fxexplore.model_graph import ModelGraph, Module, Node
 
@@ -35,6 +35,8 @@ def marks(item: Node | Module, *, only_in: str = "") -> dict[str, str]:
     found = {}
     if isinstance(item, Module) and item.ran is False:
         found["never ran"] = "registered in the model; nothing of it ran"
+    elif not item.reached:
+        found["not reached"] = "the model raised before it came here"
     if only_in:
         found[f"{only_in} only"] = f"exists in {only_in} mode only"
     if item.calls > 1:
@@ -101,7 +103,10 @@ input noise (for the first layer, Linear) 1×4 · eval · symbolic
     if width is not None:
         room[0] = min(room[0], int(_ROOM_FOR_NAMES * width))
     head = f"{graph.model} · {facts_in_words(graph)}"
-    table = [head] if width is None else textwrap.wrap(head, width)
+    heads = (head, *_error_in_words(graph))
+    table = [
+        part for line in heads for part in ([line] if width is None else textwrap.wrap(line, width))
+    ]
     for name, output, parameters, flops, note in shown:
         start = f"{_cut(name, room[0]):{room[0]}}  {output:>{room[1]}}  {parameters:>{room[2]}}"
         table.append(f"{start}  {flops:>{room[3]}}  {note}".rstrip())
@@ -131,13 +136,24 @@ def facts_in_words(graph: ModelGraph) -> str:
     """What is known of a whole model, in one line."""
     facts = [
         f"{short_count(graph.parameters)} parameters",
-        f"{short_flops(graph.flops)} (a multiply-add counts 2)" if graph.flops else "",
+        f"{short_flops(graph.flops, graph.flops_at_least)} (a multiply-add counts 2)"
+        if graph.flops
+        else "",
         f"{len(graph.nodes):,} nodes" if graph.backend else "",
         f"input {graph.inputs}" if graph.inputs else "",
         graph.mode,
         graph.backend or "not run yet",
     ]
     return " · ".join(filter(None, facts))
+
+
+def _error_in_words(graph: ModelGraph) -> list[str]:
+    """Where the model raised, why, and which shapes met there."""
+    if graph.error is None:
+        return []
+    shapes = [shape_text(part.shape) for part in graph.error.met]
+    met = f"; there met {', '.join(shapes)}" if shapes else ""
+    return [f"✗ {graph.error.name or graph.model}: {graph.error.words}{met}"]
 
 
 def tree_html(
@@ -167,6 +183,7 @@ def tree_html(
     nodes = " · ".join(name if name == key else f"{name} → {key}" for name, key in ticked.items())
     head = [
         f"<b>{html.escape(graph.model)}</b> {_quiet(facts_in_words(graph))}",
+        *(f"<b>{html.escape(line)}</b>" for line in _error_in_words(graph)),
         *([f"return nodes: {html.escape(nodes)}"] if nodes else []),
         f"{_numbers(('output', 'params', 'FLOPs'))}{_quiet('node')}",
     ]
@@ -217,6 +234,7 @@ class _Outline:
         limit: int,
     ) -> None:
         self._rows = graph.rows
+        self._failed = None if graph.error is None else graph.error.name
         self._unfolded = None if expanded is None else set(expanded)
         self._ticked = ticked
         repeated = () if expanded is None else repeated_siblings(graph)
@@ -236,12 +254,13 @@ class _Outline:
         count = row.end - position - 1 if shows_inside else 0
         is_cut = row.depth >= self._deepest
         is_open = not is_cut and (self._unfolded is None or row.name in self._unfolded)
+        fault = " · ✗ raised" if row.name == self._failed else ""
         mark = "☑ " if row.name in self._ticked else ""
         return _Line(
             mark if is_open or not count or mark else "▸ ",
             row.label,
-            " · ".join([item.description, *marks(item)]),
-            _in_digits(item.shape, item.parameters, item.flops),
+            " · ".join([item.description, *marks(item)]) + fault,
+            _in_digits([item]),
             tuple(self.lines(position + 1, row.end)) if count and not is_cut else (),
             is_open,
             left_out=count if is_cut else 0,
@@ -259,11 +278,7 @@ class _Outline:
             "▣ " if touched else "▸ ",
             f"{first.label} … {last.label}",
             f"{group.count} × {first.item.description}, same structure",
-            _in_digits(
-                first.item.shape,
-                sum(item.parameters for item in items),
-                sum(item.flops or 0 for item in items),
-            ),
+            _in_digits(items),
             tuple(self._item(i, shows_inside=i == members[0] or i in touched) for i in members),
             is_open=bool(touched),
             is_group=True,
@@ -283,13 +298,17 @@ class _Outline:
         return depth
 
 
-def _in_digits(
-    shape: tuple[int, ...] | None, parameters: int, flops: int | None
-) -> tuple[str, str, str]:
-    """Output, parameters and FLOPs; what is unknown or nothing is empty."""
-    size = "" if shape is None else shape_text(shape)
-    count = short_count(parameters) if parameters else ""
-    return size, count, short_count(flops) if flops else ""
+def _in_digits(items: Sequence[Node | Module]) -> tuple[str, str, str]:
+    """The output of the first, and the sums; what is unknown or nothing is empty."""
+    shape = items[0].shape
+    parameters = sum(item.parameters for item in items)
+    flops = sum(item.flops or 0 for item in items)
+    at_least = "≥ " * any(item.flops_at_least for item in items)
+    return (
+        "" if shape is None else shape_text(shape),
+        short_count(parameters) if parameters else "",
+        f"{at_least}{short_count(flops)}" if flops else "",
+    )
 
 
 def _line_html(line: _Line) -> str:

@@ -77,5 +77,5 @@ def _structures(rows: tuple[Row, ...], insides: list[list[int]]) -> list[int]:
 def _facts(item: Node | Module) -> tuple[Hashable, ...]:
     common = (item.detail, item.parameters, item.frozen, item.shape, item.calls)
     if isinstance(item, Module):
-        return ("Module", item.cls, item.returns, item.ran, *common)
+        return ("Module", item.cls, item.ran, *common)
     return (item.kind, item.target, item.call, *common)

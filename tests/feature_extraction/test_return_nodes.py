@@ -11,6 +11,7 @@ import torchvision
 from torch import nn
 from torchvision.models import feature_extraction as theirs
 
+from fxexplore import open_model
 from fxexplore.feature_extraction import (
     NodePathTracer,
     create_feature_extractor,
@@ -314,6 +315,60 @@ def test_a_module_that_forward_never_calls_is_named_as_such():
         create_feature_extractor(Unused(), ["spare"])
 
 
+class Containers(nn.Module):
+    """Modules that forward never calls itself: a list in a list, a dict, one with a method."""
+
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def encode(self, x):
+            return self.fc(x) * 2
+
+    def __init__(self):
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(2))
+            for _ in range(2)
+        )
+        self.heads = nn.ModuleDict({"a": nn.Linear(4, 4), "b": nn.Linear(4, 3)})
+        self.encoder = self.Encoder()
+
+    def forward(self, x):
+        for stage in self.stages:
+            for block in stage:
+                x = block(x) + 1
+        x = self.encoder.encode(x)
+        return self.heads["b"](x), self.heads["a"](x)
+
+
+@pytest.mark.parametrize("backend", ["symbolic", "recorded"])
+def test_a_module_that_forward_never_calls_gives_the_last_node_below_it(backend):
+    model, x = Containers().eval(), torch.randn(2, 4)
+    last = {
+        "stages.0": "stages.0.1", "stages": "stages.1.1", "stages.1": "stages.1.1",
+        "heads": "heads.a", "encoder": "encoder.fc",
+    }  # fmt: skip
+    truth = returned_by_modules(model, (x,))
+    options = {"example_inputs": x, "backend": backend, "mode": "eval"}
+    values = create_feature_extractor(model, [*last, "stages.0.1"], **options)(x)
+    for spec, path in last.items():
+        assert same(values[spec], truth[path][0]), spec
+        their = {"train_return_nodes": [spec], "eval_return_nodes": [spec]}
+        assert same(values[spec], theirs.create_feature_extractor(model, **their)(x)[spec])
+    assert set(last) <= set(open_model(model, x, backend=backend).find("*"))
+
+
+def test_containers_of_a_graph_module_give_the_last_node_below_them(resnet):
+    image, traced = torch.rand(1, 3, 64, 64), torch.fx.symbolic_trace(resnet)
+    their = {"train_return_nodes": ["layer4"], "eval_return_nodes": ["layer4"]}
+    truth = theirs.create_feature_extractor(traced, **their)(image)
+    assert same(create_feature_extractor(traced, ["layer4"])(image), truth)
+    with pytest.raises(ValueError, match=r"node 'layer4\.9' is not present"):
+        create_feature_extractor(traced, ["layer4.9"])
+
+
 def test_a_spec_inside_a_leaf_module_names_the_leaf_and_how_to_open_it():
     model = torchvision.models.regnet_x_400mf(weights=None).eval()
     with pytest.raises(
@@ -341,11 +396,6 @@ def test_numbers_name_the_parts_of_a_sequential_and_are_keys_as_in_torchvision()
     for create in (create_feature_extractor, theirs.create_feature_extractor):
         assert list(create(model, [0, 1])(x)) == ["0", "1"]
         assert list(create(model, {"0": 7})(x)) == ["7"]
-
-
-def test_a_graph_that_knows_no_model_is_a_type_error(resnet):
-    with pytest.raises(TypeError, match=r"NodePathTracer\(\).trace"):
-        create_feature_extractor(torch.fx.Tracer().trace(resnet), ["layer1"])
 
 
 def test_a_graph_and_a_graph_module_serve_as_models(resnet):

@@ -110,8 +110,8 @@ def test_modules_that_never_ran_stand_last_inside_their_parent():
         ),
         modules=(
             Module("a", "Block"),
-            Module("a.aux", "Head", returns=False, ran=False),
-            Module("unused", "Linear", returns=False, ran=False),
+            Module("a.aux", "Head", ran=False),
+            Module("unused", "Linear", ran=False),
         ),
     )
     assert [(row.depth, row.name, row.end) for row in graph.rows] == [

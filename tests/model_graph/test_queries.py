@@ -83,7 +83,7 @@ def odd_graph():
     )
     modules = (
         Module("a", "A*"),
-        Module("b", "ModuleList", returns=False, calls=0, parameters=2_000_000),
+        Module("b", "ModuleList", calls=0, parameters=2_000_000),
         Module("gone", "Linear", ran=False, parameters=8),
     )
     return ModelGraph("Odd", nodes, modules)
@@ -145,7 +145,7 @@ def test_return_nodes_takes_what_find_returns(resnet):
 
 def test_modules_without_a_value_are_not_found():
     graph = odd_graph()
-    assert graph.find("class:ModuleList") == []
+    assert graph.find("class:ModuleList") == ["b"]
     assert graph.find("gone") == []
     assert graph.find("class:Linear") == ["b.fc"]
 

@@ -90,7 +90,7 @@ class TestSharedState:
         assert explorer.tree.selected == explorer.selected == ["layer1"]
         assert "layer9" in explorer.notice.words
 
-    def test_a_module_that_never_runs_itself_cannot_be_ticked(self):
+    def test_a_module_that_never_runs_itself_gives_the_last_node_in_it(self):
         class Blocks(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -101,9 +101,11 @@ class TestSharedState:
                     x = block(x)
                 return x
 
-        explorer = explore(Blocks())
-        with pytest.raises(traitlets.TraitError, match="never calls"):
-            explorer.selected = ["blocks"]
+        x = torch.randn(2, 3)
+        explorer = explore(Blocks(), x)
+        assert "blocks" in explorer.graph.find("*")
+        explorer.selected = ["blocks"]
+        assert torch.equal(explorer.run()["blocks"], x.relu())
 
     def test_an_unknown_argument_is_refused(self, model):
         with pytest.raises(TypeError, match="unexpected keyword argument"):

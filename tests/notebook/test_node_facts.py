@@ -99,7 +99,7 @@ def test_a_container_that_is_never_called_says_so():
             return self.blocks[0](x)
 
     graph = open_model(Blocks())
-    assert "cannot be ticked" in texts(graph, "blocks")["calls"]
+    assert "that of the last node" in texts(graph, "blocks")["calls"]
     assert "nothing of it ran" in texts(graph, "idle")["calls"]
 
 

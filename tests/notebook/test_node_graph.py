@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from fxexplore import layout, open_model
-from fxexplore.model_graph import ModelGraph, Module, Node
+from fxexplore.model_graph import ModelGraph, Node
 from fxexplore.notebook import node_graph
 from fxexplore.notebook.node_graph import NodeGraph
 
@@ -58,16 +58,6 @@ def test_only_what_is_in_the_picture_is_described(graph):
         "Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))", "1×8×222×222", "224 parameters",
     ]  # fmt: skip
     assert facts["body"][0] == "folded"
-
-
-def test_a_module_that_returns_nothing_cannot_be_ticked():
-    nodes = (Node("layers.0.a", "module", "ReLU", "layers.0"),)
-    modules = (Module("layers", "ModuleList", returns=False), Module("layers.0", "B"))
-    diagram = NodeGraph(ModelGraph("M", nodes, modules), expanded=["layers"])
-    assert {diagram.boxes[i]: fact[1] for i, fact in diagram.facts.items()} == {
-        "layers": 0,
-        "layers.0": 1,
-    }
 
 
 def in_a_loop(action):

@@ -180,7 +180,7 @@ def test_only_what_has_an_output_can_be_ticked():
     )
     flags = memoryview(tree.flags).cast("i")
     tickable = {row.name for row, flag in zip(tree.graph.rows, flags, strict=True) if flag & 1}
-    assert tickable == {row.name for row in tree.graph.rows} - {"blocks", "e"}
+    assert tickable == {row.name for row in tree.graph.rows} - {"e"}
 
 
 def test_an_unknown_column_is_refused(resnet):

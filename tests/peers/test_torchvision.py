@@ -13,6 +13,7 @@ import torchvision
 import torchvision.models.feature_extraction as theirs
 from torch import nn
 
+from fxexplore import open_model
 from fxexplore.feature_extraction import create_feature_extractor, get_graph_node_names
 from tests.feature_extraction.truth import returned_by_modules, same
 from tests.marks import mostly_thorough
@@ -204,6 +205,38 @@ def test_every_module_gives_what_a_forward_hook_sees(name):
     compared, wrong = wrong_values(name)
     assert compared
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("deeplabv3_mobilenet_v3_large", marks=pytest.mark.thorough),
+        pytest.param("maxvit_t", marks=pytest.mark.slow),
+        pytest.param("coat_tiny", marks=pytest.mark.slow),
+    ],
+)
+def test_containers_give_what_torchvision_gives(name):
+    if name == "coat_tiny":  # its blocks share modules with others
+        model = pytest.importorskip("timm").create_model(name).eval()
+    else:
+        model = build(name)
+    image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    called = returned_by_modules(model, (image,))
+    graph = open_model(model, image)
+    specs = [path for path in graph.find("*") if graph[path].calls == 0]
+    assert specs
+    assert not set(specs) & set(called)
+    for backend in ("symbolic", "recorded"):
+        options = {"example_inputs": image, "backend": backend, "mode": "eval"}
+        values = create_feature_extractor(model, specs, **options)(image)
+        for spec in specs:
+            theirs_too = theirs.create_feature_extractor(
+                model,
+                train_return_nodes=[spec],
+                eval_return_nodes=[spec],
+                suppress_diff_warning=True,
+            )
+            assert same(values[spec], theirs_too(image)[spec]), spec
 
 
 @pytest.mark.slow

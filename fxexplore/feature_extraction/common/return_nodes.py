@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from torch import nn
 
+from .leaves import TRANSFORMERS
 from .validation import kind_of
 
 ReturnNodes = Iterable[str] | Mapping[str, str]
@@ -85,7 +86,7 @@ class Found(NamedTuple):
     Attributes:
         spec: what the caller asked for.
         key: the key of the value in the result.
-        module: the path of the module whose return value it is; ``""`` if it is a node.
+        module: the path of the module whose return value it is; ``""`` if it is a node's.
         value: the node; or what the module returned at its last call, or the node of that call.
     """
 
@@ -102,7 +103,6 @@ class Names(NamedTuple):
         nodes: the nodes by name, each with its ``op`` and ``target``.
         returns: what modules that are no node returned, by path.
         root: the model.
-        is_leaf: whether a module, given with its path, is one node.
         mode: ``"train"`` or ``"eval"``.
         elsewhere: what can be asked for in the other mode, as far as it is known.
     """
@@ -110,7 +110,6 @@ class Names(NamedTuple):
     nodes: Mapping[str, Any]
     returns: Mapping[str, Any]
     root: nn.Module
-    is_leaf: Callable[[nn.Module, str], bool]
     mode: str
     elsewhere: Collection[str]
 
@@ -122,6 +121,9 @@ class Names(NamedTuple):
     def resolved(self, keys: Mapping[str, str]) -> list[Found]:
         """Find what each spec names: a node, or else the module at any path that leads to it.
 
+        A module that forward never calls itself, such as a ModuleList, gives the last node
+        below it.
+
         Args:
             keys: the specs with their output keys.
 
@@ -130,17 +132,24 @@ class Names(NamedTuple):
         """
         modules = dict(self.root.named_modules(remove_duplicate=False))
         first_paths = {module: path for path, module in self.root.named_modules()}
-        last_calls = {n.target: n for n in self.nodes.values() if n.op == "call_module"}
+        last_calls = self._last_calls()
         resolved = []
         for spec, key in keys.items():
             path, found = "", self.nodes.get(spec)
             if found is None and spec and spec in modules:
                 path = first_paths[modules[spec]]
                 found = self.returns.get(path, last_calls.get(path))
+            if found is None and path:
+                below = [name for name in self.nodes if name.startswith(f"{path}.")]
+                path, found = "", self.nodes[below[-1]] if below else None
             if found is None:
                 raise self._unknown(spec)
             resolved.append(Found(spec, key, path, found))
         return resolved
+
+    def _last_calls(self) -> dict[str, Any]:
+        """The last call of each leaf module that was called, by its path."""
+        return {n.target: n for n in self.nodes.values() if n.op == "call_module"}
 
     def _unknown(self, spec: str) -> ValueError:
         """Say why what ``spec`` names cannot be returned."""
@@ -177,12 +186,14 @@ class Names(NamedTuple):
 
     def _enclosing_leaf(self, spec: str) -> tuple[str, nn.Module] | None:
         """The leaf module that hides what ``spec`` names, with its path."""
+        first_paths = {module: path for path, module in self.root.named_modules()}
+        called = self._last_calls()
         path, module = "", self.root
         for name in spec.split("."):
             child = module._modules.get(name)
             if child is None:
                 return None
-            if path and self.is_leaf(module, path):
+            if path and first_paths[module] in called:
                 return path, module
             path, module = f"{path}.{name}" if path else name, child
         return None
@@ -191,6 +202,8 @@ class Names(NamedTuple):
 def _how_to_open(leaf: nn.Module) -> str:
     if any(cls.__module__.startswith("torchvision.ops") for cls in type(leaf).__mro__):
         return "tracer_kwargs={'default_leaf_modules': False} opens it."
+    if type(leaf) in TRANSFORMERS:
+        return "Give example_inputs=...: a run shows what is inside."
     if type(leaf).__module__.startswith(("torch.nn", "torch.ao.nn")):
         return "The modules of torch.nn always are; ask for its own output instead."
     return f"Take {type(leaf).__name__} out of leaf_modules to open it."

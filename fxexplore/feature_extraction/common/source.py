@@ -7,9 +7,13 @@ import dis
 import linecache
 import os
 import sys
+from collections.abc import Callable
 from types import FrameType
+from typing import Any, TypeVar
 
 import torch
+
+Result = TypeVar("Result")
 
 _LIBRARY_FOLDERS = tuple(
     os.path.dirname(os.path.abspath(file)) + os.sep
@@ -17,8 +21,8 @@ _LIBRARY_FOLDERS = tuple(
 )
 
 
-def line_in_model(error: Exception) -> str | None:
-    """The file, line and code in the model where an error was raised, if it was there."""
+def place_in_model(error: Exception) -> tuple[str, int] | None:
+    """The file and line in the model where an error was raised, if it was there."""
     traceback = error.__traceback__
     found = None
     while traceback is not None:
@@ -26,23 +30,50 @@ def line_in_model(error: Exception) -> str | None:
         if not code.co_filename.startswith(_LIBRARY_FOLDERS):
             found = (code.co_filename, traceback.tb_lineno)
         traceback = traceback.tb_next
-    if found is None:
-        return None
-    line = linecache.getline(*found).strip()
-    return f"{os.path.basename(found[0])}:{found[1]}" + (f" `{line}`" if line else "")
+    return found
 
 
-_IS_LIBRARY: dict[str, bool] = {contextlib.__file__: True}
+def line_in_model(error: Exception) -> str | None:
+    """The same with the code that stands there, as text."""
+    place = place_in_model(error)
+    return None if place is None else line_in_words(place)
 
 
-def model_frame() -> FrameType | None:
+def line_in_words(place: tuple[str, int]) -> str:
+    """The name of a file, the number of a line, and the code that stands there.
+
+    Example:
+        >>> line_in_words(("/home/me/net.py", 12))
+        'net.py:12'
+    """
+    line = linecache.getline(*place).strip()
+    return f"{os.path.basename(place[0])}:{place[1]}" + (f" `{line}`" if line else "")
+
+
+_IS_LIBRARY: dict[str, bool] = {
+    contextlib.__file__: True,
+    torch.nn.modules.transformer.__file__: False,  # these are opened as the model's own
+}
+
+
+def called_from_here(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+    """Call what runs a model: further out is no code of the model's."""
+    return function(*args, **kwargs)
+
+
+_OUTERMOST = called_from_here.__code__.co_filename
+
+
+def model_frame(depth: int = 1) -> FrameType | None:
     """The innermost frame that is neither torch's nor ours: the model's own code."""
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(depth)
     while frame is not None:  # no generator: this runs for every operation
         file = frame.f_code.co_filename
         is_library = _IS_LIBRARY.get(file)
         if is_library is None:
             is_library = _IS_LIBRARY[file] = file.startswith(_LIBRARY_FOLDERS)
+        if file is _OUTERMOST:
+            return None
         if not is_library:
             return frame
         frame = frame.f_back
@@ -51,7 +82,7 @@ def model_frame() -> FrameType | None:
 
 def source_line() -> tuple[str, int] | None:
     """The file and line of the model's own code that runs at the moment."""
-    frame = model_frame()
+    frame = model_frame(2)
     return (frame.f_code.co_filename, frame.f_lineno) if frame else None
 
 

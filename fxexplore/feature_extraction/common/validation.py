@@ -199,6 +199,19 @@ def bound_arguments(
     return found
 
 
+def takes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether forward can be called with these arguments; True if nobody knows before."""
+    try:
+        signature = inspect.signature(model.forward)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
 def shapes_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     """The shapes of arguments, for error messages.
 

@@ -19,6 +19,7 @@ from fxexplore.feature_extraction.common.validation import bound_arguments, shap
 from fxexplore.feature_extraction.common.wrappers import run_uncompiled
 
 from .follower import Call, Follower
+from .leaves import run_layer_by_layer
 from .plan import Plan, Wanted
 
 
@@ -108,9 +109,11 @@ def run_with_hooks(
     model: nn.Module, plan: Plan, capture: Capture, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     """Run the model with hooks on the wanted modules only."""
-    for path, wanted_here in plan.modules().items():
+    for path, wanted_here in plan.by_target("module").items():
         hook(_module_at(model, path), _returned_hook(capture, wanted_here))
     run_uncompiled(model)
+    if plan.leaf_spec.opens_transformers:
+        run_layer_by_layer()
     model(*args, **kwargs)
 
 
@@ -140,8 +143,8 @@ class CapturingFollower(Follower):
     def __init__(self, model: nn.Module, plan: Plan, capture: Capture) -> None:
         super().__init__(model, plan.leaf_spec)
         self._capture = capture
-        self._operations = {w.target: w for w in plan.wanted if w.kind == "operation"}
-        self._modules_wanted = plan.modules()
+        self._operations = plan.by_target("operation")
+        self._modules_wanted = plan.by_target("module")
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Name the arguments, and run the model."""
@@ -165,7 +168,7 @@ class CapturingFollower(Follower):
         self._capture.stop_if_complete()
         if call.name in self._operations:
             value = written if result is None else result
-            self._capture.returned([self._operations[call.name]], 0, value)
+            self._capture.returned(self._operations[call.name], 0, value)
         return result
 
     def left(self, path: str, count: int, result: Any, failed: bool) -> None:

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from fxexplore.feature_extraction.common.isolation import hook, lock, on_leaving, restores, turn_on
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
-from fxexplore.feature_extraction.common.source import model_frame
+from fxexplore.feature_extraction.common.source import called_from_here, model_frame
 from fxexplore.feature_extraction.common.tensors import (
     NO_TENSORS,
     SCALARS,
@@ -32,7 +32,7 @@ from fxexplore.feature_extraction.common.wrappers import run_uncompiled
 
 from .bytecode import is_called_from, is_operator, items_taken
 from .constants import Constants
-from .leaves import LeafSpec, run_wrapped_by
+from .leaves import LeafSpec, run_layer_by_layer, run_wrapped_by
 
 # Inside, what this file does to tensors is not recorded as an operation of the model.
 _Unrecorded = torch._C.DisableTorchFunction
@@ -71,7 +71,7 @@ class Follower(TorchFunctionMode):
     def __init__(self, model: nn.Module, leaf_spec: LeafSpec) -> None:
         super().__init__()
         self.model = model
-        self._wrapped = leaf_spec.wrapped
+        self._leaf_spec = leaf_spec
         self.used: set[tuple[str, str]] = set()
         self._paths = {module: path for path, module in model.named_modules() if path}
         self._leaves = {m for m, path in self._paths.items() if path in leaf_spec.leaves}
@@ -101,9 +101,11 @@ class Follower(TorchFunctionMode):
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run the model under observation and return what it returns."""
         run_uncompiled(self.model)
-        if self._wrapped:
+        if self._leaf_spec.opens_transformers:
+            run_layer_by_layer()
+        if self._leaf_spec.wrapped:
             lock.patch()
-            run_wrapped_by(self._wrapped, self._as_one_node)
+            run_wrapped_by(self._leaf_spec.wrapped, self._as_one_node)
         for module in self._paths:
             hook(module, self._before_module, before=True)
             hook(module, self._after_module, always=True)
@@ -111,7 +113,7 @@ class Follower(TorchFunctionMode):
         on_leaving(partial(followers.__delitem__, slice(len(followers), None)))
         followers.append(self)
         turn_on(self)
-        return self.model(*args, **kwargs)
+        return called_from_here(self.model, *args, **kwargs)
 
     # --- functions ---------------------------------------------------------------
 
@@ -135,7 +137,13 @@ class Follower(TorchFunctionMode):
             inputs = self.read(args, kwargs)
             is_constant = self._constants.are_all(args, kwargs)
         self.starts()
-        result = func(*args, **kwargs)
+        try:
+            result = func(*args, **kwargs)
+        except Exception as problem:
+            with _Unrecorded():
+                base, op, target = _called_as(facts, model_frame())
+                self.raised(problem, Call(base, op, target, self._path), args, kwargs)
+            raise
         if type(result) in NO_TENSORS and written is None and not facts.is_traced:
             return result
         frame = model_frame()
@@ -147,9 +155,7 @@ class Follower(TorchFunctionMode):
         if written is not None:
             with _Unrecorded():
                 self._constants.discard(written)
-        base, op, target = facts.base, facts.op, facts.target
-        if facts.operator is not None and frame is not None and is_operator(frame):
-            base, op, target = facts.operator
+        base, op, target = _called_as(facts, frame)
         call = Call(self._namer.operation(self._path, base), op, target, self._path)
         with _Unrecorded():
             return self._finish(call, inputs, result, written, frame)
@@ -240,16 +246,21 @@ class Follower(TorchFunctionMode):
     def _after_own_module(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
         if self._inside is not None:
             self._inside = None
-            if sys.exc_info()[1] is not self._error_before:
-                return None  # forward raised; the model may catch it
+            problem = sys.exc_info()[1]
+            if problem is not self._error_before:  # forward raised; the model may catch it
+                call = Call("", "call_module", self._paths[module], self._path)
+                self.raised(problem, call, args, kwargs)
+                return None
             return self._after_leaf(module, args, kwargs, result)
         while len(self._stack) > 1:
             entered, path, error = self._stack.pop()
             self._path = self._stack[-1][1]
             if entered is module:
                 count = self._counts[path] = self._counts.get(path, 0) + 1
-                failed = sys.exc_info()[1] is not error
-                self.left(path, count, result, failed)
+                problem = sys.exc_info()[1]
+                if problem is not error:
+                    self.raised(problem, Call("", "", path, self._path), args, kwargs)
+                self.left(path, count, result, failed=problem is not error)
                 break
         return None
 
@@ -314,11 +325,29 @@ class Follower(TorchFunctionMode):
     def computed_constant(self, inputs: Any, result: Any, written: Any) -> None:
         """An operation without a name ran: its result depends on no input."""
 
+    def raised(self, problem: Any, call: Call, args: Any, kwargs: Any) -> None:
+        """An operation, a leaf module or the forward of another one raised; it may be caught.
+
+        Args:
+            problem: what it raised.
+            call: what was called: its name is only how an operation is called, and a module that
+                is no leaf has no ``op``.
+            args: what it was called on.
+            kwargs: the same by name.
+        """
+
     def entered(self, path: str, args: Any, kwargs: Any) -> None:
         """The forward of a module that is no leaf begins."""
 
     def left(self, path: str, count: int, result: Any, failed: bool) -> None:
         """The forward of a module that is no leaf returned, or raised."""
+
+
+def _called_as(facts: FunctionFacts, frame: FrameType | None) -> tuple[str, str, Any]:
+    """The base name, the opcode and the target of an operation, as tracing sees it."""
+    if facts.operator is not None and frame is not None and is_operator(frame):
+        return facts.operator
+    return facts.base, facts.op, facts.target
 
 
 class _Active(threading.local):

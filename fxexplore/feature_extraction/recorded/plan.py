@@ -53,13 +53,13 @@ class Plan(NamedTuple):
     whole_run: bool
     follows: bool
 
-    def modules(self) -> dict[str, list[Wanted]]:
-        """The wanted return values of modules, by the path of the module."""
-        by_path: dict[str, list[Wanted]] = {}
+    def by_target(self, kind: str) -> dict[str, list[Wanted]]:
+        """The wanted values of a kind, by the path of the module or the name of the node."""
+        found: dict[str, list[Wanted]] = {}
         for wanted in self.wanted:
-            if wanted.kind == "module":
-                by_path.setdefault(wanted.target, []).append(wanted)
-        return by_path
+            if wanted.kind == kind:
+                found.setdefault(wanted.target, []).append(wanted)
+        return found
 
     def is_copied(self, wanted: Wanted) -> bool:
         """Whether a value is overwritten before the run ends."""
@@ -86,13 +86,12 @@ def planned(
     Raises:
         ValueError: if a name is unknown.
     """
-    nodes, leaves = recording.nodes, recording.leaf_spec.leaves
-    elsewhere = () if other is None else (*other.nodes, *other.module_returns)
-    names = Names(
-        nodes, recording.module_returns, model, lambda _, path: path in leaves, mode, elsewhere
-    )
+    elsewhere = () if other is None else (*other.names, *other.module_returns)
+    nodes = {name: recording.nodes[name] for name in recording.names}
+    names = Names(nodes, recording.module_returns, model, mode, elsewhere)
     wanted = tuple(_wanted(found, recording) for found in names.resolved(keys))
     modules = dict(model.named_modules())
+    leaves = recording.leaf_spec.leaves
     inside = {inner for path in leaves for inner in list(modules[path].modules())[1:]}
     return Plan(
         wanted,
@@ -111,9 +110,9 @@ def _wanted(found: Found, recording: Recording) -> Wanted:
         calls = value.calls if isinstance(value, RecordedReturn) else value.call
         calls = 0 if path in recording.repeated else calls
         return Wanted(spec, key, "module", path, 0, calls, value.order, value.overwritten)
-    kind, target = "operation", spec
+    kind, target = "operation", value.name
     if value.op == "placeholder":
-        kind, target = "argument", recording.arguments[spec]
+        kind, target = "argument", recording.arguments[value.name]
     elif value.op == "call_module":
         kind, target = "module", value.target
     return Wanted(spec, key, kind, target, value.call, 0, value.order, value.overwritten)

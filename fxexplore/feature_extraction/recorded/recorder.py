@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from functools import partial
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.common.flops import FlopCounter, FlopsByPart
+from fxexplore.feature_extraction.common.flops import FlopCounter
 from fxexplore.feature_extraction.common.isolation import isolated, on_leaving, restores
 from fxexplore.feature_extraction.common.leaves import LeafDecisions, default_tracer_kwargs
-from fxexplore.feature_extraction.common.source import model_frame
+from fxexplore.feature_extraction.common.source import model_frame, place_in_model
 from fxexplore.feature_extraction.common.tensors import (
     described,
     state_tensors,
@@ -24,12 +24,13 @@ from fxexplore.feature_extraction.common.tensors import (
     tensors_in_containers,
     version,
 )
+from fxexplore.feature_extraction.common.validation import takes
 from fxexplore.feature_extraction.common.wrappers import plain_module, reshard
 
 from .follower import Call, Follower
 from .leaves import LeafSpec
 from .memory import Memory
-from .recording import RecordedNode, RecordedReturn, Recording
+from .recording import RecordedFailure, RecordedNode, RecordedReturn, Recording
 
 
 @restores
@@ -41,6 +42,7 @@ def record(
     training: bool | None = None,
     tracer_kwargs: Mapping[str, Any] | None = None,
     count_flops: bool = False,
+    partial: bool = False,
 ) -> Recording:
     """Run ``model`` once and record which operations its code ran, on what.
 
@@ -55,9 +57,11 @@ def record(
         training: True for train mode, False for eval mode; by default the present one.
         tracer_kwargs: as for ``create_feature_extractor``.
         count_flops: count floating point operations too, which takes time.
+        partial: if the model raises, return what it did until then, and where it raised.
 
     Raises:
-        TypeError: if ``tracer_kwargs`` are of the wrong kind.
+        TypeError: if ``tracer_kwargs`` are of the wrong kind, or forward does not take these
+            arguments.
         Exception: what the model raises.
 
     Example:
@@ -80,10 +84,10 @@ def record(
     isolation = isolated(model, (args, kwargs), training=training)
     with isolation, torch.no_grad():
         with torch._C.DisableTorchFunction():
-            flops = FlopsByPart(FlopCounter()) if count_flops else None
+            flops = FlopCounter() if count_flops else None
             recorder = _Recorder(model, LeafSpec.of(model, tracer), isolation.before_write, flops)
-        on_leaving(partial(reshard, model))
-        return recorder.recording(args, kwargs)
+        on_leaving(functools.partial(reshard, model))
+        return recorder.recording(args, kwargs, partial=partial and takes(model, args, kwargs))
 
 
 class _Inputs:
@@ -105,10 +109,9 @@ class _Recorder(Follower):
         model: nn.Module,
         leaf_spec: LeafSpec,
         before_write: Callable[[Any], None],
-        flops: FlopsByPart | None = None,
+        flops: FlopCounter | None = None,
     ) -> None:
         super().__init__(model, leaf_spec)
-        self._leaf_spec = leaf_spec
         self._before_write = before_write
         self._flops = flops
         self._order = 0
@@ -122,9 +125,15 @@ class _Recorder(Follower):
         self._repeated: set[str] = set()
         self._held = {id(t) for t in tensors_in_containers(model)}
         self._memory = Memory(tensor for _, tensor, _ in state_tensors(model))
+        self._is_partial = False
+        self._raised: tuple[Any, Call, tuple[str, ...], Any] | None = None
+        """The last exception, what raised it first, and what that was given."""
 
-    def recording(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording:
-        """Run the model and return what it did."""
+    def recording(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, partial: bool = False
+    ) -> Recording:
+        """Run the model and return what it did; with ``partial`` until it raised, if it does."""
+        self._is_partial = partial
         arguments: dict[str, str] = {}
         with torch._C.DisableTorchFunction():
             for name, argument, value in self.named_arguments(args, kwargs):
@@ -132,12 +141,40 @@ class _Recorder(Follower):
                 call = Call(name, "placeholder", argument, "")
                 self.called(call, _Inputs(), value, None, None)
         self._entered.append(tuple(arguments))
-        with nullcontext() if self._flops is None else self._flops.counter:
-            output = self.run(args, kwargs)
+        output = failure = None
+        try:
+            with nullcontext() if self._flops is None else self._flops:
+                output = self.run(args, kwargs)
+        except Exception as problem:
+            if not partial:
+                raise
+            with torch._C.DisableTorchFunction():
+                self.raised(problem, Call("", "", "", ""), args, kwargs)
+                failure = self._failure()
         with torch._C.DisableTorchFunction():
-            return self._recorded(output, arguments)
+            return self._recorded(output, arguments, failure)
 
-    def _recorded(self, output: Any, arguments: dict[str, str]) -> Recording:
+    def _failure(self) -> RecordedFailure | None:
+        """Where the run raised; what it raised, with all that it holds, is let go."""
+        if self._raised is None:
+            return None
+        (problem, call, inputs, given), self._raised = self._raised, None
+        place = place_in_model(problem)
+        name, op, target, module, _ = call
+        node = None
+        if op == "call_module":
+            name = self._namer.module_call(target)
+        elif op:  # only now, for one that the model caught has no name
+            name = self._namer.operation(module, name)
+        else:
+            name = target
+        if op:
+            node = RecordedNode(name, op, target, inputs, module, place, None, self._order + 1)
+        return RecordedFailure(name, node, type(problem).__name__, str(problem), place, given)
+
+    def _recorded(
+        self, output: Any, arguments: dict[str, str], failure: RecordedFailure | None
+    ) -> Recording:
         feeding = tuple(self.read((output,), {}).names)
         return Recording(
             nodes=self._nodes,
@@ -148,6 +185,7 @@ class _Recorder(Follower):
             parameters=frozenset(path for path, _ in self.model.named_parameters()),
             leaf_spec=self._leaf_spec.narrowed(self.model, self.used),
             flops=None if self._flops is None else self._flops.total,
+            failure=failure,
         )
 
     # --- what the run shows ------------------------------------------------------
@@ -271,6 +309,13 @@ class _Recorder(Follower):
             self._repeated.add(path)
         sites.add(site)
 
+    def raised(self, problem: Any, call: Call, args: Any, kwargs: Any) -> None:
+        """Remember what raised first; those around it raise the same."""
+        if self._is_partial and (self._raised is None or self._raised[0] is not problem):
+            inputs = tuple(self.read(args, kwargs).names) if call.op else ()
+            given = described({**dict(enumerate(args)), **kwargs})
+            self._raised = problem, call, inputs, given
+
     def entered(self, path: str, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - not needed here
         """Remember what feeds a module: it made whatever is computed unseen in it."""
         names: dict[str, None] = {}
@@ -280,13 +325,10 @@ class _Recorder(Follower):
             elif not self._is_known(tensor):
                 names.update(dict.fromkeys(self._entered[-1]))
         self._entered.append(tuple(names))
-        if self._flops is not None:
-            self._flops.enters()
 
     def left(self, path: str, count: int, result: Any, failed: bool) -> None:
         """Note what a module returned."""
         inputs = self._entered.pop()
-        flops = None if self._flops is None else self._flops.leaves(path)
         if failed:
             return
         frame = model_frame()
@@ -298,7 +340,7 @@ class _Recorder(Follower):
             self._order += 1
             self._add(call, inputs, described(result), hidden, None, frame)
         self._order += 1
-        returned = RecordedReturn(described(result), self._order, count, None, flops)
+        returned = RecordedReturn(described(result), self._order, count)
         self._returns.pop(path, None)
         self._returns[path] = returned
         for tensor in tensors:

@@ -25,7 +25,7 @@ class RecordedNode:
         order: position among all operations and module returns of the run.
         call: the 1-based call index, for a call of a module.
         overwritten: the ``order`` at which something wrote into the result's memory.
-        flops: floating point operations that it took, if they were counted.
+        flops: floating point operations that it took, if they were counted and all have a formula.
     """
 
     name: str
@@ -50,14 +50,34 @@ class RecordedReturn:
         order: as for :class:`RecordedNode`.
         calls: how often the module was called.
         overwritten: as for :class:`RecordedNode`.
-        flops: floating point operations of all calls, if they were counted.
     """
 
     output: Any
     order: int
     calls: int
     overwritten: int | None = None
-    flops: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedFailure:
+    """Where a run raised.
+
+    Attributes:
+        name: of the operation or the leaf module that raised, else the path of the module whose
+            own code did; ``""`` for the model itself.
+        node: that operation or leaf module, without an output; None for a module's own code.
+        kind: the class of the exception.
+        message: what it says.
+        source: file and line in the model's own code.
+        given: the arguments of what raised, with :class:`TensorInfo` in the place of tensors.
+    """
+
+    name: str
+    node: RecordedNode | None
+    kind: str
+    message: str
+    source: tuple[str, int] | None
+    given: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +93,7 @@ class Recording:
         parameters: paths of the parameters.
         leaf_spec: leaf modules and wrapped functions, for running it again.
         flops: floating point operations of the run, if they were counted.
+        failure: where the run raised, so that this is the part before; None if it did not.
     """
 
     nodes: dict[str, RecordedNode]
@@ -83,6 +104,7 @@ class Recording:
     parameters: frozenset[str]
     leaf_spec: LeafSpec
     flops: int | None = None
+    failure: RecordedFailure | None = None
 
     @property
     def names(self) -> list[str]:

@@ -14,7 +14,7 @@ from fxexplore.feature_extraction.common.torch_ops import Effects, effects, writ
 
 from .module_returns import ModuleReturn, as_argument, nodes_in
 from .runtime import augmented, require_unchanged, snapshot, without_gradient
-from .tracer import NodePathTracer
+from .tracer import LeafModuleAwareTracer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,10 @@ class Observation:
 
 
 def sliced(
-    tracer: NodePathTracer, keys: Mapping[str, str], mode: str, elsewhere: Collection[str] = ()
+    tracer: LeafModuleAwareTracer,
+    keys: Mapping[str, str],
+    mode: str,
+    elsewhere: Collection[str] = (),
 ) -> fx.Graph:
     """Build the graph that computes just the wanted values.
 
@@ -58,7 +61,7 @@ def sliced(
     """
     nodes = {name: node for node, name in tracer.node_to_qualname.items()}
     returns, root = tracer.module_returns, tracer.root
-    names = Names(nodes, returns, root, tracer.is_leaf_module, mode, elsewhere)
+    names = Names(nodes, returns, root, mode, elsewhere)
     observations = [_observation(found) for found in names.resolved(keys)]
     modules = dict(root.named_modules(remove_duplicate=False))
     return _Slice(tracer, observations, modules).graph()
@@ -75,7 +78,7 @@ def _observation(found: Found) -> Observation:
 class _Slice:
     def __init__(
         self,
-        tracer: NodePathTracer,
+        tracer: LeafModuleAwareTracer,
         observations: list[Observation],
         modules: Mapping[str, nn.Module],
     ) -> None:

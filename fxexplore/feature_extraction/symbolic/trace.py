@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import fx, nn
+from torch import nn
 from torch.fx.proxy import TraceError
 
 from fxexplore.feature_extraction.common.isolation import isolated, restores
@@ -46,19 +46,4 @@ def traced(
         tracer.trace(model, concrete_args=concrete_args)
     if tracer.fixed_arguments and not tracer.node_to_qualname:
         raise only_defaults(model, tracer.fixed_arguments, "no operation at all")
-    return tracer
-
-
-def tracer_of_graph(graph: fx.Graph) -> NodePathTracer:
-    """The tracer that made a graph.
-
-    Raises:
-        TypeError: if it was not made by :class:`NodePathTracer` from a module.
-    """
-    tracer = getattr(graph, "_fxexplore_tracer", None)
-    if not isinstance(tracer, NodePathTracer) or not isinstance(tracer.root, nn.Module):
-        raise TypeError(
-            "this fx.Graph does not know its model: only what NodePathTracer().trace(model) "
-            "returned can be given instead of a model"
-        )
     return tracer

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from fxexplore.feature_extraction.common.isolation import (
 )
 from fxexplore.feature_extraction.common.leaves import LeafDecisions
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
-from fxexplore.feature_extraction.common.source import source_line
+from fxexplore.feature_extraction.common.source import called_from_here, source_line
 from fxexplore.feature_extraction.common.tensors import state_tensors
 from fxexplore.feature_extraction.common.torch_ops import (
     run_custom_functions_by,
@@ -31,10 +32,11 @@ from fxexplore.feature_extraction.common.torch_ops import (
 )
 
 from .errors import errors_explained
-from .module_returns import ModuleReturn, with_nodes
+from .module_returns import ModuleReturn, nodes_in, with_nodes
 from .proxies import InPlaceProxy, RealTensorsInForward, holds_proxy
 from .runtime import AppliedFunction
 from .signature import Argument, arguments_while_tracing
+from .traced_graph import known_by
 
 
 class LeafModuleAwareTracer(LeafDecisions):
@@ -78,6 +80,7 @@ class LeafModuleAwareTracer(LeafDecisions):
         self.module_returns: dict[str, ModuleReturn] = {}
         self.fixed_arguments: dict[str, Any] = {}
         self.constants: dict[str, Any] = {}
+        self.mode = ""  # in which the model was traced
         self._autocast = _autocast_state()
         self._fed: set[str] = set()
 
@@ -105,11 +108,32 @@ class LeafModuleAwareTracer(LeafDecisions):
             return super().trace(root, concrete_args)
         with isolated(root):
             graph = self._trace_module(root, concrete_args)
-        # What a graph needs to serve as the argument of create_feature_extractor.
-        graph._fxexplore_tracer = self  # type: ignore[attr-defined]
+        known_by(graph, self, {node: node for node in graph.nodes})
         return graph
 
+    def for_nodes(
+        self, graph: fx.Graph, copies: Mapping[fx.Node, fx.Node]
+    ) -> LeafModuleAwareTracer:
+        """The same tracer for a copy of its graph, or for what was left of it by editing.
+
+        Args:
+            graph: the graph.
+            copies: the nodes that are in the graph, by the nodes that this tracer knows.
+        """
+        twin = copy.copy(self)
+        names, returns = self.node_to_qualname.items(), self.module_returns.items()
+        twin.graph = graph
+        twin.node_to_qualname = {copies[n]: name for n, name in names if n in copies}
+        memo = {id(node): copied for node, copied in copies.items()}
+        twin.module_returns = {
+            path: copy.deepcopy(returned, memo)
+            for path, returned in returns
+            if all(node in copies for node in (returned.after, *nodes_in(returned.value)))
+        }
+        return twin
+
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
+        self.mode = "train" if root.training else "eval"
         self._namer = NodeNamer(path for path, _ in root.named_modules(remove_duplicate=False))
         state = list(state_tensors(root))
         self._parameter_paths = {id(t): path for path, t, is_parameter in state if is_parameter}
@@ -123,7 +147,7 @@ class LeafModuleAwareTracer(LeafDecisions):
             torch.enable_grad(),
             errors_explained(self, root),
         ):
-            graph = super().trace(root, concrete_args)
+            graph = called_from_here(super().trace, root, concrete_args)
         for path, now, before in buffers:
             for name, tensor in before.items():
                 if now.get(name, tensor) is not tensor:
@@ -238,9 +262,9 @@ class LeafModuleAwareTracer(LeafDecisions):
         node.meta["module"] = self.current_module_qualname
         if kind.startswith("call_") and not torch.is_grad_enabled():
             node.meta["no_grad"] = True
-        if kind in ("call_function", "call_method"):
-            if not self._is_feature(node):
-                return proxy
+        if kind in ("call_function", "call_method") and not self._is_feature(node):
+            return proxy
+        if kind.startswith("call_"):
             node.meta["source"] = source_line()
         if kind == "call_module":
             qualname = self._namer.module_call(str(target))
