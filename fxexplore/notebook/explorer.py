@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import DisplayHandle, display
 from torch import fx, nn
 
-from fxexplore.feature_extraction import model_and_tracer
+from fxexplore.feature_extraction import keys_by_mode, model_and_tracer
 from fxexplore.inputs import known_inputs
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
@@ -116,7 +116,7 @@ class Explorer(SharedState, widgets.VBox):
         tokenizer_name: str = "tokenizer",
         shell: InteractiveShell | None = None,
         selected: Sequence[str] | None = None,
-        return_nodes: Mapping[str, str] | None = None,
+        return_nodes: Mapping[str, str] | Sequence[str] | None = None,
         expanded: Sequence[str] | None = None,
         focused: str = "",
         query: str = "",
@@ -164,7 +164,7 @@ class Explorer(SharedState, widgets.VBox):
         if selected is not None:
             self.selected = list(selected)
         if return_nodes is not None:
-            self.return_nodes = dict(return_nodes)
+            self.return_nodes, _ = keys_by_mode(return_nodes, None, None)
         self.focused, self.query = focused, query
 
     # --- what can be done ---------------------------------------------------------------
