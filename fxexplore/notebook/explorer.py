@@ -14,7 +14,12 @@ from IPython.display import DisplayHandle, display
 from ipywidgets.widgets.widget import _instances
 from torch import fx, nn
 
-from fxexplore.feature_extraction import model_and_tracer, on_leaving, restores
+from fxexplore.feature_extraction import (
+    keys_by_mode,
+    model_and_tracer,
+    on_leaving,
+    restores,
+)
 from fxexplore.inputs import known_inputs
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
@@ -122,7 +127,7 @@ class Explorer(SharedState, widgets.VBox):
         tokenizer_name: str = "tokenizer",
         shell: InteractiveShell | None = None,
         selected: Sequence[str] | None = None,
-        return_nodes: Mapping[str, str] | None = None,
+        return_nodes: Mapping[str, str] | Sequence[str] | None = None,
         expanded: Sequence[str] | None = None,
         focused: str = "",
         query: str = "",
@@ -172,7 +177,7 @@ class Explorer(SharedState, widgets.VBox):
         if selected is not None:
             self.selected = list(selected)
         if return_nodes is not None:
-            self.return_nodes = dict(return_nodes)
+            self.return_nodes, _ = keys_by_mode(return_nodes, None, None)
         self.focused, self.query = focused, query
         made_in_present_cell(self)
         self.is_made = True
