@@ -47,7 +47,6 @@ class Cells:
 
     def __init__(self, shell: Any) -> None:
         self.new: weakref.WeakSet[widgets.Widget] = weakref.WeakSet()
-        self._shell = weakref.ref(shell)
         self._made: dict[str, weakref.WeakSet[widgets.Widget]] = {}
         shell.events.register("pre_run_cell", self._begin)
         shell.events.register("post_run_cell", self._end)
@@ -70,31 +69,36 @@ class Cells:
         if made is None:
             return
         for widget in made:
-            self._forget_result(widget)
+            forget_result(widget)
             _hold_weakly(widget)
         widget = None
         gc.collect()
         for widget in made:
             _hold(widget)
 
-    def _forget_result(self, widget: widgets.Widget) -> None:
-        """Take a widget out of IPython's records of results."""
-        shell = self._shell()
-        if shell is None:
-            return
-        records = shell.user_ns["_oh"]
-        for number in [number for number, value in records.items() if value is widget]:
-            del records[number]
-            shell.drop_by_id({f"_{number}": widget})
-            shell.user_ns_hidden.pop(f"_{number}", None)
-        for name in ("_", "__", "___"):
-            if getattr(shell.displayhook, name, None) is widget:
-                setattr(shell.displayhook, name, "")
-                if shell.user_ns.get(name) is widget:
-                    shell.push({name: ""}, interactive=False)
-        last = shell.last_execution_result
-        if last is not None and last.result is widget:
-            last.result = None
+
+def forget_result(widget: widgets.Widget) -> None:
+    """Take a widget out of IPython's records of results, which would keep it alive.
+
+    Args:
+        widget: a widget that a cell may have shown.
+    """
+    shell = present_shell()
+    if shell is None:
+        return
+    records = shell.user_ns.get("_oh", {})
+    for number in [number for number, value in records.items() if value is widget]:
+        del records[number]
+        shell.drop_by_id({f"_{number}": widget})
+        shell.user_ns_hidden.pop(f"_{number}", None)
+    for name in ("_", "__", "___"):
+        if getattr(shell.displayhook, name, None) is widget:
+            setattr(shell.displayhook, name, "")
+            if shell.user_ns.get(name) is widget:
+                shell.push({name: ""}, interactive=False)
+    last = shell.last_execution_result
+    if last is not None and last.result is widget:
+        last.result = None
 
 
 def _hold_weakly(widget: widgets.Widget) -> None:

@@ -25,7 +25,7 @@ from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.views import StaticPage, to_document, to_html, to_text
 
-from .cells import made_in_present_cell
+from .cells import forget_result, made_in_present_cell
 from .closing import close_parts, close_unfinished
 from .code_tab import CodeTab
 from .feature_maps import FeatureMapsPanel
@@ -241,6 +241,7 @@ class Explorer(SharedState, widgets.VBox):
             return
         self._modes.stop()
         self.maps.close()
+        forget_result(self)
         close_parts(self)
         super().close()
 

@@ -118,6 +118,14 @@ def test_a_result_is_held_until_its_cell_is_run_again(notebook):
     assert notebook["_"] == notebook["Out"][number] == 4
 
 
+def test_a_result_that_is_closed_is_in_no_record_of_results(notebook):
+    notebook.run("a", "%fxnodes make()")
+    notebook.run("b", "_.close()")
+    gc.collect()
+    assert not notebook.models
+    assert notebook["_"] == ""
+
+
 def test_where_cells_have_no_ids_nothing_is_freed(notebook):
     notebook.run(None, "%fxnodes make()")
     notebook.run(None, "%fxnodes make()")
