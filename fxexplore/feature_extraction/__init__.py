@@ -17,6 +17,7 @@ from .common.isolation import (
     RandomState,
     beside_others,
     isolated,
+    on_leaving,
     patch,
     restores,
     switch_mode,
@@ -24,7 +25,7 @@ from .common.isolation import (
     twin_of,
 )
 from .common.naming import operation_name
-from .common.return_nodes import ReturnNodes, keys_by_mode
+from .common.return_nodes import ReturnNodes, keys_by_mode, nearest
 from .common.source import line_in_words
 from .common.tensors import Attributes, TensorInfo, described, state_tensors, tensors_in
 from .common.validation import (
@@ -32,6 +33,7 @@ from .common.validation import (
     as_arguments,
     checked_model,
     hint_on,
+    kind_of,
     require_no_lazy_parameters,
     shapes_of,
 )

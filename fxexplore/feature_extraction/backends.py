@@ -16,6 +16,7 @@ from .common.validation import (
     Arguments,
     hint_on,
     hint_on_list,
+    require_arguments_of_forward,
     require_no_lazy_parameters,
     shapes_of,
 )
@@ -116,6 +117,7 @@ def open_with_backend(
         require_fitting(tracer, mode, backend, tracer_kwargs, concrete_args, arguments)
         return OpenedModel({tracer.mode: tracer})
     # A caller's slip is no failure of tracing.
+    require_arguments_of_forward(model, concrete_args)
     LeafModuleAwareTracer(**default_tracer_kwargs(tracer_kwargs))
     options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops, "partial": partial}
     symbolic = OpenedModel()
@@ -207,7 +209,9 @@ def _neither(
 ) -> TraceError:
     parts = [f"{type(model).__name__} cannot be opened."]
     if symbolic.failures:
-        parts.append(f"Traced symbolically: {next(iter(symbolic.failures.values()))}")
+        failure = next(iter(symbolic.failures.values()))
+        said = str(failure) if isinstance(failure, TraceError) else _summary(failure)
+        parts.append(f"Traced symbolically: {said}")
     if arguments is not None and recorded.failures:
         modes: dict[str, list[str]] = {}
         for mode, failure in recorded.failures.items():
@@ -234,8 +238,8 @@ def _summary(failure: Exception) -> str:
     """What went wrong in one line, and where; an error of tracing says the place itself."""
     if isinstance(failure, TraceError):
         return first_line(failure)
-    place = line_in_model(failure)
-    return f"{type(failure).__name__}{f' at {place}' if place else ''}: {first_line(failure)}"
+    place, kind, words = line_in_model(failure), type(failure).__name__, first_line(failure)
+    return f"{kind}{f' at {place}' if place else ''}{f': {words}' if words != kind else ''}"
 
 
 def first_line(failure: Exception) -> str:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -331,7 +332,7 @@ def restores(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
 
     @functools.wraps(function)
     def restoring(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        depth = len(_pending.actions)
+        depth, filters = len(_pending.actions), warnings.filters
         try:
             try:
                 on_leaving(_ThreadState().put_back)
@@ -339,6 +340,8 @@ def restores(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
             except KeyboardInterrupt as interrupt:
                 # Ends the blocks whose own end was interrupted before it began.
                 traceback.clear_frames(interrupt.__traceback__)
+                # torch looks functions up while it ignores warnings, and may not have come back.
+                on_leaving(partial(setattr, warnings, "filters", filters))
                 raise
             finally:
                 _leave(depth)

@@ -83,6 +83,19 @@ def _text(value: Any, where: str) -> str:
     raise ValueError(f"{where} {kind_of(value)}, which is not a string{instead}")
 
 
+def nearest(name: str, known: Collection[str]) -> list[str]:
+    """The known names that are most like one that is not.
+
+    Example:
+        >>> nearest("conv", ["layer1.conv", "conv1", "fc"])
+        ['layer1.conv', 'conv1']
+    """
+    # Names that end alike first: most misses are a path that lacks its beginning.
+    near = [other for other in known if other.endswith(f".{name}")][:3]
+    near += difflib.get_close_matches(name, known, n=5, cutoff=0.5)
+    return list(dict.fromkeys(near))
+
+
 class Found(NamedTuple):
     """What a caller's spec names.
 
@@ -176,15 +189,13 @@ class Names(NamedTuple):
             near = inside[-1:]
         else:
             problem = f"node '{spec}' is not present in the model in {self.mode} mode"
-            # Names that end alike first: most misses are a path that lacks its beginning.
-            near = [name for name in self.known if name.endswith(f".{spec}")][:3]
-            near += difflib.get_close_matches(spec, self.known, n=5, cutoff=0.5)
+            near = nearest(spec, self.known)
         if spec in self.elsewhere:
             return ValueError(
                 f"{problem}, only in {'train' if self.mode == 'eval' else 'eval'} mode; give "
                 f"train_return_nodes and eval_return_nodes separately"
             )
-        hint = f" Did you mean: {', '.join(dict.fromkeys(near))}?" if near else ""
+        hint = f" Did you mean: {', '.join(near)}?" if near else ""
         return ValueError(f"{problem}.{hint} get_graph_node_names(model) lists all names.")
 
     def _enclosing_leaf(self, spec: str) -> tuple[str, nn.Module] | None:

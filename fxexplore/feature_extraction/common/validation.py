@@ -140,6 +140,27 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 _SHOWN = 8  # items of a list in an error message
 
 
+def require_arguments_of_forward(model: nn.Module, concrete_args: Any) -> None:
+    """Refuse ``concrete_args`` that are no dict, or name something else than forward's arguments.
+
+    Raises:
+        TypeError: if they are no dict.
+        ValueError: if a name is unknown.
+    """
+    if not isinstance(concrete_args, Mapping | None):
+        raise TypeError(
+            f"concrete_args is {kind_of(concrete_args)}; give a dict from names of forward's "
+            f"arguments to values"
+        )
+    known = inspect.signature(model.forward).parameters
+    for name in concrete_args or ():
+        if name not in known:
+            raise ValueError(
+                f"concrete_args names {name!r}, but the arguments of forward are: "
+                f"{', '.join(known) or 'none'}"
+            )
+
+
 def as_arguments(example_inputs: Any) -> Arguments:
     """Read example inputs as the positional and keyword arguments of forward.
 
