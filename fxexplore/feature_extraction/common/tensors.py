@@ -45,7 +45,14 @@ def _items(value: Any) -> tuple[Iterable[Any], int]:
     if isinstance(value, (nn.Module, type)) or callable(value):
         return (), 1
     # Dataclasses, torchvision's ImageList, transformers' caches.
-    return list(getattr(value, "__dict__", {}).values()), 4
+    return list(_attributes(value).values()), 4
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """What an object holds by name, in ``__dict__`` or in the slots of a dataclass."""
+    if hasattr(value, "__dict__") or not dataclasses.is_dataclass(value):
+        return getattr(value, "__dict__", {})
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
 def with_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
@@ -66,9 +73,8 @@ def with_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
         is_data = dataclasses.is_dataclass(leaf) and not isinstance(leaf, type)
         if is_data or (type(leaf) not in SCALARS and holds_tensor(leaf)):
             twin = copy.copy(leaf)
-            names = [f.name for f in dataclasses.fields(leaf)] if is_data else []
-            for name in dict.fromkeys((*names, *getattr(leaf, "__dict__", {}))):
-                object.__setattr__(twin, name, with_tensors(getattr(leaf, name), function))
+            for name, item in _attributes(leaf).items():
+                object.__setattr__(twin, name, with_tensors(item, function))
             return twin
         return leaf
 
@@ -140,7 +146,7 @@ def described(value: Any) -> Any:
         return items if isinstance(value, list) else tuple(items)
     if isinstance(value, Mapping):
         return {key: described(item) for key, item in value.items()}
-    attributes = {} if isinstance(value, type) else getattr(value, "__dict__", {})
+    attributes = {} if isinstance(value, type) else _attributes(value)
     held = {n: described(v) for n, v in attributes.items() if holds_tensor(v)}
     return Attributes(held) if held else type(value).__name__
 

@@ -251,7 +251,8 @@ def _may_share(target: Callable[..., Any] | str) -> bool:
 
 def _module_effects(module: nn.Module) -> tuple[bool, bool]:
     """Whether a leaf module may write its inputs, and may return their memory."""
-    if module._forward_hooks or module._forward_pre_hooks:
+    is_scripted = isinstance(module, torch.jit.ScriptModule)
+    if module._forward_hooks or module._forward_pre_hooks or is_scripted:
         return True, True
     home = type(module).__module__
     if type(module).forward is nn.Sequential.forward:

@@ -28,7 +28,6 @@ from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
 from fxexplore.feature_extraction.common.source import (
     called_from_here,
     guarded_line,
-    line_in_words,
     source_line,
 )
 from fxexplore.feature_extraction.common.tensors import state_tensors
@@ -147,7 +146,7 @@ class LeafModuleAwareTracer(LeafDecisions):
         state = list(state_tensors(root))
         self._parameter_paths = {id(t): path for path, t, is_parameter in state if is_parameter}
         held = [(path, m._buffers) for path, m in root.named_modules() if m._buffers]
-        buffers = [(path, now, dict(now.items())) for path, now in held]
+        buffers = [(path, now, now.copy()) for path, now in held if isinstance(now, dict)]
         attributes = set(vars(root))
         run_custom_functions_by(self._custom_function)
         turn_on(RealTensorsInForward(self, state))
@@ -289,7 +288,7 @@ class LeafModuleAwareTracer(LeafDecisions):
             node.meta["source"] = source_line()
         place = None if kind == "placeholder" else guarded_line()
         if place is not None:
-            raise TraceError(f"{line_in_words(place)} is in a try whose except would be lost.")
+            raise TraceError("it is in a try, whose except branch a trace would lose.")
         if kind == "call_module":
             qualname = self._namer.module_call(str(target))
         else:
