@@ -17,6 +17,7 @@ from .common.isolation import (
     RandomState,
     beside_others,
     isolated,
+    on_leaving,
     patch,
     restores,
     switch_mode,

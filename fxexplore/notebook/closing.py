@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 import ipywidgets as widgets
+from ipywidgets.widgets.widget import _instances
 
 
-def close_whole(widget: widgets.Widget) -> None:
-    """Close a widget with its children, layout and style, which ipywidgets would hold on to.
+def parts_of(widget: widgets.Widget) -> Iterator[widgets.Widget]:
+    """The children, layouts and styles of a widget, and those of its children.
 
     Args:
         widget: the widget, which may be closed already.
 
     Example:
-        >>> close_whole(widgets.VBox([button := widgets.Button()]))
-        >>> button.comm is None
-        True
+        >>> box = widgets.VBox([widgets.Button()])
+        >>> [type(part).__name__ for part in parts_of(box)]
+        ['Button', 'Layout', 'ButtonStyle', 'Layout']
+    """
+    own = [getattr(widget, name, None) for name in ("layout", "style")]
+    given = getattr(widget, "given_layout", None)
+    for part in (*getattr(widget, "children", ()), *own):
+        if isinstance(part, widgets.Widget) and part is not given:
+            yield part
+            yield from parts_of(part)
+
+
+def close_parts(widget: widgets.Widget) -> None:
+    """Close what a widget consists of: ipywidgets closes none of it, and holds on to all.
+
+    Args:
+        widget: the widget, whose observers are taken off.
     """
     widget.unobserve_all()  # nobody is to hear that it gives up its values
-    widget.close()
-    for child in getattr(widget, "children", ()):
-        close_whole(child)
-    for part in (getattr(widget, "layout", None), getattr(widget, "style", None)):
-        if isinstance(part, widgets.Widget):
+    for part in list(parts_of(widget)):
+        part.unobserve_all()
+        part.close()
+
+
+def close_unfinished(widget: widgets.Widget, known: Collection[str]) -> None:
+    """Close what was made for a widget that could not be made, or not to the end.
+
+    Args:
+        widget: the widget; ``is_made`` says whether it is whole.
+        known: ids of the widgets that were there before.
+    """
+    if not widget.is_made:
+        for part in [part for id_, part in _instances.items() if id_ not in known]:
+            part.unobserve_all()
             part.close()

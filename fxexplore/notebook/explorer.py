@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -10,15 +11,22 @@ import ipywidgets as widgets
 import traitlets
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import DisplayHandle, display
+from ipywidgets.widgets.widget import _instances
 from torch import fx, nn
 
-from fxexplore.feature_extraction import keys_by_mode, model_and_tracer
+from fxexplore.feature_extraction import (
+    keys_by_mode,
+    model_and_tracer,
+    on_leaving,
+    restores,
+)
 from fxexplore.inputs import known_inputs
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.views import StaticPage, to_document, to_html, to_text
 
-from .closing import close_whole
+from .cells import forget_result, made_in_present_cell
+from .closing import close_parts, close_unfinished
 from .code_tab import CodeTab
 from .feature_maps import FeatureMapsPanel
 from .header import Header
@@ -100,7 +108,10 @@ class Explorer(SharedState, widgets.VBox):
     """The values of the return nodes at the last run, by key."""
 
     _modes: Modes
+    is_made = False
+    """Whether it could be made, to the end."""
 
+    @restores
     def __init__(
         self,
         model: nn.Module | fx.Graph,
@@ -122,6 +133,8 @@ class Explorer(SharedState, widgets.VBox):
         query: str = "",
         layout: widgets.Layout | dict[str, str] | None = None,
     ) -> None:
+        on_leaving(functools.partial(close_unfinished, self, frozenset(_instances)))
+        self.given_layout = layout if isinstance(layout, widgets.Layout) else None
         self.model, tracer = model_and_tracer(model)
         first_mode = mode or ("eval" if tracer is None else tracer.mode)
         options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
@@ -166,6 +179,8 @@ class Explorer(SharedState, widgets.VBox):
         if return_nodes is not None:
             self.return_nodes, _ = keys_by_mode(return_nodes, None, None)
         self.focused, self.query = focused, query
+        made_in_present_cell(self)
+        self.is_made = True
 
     # --- what can be done ---------------------------------------------------------------
 
@@ -221,12 +236,13 @@ class Explorer(SharedState, widgets.VBox):
         return to_document(self.graph.model, self._fragment())
 
     def close(self) -> None:
-        """Stop what runs, and take the widget with all its parts off the page."""
-        if "_modes" in vars(self):  # a widget is closed too when it could not be made
-            self._modes.stop()
-        self.unobserve_all()
-        for child in self.children:
-            close_whole(child)
+        """Stop what runs, drop all values, and take the widget with its parts off the page."""
+        if self.comm is None:
+            return
+        self._modes.stop()
+        self.maps.close()
+        forget_result(self)
+        close_parts(self)
         super().close()
 
     def _ipython_display_(self) -> None:

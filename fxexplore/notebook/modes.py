@@ -15,7 +15,7 @@ from fxexplore.model_graph import ModelGraph, Opening, graph_before_run
 
 from .notice import Notice
 from .shell import present_shell
-from .task import Task, running_loop, watched
+from .task import Progress, Task, running_loop, watched
 
 MODES = ("eval", "train")
 _SOON = 0.5  # seconds after which a person wonders what is going on
@@ -129,7 +129,7 @@ class Modes:
         self.open(mode, ended, lambda: self._notice.say(_STOPPED), patience=_SOON)
         is_late = True
         if running_loop() is None:
-            self._annotate(mode)  # nobody would bring the facts later
+            self._annotated[mode] = self._openings[mode].annotated()  # nobody would bring it later
         is_open = mode in self._openings
         return self.graph(mode) if is_open else graph_before_run(self._model, mode)
 
@@ -165,11 +165,13 @@ class Modes:
         if twin is None:
             return ended(None)
 
+        make = self._opening
+
         @restores
-        def work(task: Task[Opening]) -> Opening:
+        def work(progress: Progress) -> Opening:
             beside_others()
-            with watched(twin, task):
-                return self._opening(twin, mode=mode)
+            with watched(twin, progress):
+                return make(twin, mode=mode)
 
         def opened(task: Task[Opening]) -> None:
             self.opening = ""
@@ -195,7 +197,7 @@ class Modes:
 
         def found(task: Task[ModelGraph]) -> None:
             try:
-                graph = task.result()
+                graph = self._annotated[mode] = task.result()
             except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
                 self._notice.error(problem, "Shapes and FLOPs could not be found")
                 return
@@ -203,9 +205,12 @@ class Modes:
             if graph.missing and not self._notice.words:
                 self._notice.say(graph.missing[0].upper() + graph.missing[1:])
 
-        is_known = mode in self._annotated or self.graph(mode).backend == "recorded"
+        known, opening = self._annotated.get(mode), self._openings[mode]
+        in_background = known is None and opening.graph.backend != "recorded"
         words = "Finding shapes and FLOPs"
-        self._start(lambda _: self._annotate(mode), found, words, in_background=not is_known)
+        self._start(
+            lambda _: known or opening.annotated(), found, words, in_background=in_background
+        )
 
     def wait(self, seconds: float) -> bool:
         """Block until nothing is on its way, but not longer than ``seconds``; says whether."""
@@ -213,9 +218,10 @@ class Modes:
 
     def stop(self) -> None:
         """Stop what is on its way."""
-        if self._task is None or not self._task.is_pending:
+        task, self._task = self._task, None
+        if task is None or not task.is_pending:
             return
-        self._task.cancel()
+        task.cancel()
         self.opening = ""
         self._clear_progress()
         if self._stopped is not None:
@@ -243,17 +249,11 @@ class Modes:
             self._clear_progress()
         self._is_slow |= time.monotonic() - began > _SOON
 
-    def _annotate(self, mode: str) -> ModelGraph:
-        """The graph of a mode that is open with every fact; in any thread."""
-        if mode not in self._annotated:
-            self._annotated[mode] = self._openings[mode].annotated()
-        return self._annotated[mode]
-
     # --- its task -----------------------------------------------------------------------
 
     def _start(
         self,
-        work: Callable[[Task[Any]], Any],
+        work: Callable[[Progress], Any],
         ended: Callable[[Task[Any]], None],
         words: str,
         stopped: Callable[[], None] | None = None,
@@ -262,22 +262,23 @@ class Modes:
         **options: Any,
     ) -> None:
         """Start a task in place of the last, and speak of it if it takes long."""
+        began: float | None = time.monotonic()
 
         def end(task: Task[Any]) -> None:
+            self._task = None  # and with it the result
             self._clear_progress()
             ended(task)
 
-        def speak() -> None:
-            if task.is_pending:
+        def speak(_: Progress) -> None:
+            nonlocal began
+            if began is not None and time.monotonic() - began > _SOON:
                 self._notice.progress(words, self.stop)
+                began = None
 
         self.stop()
-        self._task = task = Task(work, end, **options)
+        self._task = Task(work, end, ticked=speak, **options)
         self._stopped = stopped
-        loop = running_loop()
-        if loop is not None:
-            loop.call_later(_SOON, speak)
-        task.start(patience)
+        self._task.start(patience)
 
     def _clear_progress(self) -> None:
         if self._notice.is_progress:

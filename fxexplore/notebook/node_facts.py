@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pathlib
 from typing import Any
 
 import anywidget
@@ -12,9 +11,8 @@ import traitlets
 from fxexplore.model_graph import ModelGraph, Module, Node, Part
 from fxexplore.views import shape_text, short_flops
 
+from .assets import asset
 from .graph_view import GraphWidget
-
-_HERE = pathlib.Path(__file__).parent
 
 Fact = dict[str, Any]
 
@@ -34,8 +32,8 @@ class NodeFacts(GraphWidget, anywidget.AnyWidget):
         ['class', 'arguments', 'output']
     """
 
-    _esm = _HERE / "node_facts.js"
-    _css = "".join((_HERE / f"{name}.css").read_text() for name in ("node_facts", "copy_button"))
+    _esm = asset("node_facts.js")
+    _css = asset("node_facts.css", "copy_button.css")
 
     _shared = ("focused",)
 

@@ -23,10 +23,10 @@ from fxexplore.views import (
     to_dot,
 )
 
-from .graph_view import GraphWidget, es_module
+from .assets import asset
+from .graph_view import GraphWidget
 from .task import Task
 
-_HERE = pathlib.Path(__file__).parent
 _SECONDS = 1.6  # an answer within two, whatever is unfolded
 _FEW = 100  # boxes that take Graphviz a moment: if that is slow, the machine is busy
 _MANY = 800  # boxes from which Graphviz is asked for haste at once
@@ -53,10 +53,10 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
         ('<svg', '0')
     """
 
-    _esm = es_module(
+    _esm = asset(
         "node_graph_parts.js", "node_graph_picture.js", "node_graph_view.js", "node_graph.js"
     )
-    _css = _HERE / "node_graph.css"
+    _css = asset("node_graph.css")
 
     _shared = (*GraphWidget._shared, "only")
 
@@ -164,7 +164,7 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
         tries = 1 if len(drawing.boxes) > _MANY else 2
         limit = _SECONDS if len(drawing.boxes) <= _FEW else _SECONDS / tries
         self._task = Task(
-            lambda task: layout.lay_out(_sources(drawing, tries), time_limit=limit, stop=task.stop),
+            lambda now: layout.lay_out(_sources(drawing, tries), time_limit=limit, stop=now.stop),
             lambda task: self._deliver(task, drawing),
         )
         self._task.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pathlib
 from array import array
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -14,9 +13,9 @@ import traitlets
 from fxexplore.model_graph import ModelGraph, Module, Node, Row
 from fxexplore.views import marks, opening_fold, repeated_siblings, shape_text
 
-from .graph_view import GraphWidget, es_module
+from .assets import asset
+from .graph_view import GraphWidget
 
-_HERE = pathlib.Path(__file__).parent
 _COLUMNS = ("output", "parameters", "flops")
 _MOST_NAMES = 100  # of unfolded modules that travel by name
 _FLAGS = {"tickable": 1, "module": 2, "operation": 4, "size": 8, "never ran": 16, "at least": 32}
@@ -71,14 +70,14 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
         >>> tree.selected = ["1"]
     """
 
-    _esm = es_module(
+    _esm = asset(
         "node_tree_rows.js",
         "node_tree_search.js",
         "node_tree_state.js",
         "node_tree_parts.js",
         "node_tree.js",
     )
-    _css = _HERE / "node_tree.css"
+    _css = asset("node_tree.css")
 
     expanded: traitlets.List[Any] = traitlets.List().tag(
         sync=True,

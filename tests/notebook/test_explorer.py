@@ -517,9 +517,9 @@ class TestOpeningInTheBackground:
             net = Waits(["eval"]).eval()
             threading.Timer(0.2, net.hold.set).start()
             explorer = explore(net, return_nodes={"sigmoid": "out"})
-            explorer.run()
+            features = explorer.run()
             explorer.close()
-            return list(explorer.features)
+            return list(features)
 
         assert asyncio.run(main()) == ["out"]
 
