@@ -411,7 +411,8 @@ _FRAMES = 16  # that tracing, recording or copying a module takes at most
 
 def nesting_of(model: nn.Module) -> int:
     """How deep the modules of a model are nested."""
-    return max(path.count(".") for path, _ in model.named_modules())
+    paths: list[str] = [path for path, _ in model.named_modules()]
+    return max(path.count(".") for path in paths)
 
 
 def make_room_to_recurse(nesting: int) -> None:
