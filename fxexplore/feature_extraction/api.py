@@ -146,7 +146,7 @@ def _opened(
     arguments = None if example_inputs is None else as_arguments(example_inputs)
     opened = open_with_backend(
         root,
-        lambda: arguments,
+        arguments,
         mode=mode,
         backend=backend,
         tracer_kwargs=tracer_kwargs,

@@ -22,6 +22,7 @@ from .common.validation import (
 )
 from .recorded.recorder import record
 from .recorded.recording import Recording
+from .symbolic.signature import require_by_name
 from .symbolic.trace import traced
 from .symbolic.traced_graph import require_fitting
 from .symbolic.tracer import LeafModuleAwareTracer
@@ -81,7 +82,7 @@ class OpenedModel:
 
 def open_with_backend(
     model: nn.Module,
-    inputs: Callable[[], Arguments | None],
+    arguments: Arguments | None,
     *,
     mode: str = "both",
     backend: str = "auto",
@@ -95,8 +96,7 @@ def open_with_backend(
 
     Args:
         model: the model, which is left as it is.
-        inputs: gives the arguments for a run, or None if there are none; it is called
-            only if a run is needed.
+        arguments: what it is to run on, if that is known. Those are its inputs.
         mode: ``"train"``, ``"eval"`` or ``"both"``.
         backend: ``"symbolic"``, ``"recorded"``, or ``"auto"`` for the first that works.
         tracer_kwargs: as for ``create_feature_extractor``.
@@ -112,8 +112,9 @@ def open_with_backend(
         torch.fx.proxy.TraceError: if the model opens with neither backend.
     """
     _require_known(mode, backend)
+    require_by_name(concrete_args)
     if tracer is not None:
-        require_fitting(tracer, mode, backend, tracer_kwargs, concrete_args)
+        require_fitting(tracer, mode, backend, tracer_kwargs, concrete_args, arguments)
         return OpenedModel({tracer.mode: tracer})
     # A caller's slip is no failure of tracing.
     require_arguments_of_forward(model, concrete_args)
@@ -122,19 +123,18 @@ def open_with_backend(
     symbolic = OpenedModel()
     if backend != "recorded":
         tracers, failures = _in_each(
-            mode, lambda training: traced(model, training, tracer_kwargs, concrete_args)
+            mode, lambda training: traced(model, training, tracer_kwargs, concrete_args, arguments)
         )
         symbolic = OpenedModel(tracers=tracers, failures=failures)
         if backend == "auto" and not failures:
             closed = OpenedModel(failures=_closed_transformers(tracers))
-            if closed.failures and (arguments := inputs()) is not None:
+            if closed.failures and arguments is not None:
                 recorded = _recorded(model, mode, arguments, closed, options)
                 return symbolic if recorded.failures else recorded
         if not failures or (backend == "symbolic" and tracers):
             return symbolic
         if backend == "symbolic":
             raise next(iter(failures.values()))
-    arguments = inputs()
     recorded = _recorded(model, mode, arguments, symbolic, options)
     if len(recorded.modes) > len(symbolic.modes):
         return recorded

@@ -23,7 +23,7 @@ from fxexplore.feature_extraction import (
     require_no_lazy_parameters,
     shapes_of,
 )
-from fxexplore.inputs import known_inputs
+from fxexplore.inputs import ExampleInputs, known_inputs
 
 from .annotations import annotated
 from .graph import ModelGraph
@@ -83,7 +83,7 @@ class Opening:
         arguments = None if inputs.missing else (inputs.args, inputs.kwargs)
         self._opened = open_with_backend(
             model,
-            lambda: arguments,
+            arguments,
             mode=mode,
             backend=backend,
             tracer_kwargs=tracer_kwargs,
@@ -116,7 +116,7 @@ class Opening:
             # A traced graph does without inputs.
             missing=inputs.missing
             and f"shapes and FLOPs are unknown without inputs ({inputs.missing})",
-            inputs="" if inputs.missing else f"{inputs.source} {inputs.shapes}".strip(),
+            inputs="" if inputs.missing else _in_words(inputs, graph),
         )
         if graph.error is not None:
             self.graph = _stopped_at(self.graph, graph.error)
@@ -233,6 +233,13 @@ def _unknown_from(graph: ModelGraph, error: Failure) -> str:
     return f"shapes and FLOPs are unknown from {place} ({error.words}); the inputs: {graph.inputs}"
 
 
+def _in_words(inputs: ExampleInputs, graph: ModelGraph) -> str:
+    """What shapes are for: where the inputs come from, their shapes, and what they are called."""
+    names = [node.name for node in graph.nodes if node.kind == "input"]
+    for_which = f" for {', '.join(names)}" if len(names) > 1 else ""
+    return f"{inputs.source} {inputs.shapes}{for_which}".strip()
+
+
 def open_model(
     model: nn.Module | fx.Graph,
     example_inputs: Any = None,
@@ -263,9 +270,9 @@ def open_model(
             where that was and why, and what met there.
 
     Returns:
-        The nodes that :func:`fxexplore.get_graph_node_names` lists for that mode, with
-        their modules, shapes, parameters and FLOPs, where a multiply-add counts 2. Its
-        ``reason`` says why the model was recorded, if it was.
+        The nodes that :func:`fxexplore.get_graph_node_names` lists for that mode, but for
+        arguments that kept their default, with their modules, shapes, parameters and FLOPs,
+        where a multiply-add counts 2. Its ``reason`` says why the model was recorded, if it was.
 
     Raises:
         ValueError: if ``mode`` or ``backend`` is unknown, or a value differs.

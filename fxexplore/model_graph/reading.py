@@ -43,7 +43,7 @@ def graph_of_tracer(tracer: LeafModuleAwareTracer, mode: str) -> ModelGraph:
         tracer: the tracer.
         mode: the mode that it traced the model in.
     """
-    names = tracer.node_to_qualname
+    names, inputs = tracer.node_to_qualname, tracer.inputs()
     seen = [
         RecordedNode(
             name=name,
@@ -56,6 +56,7 @@ def graph_of_tracer(tracer: LeafModuleAwareTracer, mode: str) -> ModelGraph:
             order=0,
         )
         for node, name in names.items()
+        if node.op != "placeholder" or name in inputs
     ]
     sizes = {names[node] for node in _sizes(tracer.graph) if node in names}
     calls = {path: returned.calls for path, returned in tracer.module_returns.items()}
@@ -98,7 +99,8 @@ def graph_of_recording(model: nn.Module, recording: Recording, mode: str) -> Mod
         recording: the recording.
         mode: the mode that it was recorded in.
     """
-    names = recording.names
+    kept_default = recording.arguments.keys() - recording.inputs
+    names = [name for name in recording.names if name not in kept_default]
     nodes = [recording.nodes[name] for name in names]
     failure = recording.failure
     failed = [failure.node] if failure is not None and failure.node is not None else []

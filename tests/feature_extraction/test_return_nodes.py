@@ -285,7 +285,7 @@ def resnet():
                 "train_return_nodes": ["layer1"],
                 "eval_return_nodes": ["layer1"],
             },
-            ["not both"],
+            ["not all three"],
         ),
     ],
 )

@@ -20,25 +20,28 @@ def keys_by_mode(
     eval_return_nodes: ReturnNodes | None,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The wanted names with their output keys, for train and for eval mode."""
-    if (train_return_nodes is None) != (eval_return_nodes is None):
-        raise ValueError(
-            "train_return_nodes and eval_return_nodes go together: give both, or return_nodes alone"
-        )
-    if return_nodes is not None:
-        if train_return_nodes is not None:
-            raise ValueError(
-                "give either return_nodes, or train_return_nodes and eval_return_nodes, not both"
-            )
-        keys = _keys("return_nodes", return_nodes)
-        return keys, keys
-    if train_return_nodes is None or eval_return_nodes is None:
+    given = {
+        "return_nodes": return_nodes,
+        "train_return_nodes": train_return_nodes,
+        "eval_return_nodes": eval_return_nodes,
+    }
+    keys = {name: _keys(name, nodes) for name, nodes in given.items() if nodes is not None}
+    if not keys:
         raise ValueError(
             "no return nodes: give return_nodes, or train_return_nodes and eval_return_nodes"
         )
-    return (
-        _keys("train_return_nodes", train_return_nodes),
-        _keys("eval_return_nodes", eval_return_nodes),
-    )
+    if len(keys) == len(given):
+        raise ValueError(
+            "give either return_nodes, or train_return_nodes and eval_return_nodes, not all three"
+        )
+    both = keys.get("return_nodes")
+    train, evaluation = (keys.get(f"{mode}_return_nodes", both) for mode in ("train", "eval"))
+    if train is None or evaluation is None:
+        raise ValueError(
+            "train_return_nodes and eval_return_nodes go together: give both, or return_nodes too, "
+            "for the other mode"
+        )
+    return train, evaluation
 
 
 def _keys(argument: str, nodes: ReturnNodes) -> dict[str, str]:

@@ -52,7 +52,7 @@ class Capture:
             given = bound_arguments(model, args, kwargs)
             for w in wanted:
                 if w.target in given:
-                    self._keep(w, given[w.target][0], done=True)
+                    self._keep(w, given[w.target], done=True)
             self.stop_if_complete()
 
     def returned(self, wanted: list[Wanted], count: int, value: Any) -> None:

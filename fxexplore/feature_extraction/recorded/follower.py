@@ -91,11 +91,10 @@ class Follower(TorchFunctionMode):
     def named_arguments(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Iterator[tuple[str, str, Any]]:
-        """Name the arguments of forward that are inputs: the node, the argument, its value."""
-        for argument, (value, required) in bound_arguments(self.model, args, kwargs).items():
-            if required or holds_tensor(value):
-                name = operation_name("placeholder", argument)
-                yield self._namer.operation("", name), argument, value
+        """Name the arguments of forward: the node, the argument, its value."""
+        for argument, value in bound_arguments(self.model, args, kwargs).items():
+            name = operation_name("placeholder", argument)
+            yield self._namer.operation("", name), argument, value
 
     @restores
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

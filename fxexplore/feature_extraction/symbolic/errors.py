@@ -20,7 +20,7 @@ def errors_explained(tracer: fx.Tracer, root: nn.Module) -> Iterator[None]:
         words = ("Proxy", "not a member of this module", *_EXPLANATIONS)
         if not isinstance(error, TraceError) and not any(word in str(error) for word in words):
             fixed = getattr(tracer, "fixed_arguments", None)
-            if fixed and not any(node.name not in fixed for node in tracer.graph.nodes):
+            if fixed and all(node.target in fixed for node in tracer.graph.nodes):
                 raise only_defaults(root, fixed, f"{type(error).__name__}: {error}") from error
             raise  # the model's own
         path = getattr(tracer, "failed_in", "")

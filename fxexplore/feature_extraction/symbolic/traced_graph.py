@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import fx, nn
 
-from fxexplore.feature_extraction.common.validation import checked_model
+from fxexplore.feature_extraction.common.tensors import holds_tensor
+from fxexplore.feature_extraction.common.validation import (
+    Arguments,
+    bound_arguments,
+    checked_model,
+)
 
 if TYPE_CHECKING:
     from .tracer import LeafModuleAwareTracer
@@ -76,6 +81,7 @@ def require_fitting(
     backend: str,
     tracer_kwargs: Mapping[str, Any] | None,
     concrete_args: Any,
+    given: Arguments | None,
 ) -> None:
     """Refuse what a graph that is traced already cannot do.
 
@@ -96,4 +102,10 @@ def require_fitting(
         if is_given:
             raise ValueError(
                 f"{argument} cannot apply to a graph, which is traced already; give the model"
+            )
+    for name, value in ({} if given is None else bound_arguments(tracer.root, *given)).items():
+        if name in tracer.fixed_arguments and holds_tensor(value):
+            raise ValueError(
+                f"'{name}' is given, and no input of this graph: trace the model with "
+                f"concrete_args={{'{name}': torch.fx.PH}}"
             )

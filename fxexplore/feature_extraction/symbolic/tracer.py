@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -37,6 +38,8 @@ from .proxies import InPlaceProxy, RealTensorsInForward, holds_proxy
 from .runtime import AppliedFunction
 from .signature import Argument, arguments_while_tracing
 from .traced_graph import known_by
+
+VAR_POSITIONAL, KEYWORD_ONLY = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY
 
 
 class LeafModuleAwareTracer(LeafDecisions):
@@ -133,6 +136,7 @@ class LeafModuleAwareTracer(LeafDecisions):
         return twin
 
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
+        _require_own_forward(root)
         self.mode = "train" if root.training else "eval"
         self._namer = NodeNamer(path for path, _ in root.named_modules(remove_duplicate=False))
         state = list(state_tensors(root))
@@ -293,7 +297,7 @@ class LeafModuleAwareTracer(LeafDecisions):
         self,
         root_fn: Callable[..., Any],
         is_module: bool,
-        concrete_args: dict[str, Any] | tuple[Any, ...] | None = None,
+        concrete_args: Any = None,
     ) -> tuple[Any, list[Any]]:
         """Make the arguments of forward: inputs as proxies, others at their value.
 
@@ -301,28 +305,63 @@ class LeafModuleAwareTracer(LeafDecisions):
         that it takes when nobody gives a mask.
         """
         arguments = arguments_while_tracing(root_fn, is_module, concrete_args)
-        if arguments is None:
-            # forward(self, *inputs): fx stands one proxy in for the whole tuple.
-            return super().create_args_for_root(root_fn, is_module, None)
         values = {argument.name: self._argument(argument) for argument in arguments}
         in_order = sorted(arguments, key=lambda argument: argument.position)
+        keyword = {a.name: values[a.name] for a in in_order if a.kind is KEYWORD_ONLY}
+        variable = [values[a.name] for a in in_order if a.kind is VAR_POSITIONAL]
         positional: list[Any] = [self.root] if is_module else []
-        positional += [values[a.name] for a in in_order if not a.is_keyword]
-        keyword = {a.name: values[a.name] for a in in_order if a.is_keyword}
+        positional += [values[a.name] for a in in_order if a.kind < VAR_POSITIONAL]
+        if variable:
+            # forward(self, x, *xs): one proxy stands in for the whole tuple.
+            root_fn, positional = _with_tuples(root_fn, positional, keyword, variable[0]), []
 
         def call_root() -> Any:
-            return root_fn(*positional, **keyword)
+            return root_fn(*positional, **({} if variable else keyword))
 
         return call_root, []
 
     def _argument(self, argument: Argument) -> Any:
-        name, default, annotation = argument.name, argument.default, argument.annotation
+        is_variable = argument.kind is VAR_POSITIONAL
+        name = f"*{argument.name}" if is_variable else argument.name
+        default, annotation = argument.default, None if is_variable else argument.annotation
+        proxy = self.create_proxy("placeholder", name, default, {}, type_expr=annotation)
         if argument.is_input:
-            return self.create_proxy("placeholder", name, default, {}, type_expr=annotation)
+            return proxy
+        # It is in the signature, so that giving another value raises an error that explains.
         self.fixed_arguments[name] = argument.value
-        # Kept in the signature, so that giving another value raises an error that explains.
-        self.create_node("placeholder", name, default, {}, type_expr=annotation)
         return argument.value
+
+    def inputs(self) -> list[str]:
+        """Names of the nodes that are inputs: arguments that do not keep a value."""
+        return [
+            name
+            for node, name in self.node_to_qualname.items()
+            if node.op == "placeholder" and node.target not in self.fixed_arguments
+        ]
+
+
+def _require_own_forward(root: nn.Module) -> None:
+    """Refuse a forward that fx would call as another one than a run does."""
+    own = "forward" in vars(root)
+    if own or isinstance(inspect.getattr_static(root, "forward"), (staticmethod, classmethod)):
+        what = "an attribute of the module" if own else "a static method"
+        raise TraceError(f"forward of {type(root).__name__} is {what}, which torch.fx ignores.")
+
+
+def _with_tuples(
+    function: Callable[..., Any], positional: list[Any], keyword: dict[str, Any], rest: Any
+) -> Callable[[], Any]:
+    """A call of a function, in which ``rest`` is its whole ``*args``."""
+    if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
+        raise TraceError("*args of a decorated forward cannot be followed symbolically.")
+    code = function.__code__
+    # In the order of the code's variables: *args and **kwargs come last.
+    names = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    values = [*positional, *(keyword[name] for name in names), rest]
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        values.append({})
+    plain = fx_internals._patch_function(function, len(values))
+    return partial(plain, *values)
 
 
 def _end_tracing(was_tracing: bool, outer: Any) -> None:

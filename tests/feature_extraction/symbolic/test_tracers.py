@@ -230,7 +230,6 @@ def test_any_number_of_inputs_are_inputs():
     ("concrete", "words"),
     [
         ({"nowhere": 1}, ["'nowhere'", "x, mask"]),
-        ((1, 2), ["2 values", "5 arguments"]),
         ({"size": (fx.PH, 2)}, ["'size'", "whole argument"]),
     ],
 )
