@@ -26,6 +26,7 @@ def checked_model(model: Any) -> nn.Module:
     if not isinstance(model, nn.Module):
         what, instead = _what_and_instead(model)
         raise TypeError(f"model is {what}, and no torch.nn.Module; {instead}")
+    _require_initialised(model)
     module = plain_module(model)
     if isinstance(module, torch.jit.ScriptModule):
         raise TypeError(
@@ -34,6 +35,19 @@ def checked_model(model: Any) -> nn.Module:
         )
     _require_forward(module)
     return module
+
+
+def _require_initialised(model: nn.Module) -> None:
+    found, seen = [("model", model)], {id(model)}
+    for path, module in found:  # which grows: models may be nested deeply
+        if "_modules" not in vars(module) and not isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(
+                f"{path} is {kind_of(module)}, whose __init__ does not call super().__init__()"
+            )
+        for name, inner in vars(module).get("_modules", {}).items():
+            if inner is not None and id(inner) not in seen:
+                seen.add(id(inner))
+                found.append((f"{path}.{name}", inner))
 
 
 def _require_forward(module: nn.Module) -> None:
@@ -170,11 +184,14 @@ def as_arguments(example_inputs: Any) -> Arguments:
 
     Raises:
         TypeError: if it is none of these.
+        ValueError: if a list or dict in it holds itself.
 
     Example:
         >>> as_arguments({"x": 1}), as_arguments(((1, 2), {"x": 3}))
         (((), {'x': 1}), ((1, 2), {'x': 3}))
     """
+    if _holds_itself(example_inputs, ()):
+        raise ValueError("example_inputs hold themselves; give values that end somewhere")
     if isinstance(example_inputs, torch.Tensor):
         return (example_inputs,), {}
     if isinstance(example_inputs, dict):
@@ -190,6 +207,14 @@ def as_arguments(example_inputs: Any) -> Arguments:
         f"arguments, a dict of keyword arguments, or a pair (tuple, dict)"
         f"{hint_on((example_inputs,))}"
     )
+
+
+def _holds_itself(value: Any, around: tuple[int, ...]) -> bool:
+    if not isinstance(value, (dict, list, tuple)):
+        return False
+    around = (*around, id(value))
+    items = value.values() if isinstance(value, dict) else value
+    return any(id(item) in around or _holds_itself(item, around) for item in items)
 
 
 def hint_on(args: tuple[Any, ...]) -> str:

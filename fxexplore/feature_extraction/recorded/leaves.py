@@ -37,9 +37,7 @@ class LeafSpec(NamedTuple):
         leaves = frozenset(
             path
             for path, module in model.named_modules()
-            if path
-            and not tracer.opens_when_run(module)
-            and (isinstance(module, torch.jit.ScriptModule) or tracer.is_leaf_module(module, path))
+            if path and not tracer.opens_when_run(module) and tracer.is_leaf_module(module, path)
         )
         opens = any(tracer.opens_when_run(module) for module in model.modules())
         return cls(leaves, (*_wrapped_functions(model, tracer), APPLY), opens)

@@ -25,7 +25,11 @@ from fxexplore.feature_extraction.common.isolation import (
 )
 from fxexplore.feature_extraction.common.leaves import LeafDecisions
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
-from fxexplore.feature_extraction.common.source import called_from_here, source_line
+from fxexplore.feature_extraction.common.source import (
+    called_from_here,
+    guarded_line,
+    source_line,
+)
 from fxexplore.feature_extraction.common.tensors import state_tensors
 from fxexplore.feature_extraction.common.torch_ops import (
     run_custom_functions_by,
@@ -108,7 +112,7 @@ class LeafModuleAwareTracer(LeafDecisions):
         flag, patcher = fx_internals._get_is_fx_tracing(), fx_internals.CURRENT_PATCHER
         on_leaving(partial(_end_tracing, flag, patcher))
         if not isinstance(root, nn.Module):
-            return super().trace(root, concrete_args)
+            return called_from_here(super().trace, root, concrete_args)
         with isolated(root):
             graph = self._trace_module(root, concrete_args)
         known_by(graph, self, {node: node for node in graph.nodes})
@@ -142,7 +146,7 @@ class LeafModuleAwareTracer(LeafDecisions):
         state = list(state_tensors(root))
         self._parameter_paths = {id(t): path for path, t, is_parameter in state if is_parameter}
         held = [(path, m._buffers) for path, m in root.named_modules() if m._buffers]
-        buffers = [(path, now, now.copy()) for path, now in held]
+        buffers = [(path, now, now.copy()) for path, now in held if isinstance(now, dict)]
         attributes = set(vars(root))
         run_custom_functions_by(self._custom_function)
         turn_on(RealTensorsInForward(self, state))
@@ -163,7 +167,7 @@ class LeafModuleAwareTracer(LeafDecisions):
                     )
         # fx hangs tensors that forward made on the root, which is the caller's.
         read = {node.target for node in graph.nodes if node.op == "get_attr"}
-        self.constants = {k: v for k, v in vars(root).items() if k in read - attributes}
+        self.constants |= {k: v for k, v in vars(root).items() if k in read - attributes}
         return graph
 
     def create_arg(self, a: Any) -> Any:
@@ -229,13 +233,25 @@ class LeafModuleAwareTracer(LeafDecisions):
         node = output.node if type(output) is InPlaceProxy else None
         # A leaf module has become the one node that it returned.
         if node is None or node.op != "call_module" or node.target != path:
-            value = with_nodes(output)
+            value = with_nodes(output, self._constant)
             after = next(iter(reversed(self.graph.nodes)))
             before = self.module_returns.pop(path, None)
             calls = 1 if before is None else before.calls + 1
             returned = ModuleReturn(value, after, len(self.module_returns), calls)
             self.module_returns[path] = returned
         return output
+
+    def _constant(self, value: Any) -> fx.Node:
+        """The node that reads a tensor that is no proxy, or another object that was returned."""
+        if isinstance(value, torch.Tensor):
+            node: fx.Node = self.create_arg(value)
+            return node
+        for name, known in self.constants.items():
+            if known is value:
+                return self.create_node("get_attr", name, (), {})
+        name = f"_constant{len(self.constants)}"
+        self.constants[name] = value
+        return self.create_node("get_attr", name, (), {})
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
         """Make a proxy for a parameter that forward reads."""
@@ -270,6 +286,9 @@ class LeafModuleAwareTracer(LeafDecisions):
             return proxy
         if kind.startswith("call_"):
             node.meta["source"] = source_line()
+        place = None if kind == "placeholder" else guarded_line()
+        if place is not None:
+            raise TraceError("it is in a try, whose except branch a trace would lose.")
         if kind == "call_module":
             qualname = self._namer.module_call(str(target))
         else:
