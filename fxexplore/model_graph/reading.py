@@ -240,12 +240,19 @@ class _Registered:
         self._modules = dict(root.named_modules(remove_duplicate=False))
         self._paths: dict[int, list[str]] = {}
         """The paths of each module and parameter, by its ``id``."""
+        self._inside: dict[str, list[torch.Tensor]] = {path: [] for path in self._modules}
+        """The parameters of each module and of those below it, shared ones once."""
+        around: dict[torch.Tensor, set[str]] = {}
         for path, module in self._modules.items():
             self._paths.setdefault(id(module), []).append(path)
             prefix = f"{path}." if path else ""
             for name, parameter in module._parameters.items():
                 if parameter is not None:
                     self._paths.setdefault(id(parameter), []).append(prefix + name)
+                    around.setdefault(parameter, set()).update(prefixes(path))
+        for parameter, paths in around.items():
+            for path in paths & self._inside.keys():
+                self._inside[path].append(parameter)
 
     def parent(self, path: str) -> str:
         """The module that contains the one at ``path``; names of modules may hold dots."""
@@ -280,7 +287,7 @@ class _Registered:
         except Exception:  # noqa: BLE001  # a stranger's code, and only a label
             detail = ""
         shared = self._others(path, module)
-        return {"detail": detail, "shared": shared, **_counts(module.parameters())}
+        return {"detail": detail, "shared": shared, **_counts(self._inside[path])}
 
     def _others(self, path: str, item: Any) -> tuple[str, ...]:
         return tuple(other for other in self._paths[id(item)] if other != path)

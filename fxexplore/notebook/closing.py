@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator
 import ipywidgets as widgets
 from ipywidgets.widgets.widget import _instances
 
+from fxexplore.feature_extraction import on_leaving, restores
+
 
 def parts_of(widget: widgets.Widget) -> Iterator[widgets.Widget]:
     """The children, layouts and styles of a widget, and those of its children.
@@ -39,14 +41,17 @@ def close_parts(widget: widgets.Widget) -> None:
         part.close()
 
 
-def close_unfinished(widget: widgets.Widget, known: Collection[str]) -> None:
-    """Close what was made for a widget that could not be made, or not to the end.
+@restores
+def close_since(known: Collection[str]) -> None:
+    """Close the widgets that were made since then, also if an interrupt comes meanwhile.
 
     Args:
-        widget: the widget; ``is_made`` says whether it is whole.
-        known: ids of the widgets that were there before.
+        known: ids of the widgets that there were.
     """
-    if not widget.is_made:
-        for part in [part for id_, part in _instances.items() if id_ not in known]:
+
+    def close() -> None:
+        for part in [part for id_, part in list(_instances.items()) if id_ not in known]:
             part.unobserve_all()
             part.close()
+
+    on_leaving(close)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -17,8 +17,6 @@ from torch import fx, nn
 from fxexplore.feature_extraction import (
     keys_by_mode,
     model_and_tracer,
-    on_leaving,
-    restores,
 )
 from fxexplore.inputs import known_inputs
 from fxexplore.layout import warm_up
@@ -26,7 +24,7 @@ from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.views import StaticPage, to_document, to_html, to_text
 
 from .cells import forget_result, made_in_present_cell
-from .closing import close_parts, close_unfinished
+from .closing import close_parts, close_since
 from .code_tab import CodeTab
 from .feature_maps import FeatureMapsPanel
 from .header import Header
@@ -108,10 +106,7 @@ class Explorer(SharedState, widgets.VBox):
     """The values of the return nodes at the last run, by key."""
 
     _modes: Modes
-    is_made = False
-    """Whether it could be made, to the end."""
 
-    @restores
     def __init__(
         self,
         model: nn.Module | fx.Graph,
@@ -133,54 +128,61 @@ class Explorer(SharedState, widgets.VBox):
         query: str = "",
         layout: widgets.Layout | dict[str, str] | None = None,
     ) -> None:
-        on_leaving(functools.partial(close_unfinished, self, frozenset(_instances)))
-        self.given_layout = layout if isinstance(layout, widgets.Layout) else None
-        self.model, tracer = model_and_tracer(model)
-        first_mode = mode or ("eval" if tracer is None else tracer.mode)
-        options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
-        warm_up()  # while the model is opened
-        inputs = known_inputs(self.model, example_inputs, name, inputs_name)
-        self._shown_early: list[DisplayHandle] = []
-        self.notice = Notice()
-        self._modes = Modes(
-            self.model if tracer is None else model,
-            inputs,
-            {"backend": backend, **options},
-            self.notice,
-            self._take,
-        )
-        graph = self._modes.first(first_mode)
-        self.maps = FeatureMapsPanel(
-            self.model,
-            graph,
-            make_extractor=self.extractor,
-            example_inputs=inputs,
-            name=name,
-            tokenizer=tokenizer,
-            tokenizer_name=tokenizer_name,
-            shell=shell,
-        )
-        self.code = CodeTab(name, options)
-        self.header = Header(graph, inputs)
-        self.tree = NodeTree(graph)
-        self.diagram = NodeGraph(graph)
-        self.node = NodeFacts(graph)
-        self.chips = ReturnNodes()
-        super().__init__(
-            graph, self._laid_out(), mode=first_mode, layout={} if layout is None else layout
-        )
-        self.add_class("fxx-explorer")
-        self._connect()
-        self._modes.find_facts(first_mode)
-        if expanded is not None:
-            self.expanded = list(expanded)
-        if selected is not None:
-            self.selected = list(selected)
-        if return_nodes is not None:
-            self.return_nodes, _ = keys_by_mode(return_nodes, None, None)
-        self.focused, self.query = focused, query
-        made_in_present_cell(self)
-        self.is_made = True
+        known = frozenset(_instances)
+        try:
+            self.given_layout = layout if isinstance(layout, widgets.Layout) else None
+            self.model, tracer = model_and_tracer(model)
+            first_mode = mode or ("eval" if tracer is None else tracer.mode)
+            options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
+            warm_up()  # while the model is opened
+            inputs = known_inputs(self.model, example_inputs, name, inputs_name)
+            self._shown_early: list[DisplayHandle] = []
+            self.notice = Notice()
+            self._modes = Modes(
+                self.model if tracer is None else model,
+                inputs,
+                {"backend": backend, **options},
+                self.notice,
+                self._take,
+            )
+            graph = self._modes.first(first_mode)
+            self.maps = FeatureMapsPanel(
+                self.model,
+                graph,
+                make_extractor=self.extractor,
+                example_inputs=inputs,
+                name=name,
+                tokenizer=tokenizer,
+                tokenizer_name=tokenizer_name,
+                shell=shell,
+            )
+            self.code = CodeTab(name, options)
+            self.header = Header(graph, inputs)
+            self.tree = NodeTree(graph)
+            self.diagram = NodeGraph(graph)
+            self.node = NodeFacts(graph)
+            self.chips = ReturnNodes()
+            super().__init__(
+                graph, self._laid_out(), mode=first_mode, layout={} if layout is None else layout
+            )
+            self.add_class("fxx-explorer")
+            self._connect()
+            self._modes.find_facts(first_mode)
+            if expanded is not None:
+                self.expanded = list(expanded)
+            if selected is not None:
+                self.selected = list(selected)
+            if return_nodes is not None:
+                self.return_nodes, _ = keys_by_mode(return_nodes, None, None)
+            self.focused, self.query = focused, query
+            self._focus_failure()
+            made_in_present_cell(self)
+        except BaseException:
+            # Also when it is interrupted: ipywidgets would keep all that was made.
+            if "_modes" in vars(self):
+                self._modes.stop()
+            close_since(known)
+            raise
 
     # --- what can be done ---------------------------------------------------------------
 
@@ -244,6 +246,11 @@ class Explorer(SharedState, widgets.VBox):
         forget_result(self)
         close_parts(self)
         super().close()
+
+    def __del__(self) -> None:
+        """Close it, but not while Python ends: nobody sees it then."""
+        if not sys.is_finalizing():
+            super().__del__()
 
     def _ipython_display_(self) -> None:
         """Show a model that is still being opened, and once more when it is open.
@@ -398,11 +405,20 @@ class Explorer(SharedState, widgets.VBox):
             part.graph = graph
         self.header.show(graph)
         self._show_code()
+        self._focus_failure()
         if gone:
             names = ", ".join(gone)
             self.notice.say(
                 f"No longer ticked, because {graph.mode} mode has no such node: {names}"
             )
+
+    def _focus_failure(self) -> None:
+        """Lead to where the model raised, if nothing else has the focus."""
+        error = self.graph.error
+        if error is not None and error.name in self.graph.index and not self.focused:
+            around = self.graph.ancestors(error.name)
+            self.expanded = [*dict.fromkeys([*self.expanded, *around])]
+            self.focused = error.name
 
     def _show_code(self) -> None:
         self.code.show(self.graph, self.return_nodes, self.maps.current_inputs)

@@ -12,6 +12,7 @@ from torch import nn
 
 from fxexplore.feature_extraction import beside_others, restores, twin_of
 from fxexplore.model_graph import ModelGraph, Opening, graph_before_run
+from fxexplore.views import error_in_words
 
 from .notice import Notice
 from .shell import present_shell
@@ -72,6 +73,7 @@ class Modes:
         self._task: Task[Any] | None = None
         self._stopped: Callable[[], None] | None = None
         self._is_slow = False  # opening took long in the thread that runs the cells
+        self._first = ""
         self.opening = ""
 
     # --- what is there ------------------------------------------------------------------
@@ -116,6 +118,7 @@ class Modes:
             Exception: if the model does not open, and that shows within that time.
         """
         check_mode(mode)
+        self._first = mode
         is_late = False
 
         def ended(problem: Exception | None) -> None:
@@ -125,6 +128,7 @@ class Modes:
                 self._notice.error(problem, f"The model does not open in {mode} mode")
             elif is_late:
                 self._show(self.graph(mode))
+                self._report(self.graph(mode))
 
         self.open(mode, ended, lambda: self._notice.say(_STOPPED), patience=_SOON)
         is_late = True
@@ -165,13 +169,13 @@ class Modes:
         if twin is None:
             return ended(None)
 
-        make = self._opening
+        make = self._maker(mode)
 
         @restores
         def work(progress: Progress) -> Opening:
             beside_others()
             with watched(twin, progress):
-                return make(twin, mode=mode)
+                return make(twin)
 
         def opened(task: Task[Opening]) -> None:
             self.opening = ""
@@ -202,8 +206,7 @@ class Modes:
                 self._notice.error(problem, "Shapes and FLOPs could not be found")
                 return
             self._show(graph)
-            if graph.missing and not self._notice.words:
-                self._notice.say(graph.missing[0].upper() + graph.missing[1:])
+            self._report(graph)
 
         known, opening = self._annotated.get(mode), self._openings[mode]
         in_background = known is None and opening.graph.backend != "recorded"
@@ -211,6 +214,14 @@ class Modes:
         self._start(
             lambda _: known or opening.annotated(), found, words, in_background=in_background
         )
+
+    def _report(self, graph: ModelGraph) -> None:
+        """Say what a graph lacks, and why."""
+        if graph.error is not None:
+            rest = f"What comes after did not run. The inputs: {graph.inputs}"
+            self._notice.alert(f"{error_in_words(graph)}. {rest}")
+        elif graph.missing and not self._notice.words:
+            self._notice.say(graph.missing[0].upper() + graph.missing[1:])
 
     def wait(self, seconds: float) -> bool:
         """Block until nothing is on its way, but not longer than ``seconds``; says whether."""
@@ -226,6 +237,10 @@ class Modes:
         self._clear_progress()
         if self._stopped is not None:
             self._stopped()
+
+    def _maker(self, mode: str) -> Callable[..., Opening]:
+        """What opens a model in a mode: in the first one also a model that raises half-way."""
+        return functools.partial(self._opening, mode=mode, partial=mode == self._first)
 
     def _can_be_traced(self, mode: str) -> bool:
         """Open the model in a mode without running it, if that can be done."""
@@ -244,7 +259,7 @@ class Modes:
             self._notice.progress(f"Opening the model in {mode} mode; interrupt the kernel to stop")
         began = time.monotonic()
         try:
-            self._openings[mode] = self._opening(self._model, mode=mode, **options)
+            self._openings[mode] = self._maker(mode)(self._model, **options)
         finally:
             self._clear_progress()
         self._is_slow |= time.monotonic() - began > _SOON

@@ -9,7 +9,7 @@ import anywidget
 import traitlets
 
 from fxexplore.model_graph import ModelGraph, Module, Node, Part
-from fxexplore.views import shape_text, short_flops
+from fxexplore.views import error_in_words, failure_at, shape_text, short_flops
 
 from .assets import asset
 from .graph_view import GraphWidget
@@ -72,6 +72,8 @@ def facts_of(graph: ModelGraph, name: str) -> list[Fact]:
     item = graph[name]
     what = _module_facts(item) if isinstance(item, Module) else _node_facts(item)
     texts = {
+        "raised": error_in_words(graph) if failure_at(graph, item) else "",
+        "not reached": "" if item.reached else "the model raised before it came here",
         **what,
         "calls": what["calls"] or _repeated_around(graph, name),
         "output": " · ".join(_value_facts(item)),

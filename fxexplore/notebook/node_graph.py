@@ -15,6 +15,8 @@ from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.views import (
     Drawing,
     draw,
+    error_in_words,
+    failure_at,
     kind_of,
     opening_fold,
     shape_text,
@@ -185,7 +187,7 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
         rows = drawing.graph.rows
         drawn = sorted({*drawing.boxes, *drawing.clusters})
         self.boxes = {f"row{row}": rows[row].name for row in drawn}
-        self.facts = {f"row{row}": _facts(rows[row].item) for row in drawn}
+        self.facts = {f"row{row}": _facts(drawing.graph, rows[row].item) for row in drawn}
         self.left_out = [end for pair in sorted(drawing.left_out) for end in pair]
         self.svg = _slim(layout.svg_element(picture))
         self.message = _said(drawing)
@@ -221,9 +223,11 @@ def _said(drawing: Drawing) -> str:
     )
 
 
-def _facts(item: Node | Module) -> list[Any]:
+def _facts(graph: ModelGraph, item: Node | Module) -> list[Any]:
     """Its kind, whether it can be ticked (0 or 1), and what there is to say, in lines."""
     facts = [item.description]
+    facts += [error_in_words(graph)] if failure_at(graph, item) else []
+    facts += [] if item.reached else ["not reached: the model raised before"]
     facts += [] if item.shape is None else [shape_text(item.shape)]
     facts += [f"{short_count(item.parameters)} parameters"] if item.parameters else []
     facts += [short_flops(item.flops, item.flops_at_least)] if item.flops else []

@@ -385,6 +385,11 @@ class FeatureMapsPanel(widgets.VBox):
         parts = self._runs.missing(self.return_nodes)
         if not self.return_nodes:
             parts.append("tick a node to see its feature maps")
+        if self.graph.error is not None:
+            where = self.graph.error.name or "its own code"
+            parts.append(
+                f"the model raises in {where}: on these inputs only what comes before runs"
+            )
         last = self._runs.last
         if self.features and last is not None and not last.is_other:
             training = self.graph.mode == "train"
