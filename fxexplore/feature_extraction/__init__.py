@@ -18,6 +18,7 @@ from .common.isolation import (
     beside_others,
     hook,
     isolated,
+    on_leaving,
     patch,
     restores,
     switch_mode,
@@ -25,7 +26,7 @@ from .common.isolation import (
     twin_of,
 )
 from .common.naming import operation_name
-from .common.return_nodes import ReturnNodes, keys_by_mode
+from .common.return_nodes import ReturnNodes, keys_by_mode, nearest
 from .common.source import line_in_words
 from .common.tensors import Attributes, TensorInfo, described, state_tensors, tensors_in
 from .common.validation import (
@@ -33,6 +34,7 @@ from .common.validation import (
     as_arguments,
     checked_model,
     hint_on,
+    kind_of,
     require_no_lazy_parameters,
     shapes_of,
 )
@@ -41,6 +43,7 @@ from .recorded.recorder import record
 from .recorded.recording import RecordedFailure, RecordedNode, Recording
 from .symbolic.extractor import GraphFeatureExtractor
 from .symbolic.module_returns import Built, ModuleReturn, nodes_in
+from .symbolic.traced_graph import model_and_tracer
 from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer
 
 __all__ = [

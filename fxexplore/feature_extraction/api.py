@@ -14,10 +14,10 @@ from torch import fx, nn
 
 from .backends import Backend, Mode, OpenedModel, open_with_backend
 from .common.return_nodes import ReturnNodes, keys_by_mode
-from .common.validation import as_arguments, checked_model
+from .common.validation import as_arguments
 from .recorded.extractor import RecordedFeatureExtractor
 from .symbolic.extractor import GraphFeatureExtractor, graph_extractor
-from .symbolic.trace import tracer_of_graph
+from .symbolic.traced_graph import model_and_tracer
 from .symbolic.tracer import NodePathTracer
 
 
@@ -44,7 +44,7 @@ def create_feature_extractor(
 
     Args:
         model: the model to take values from, an ``fx.GraphModule`` included, or the
-            ``fx.Graph`` that ``NodePathTracer().trace(model)`` gave.
+            ``fx.Graph`` that ``NodePathTracer().trace(model)`` gave, which is of one mode.
         return_nodes: the names of the return nodes, or a dict from name to the key of
             the value in the result. Both are text; a whole number stands for its digits.
         train_return_nodes: the same for train mode only, if the two modes differ.
@@ -80,24 +80,14 @@ def create_feature_extractor(
         {'low': (1, 64, 16, 16), 'high': (1, 512, 2, 2)}
     """
     train_keys, eval_keys = keys_by_mode(return_nodes, train_return_nodes, eval_return_nodes)
-    if isinstance(model, fx.Graph):
-        tracer = tracer_of_graph(model)
-        root, opened = tracer.root, OpenedModel({"train": tracer, "eval": tracer})
-    else:
-        root, opened = _opened(
-            model,
-            example_inputs,
-            backend,
-            mode,
-            tracer_kwargs,
-            concrete_args,
-            suppress_diff_warning,
-        )
+    root, opened = _opened(
+        model, example_inputs, backend, mode, tracer_kwargs, concrete_args, suppress_diff_warning
+    )
     return extractor_of(root, opened, train_keys, eval_keys)
 
 
 def get_graph_node_names(
-    model: nn.Module,
+    model: nn.Module | fx.Graph,
     tracer_kwargs: dict[str, Any] | None = None,
     suppress_diff_warning: bool = False,
     concrete_args: dict[str, Any] | None = None,
@@ -109,7 +99,8 @@ def get_graph_node_names(
     """List the names of all nodes of a model, in order of execution.
 
     Args:
-        model: the model to look at; it is left as it is.
+        model: the model to look at, which is left as it is; or its graph, as for
+            :func:`create_feature_extractor`.
         tracer_kwargs: as for :func:`create_feature_extractor`.
         suppress_diff_warning: do not warn when the two lists differ.
         concrete_args: as for :func:`create_feature_extractor`.
@@ -142,7 +133,7 @@ def get_graph_node_names(
 
 
 def _opened(
-    model: nn.Module,
+    model: nn.Module | fx.Graph,
     example_inputs: Any,
     backend: Backend,
     mode: Mode,
@@ -151,15 +142,16 @@ def _opened(
     suppress_diff_warning: bool,
 ) -> tuple[nn.Module, OpenedModel]:
     """Open a model, and warn the caller's caller of what may surprise."""
-    root = checked_model(model)
+    root, tracer = model_and_tracer(model)
     arguments = None if example_inputs is None else as_arguments(example_inputs)
     opened = open_with_backend(
         root,
-        lambda: arguments,
+        arguments,
         mode=mode,
         backend=backend,
         tracer_kwargs=tracer_kwargs,
         concrete_args=concrete_args,
+        tracer=tracer,
     )
     opened.warn(root, stacklevel=4)
     if not suppress_diff_warning:

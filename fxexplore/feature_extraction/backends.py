@@ -16,13 +16,16 @@ from .common.validation import (
     Arguments,
     hint_on,
     hint_on_list,
+    require_arguments_of_forward,
     require_no_lazy_parameters,
     shapes_of,
 )
 from .recorded.recorder import record
 from .recorded.recording import Recording
+from .symbolic.signature import require_by_name
 from .symbolic.trace import traced
-from .symbolic.tracer import NodePathTracer
+from .symbolic.traced_graph import require_fitting
+from .symbolic.tracer import LeafModuleAwareTracer
 
 View = TypeVar("View")
 
@@ -41,7 +44,7 @@ class OpenedModel:
         failures: what went wrong in the modes that did not open.
     """
 
-    tracers: Mapping[str, NodePathTracer] = dataclasses.field(default_factory=dict)
+    tracers: Mapping[str, LeafModuleAwareTracer] = dataclasses.field(default_factory=dict)
     recordings: Mapping[str, Recording] = dataclasses.field(default_factory=dict)
     reason: str = ""
     failures: Mapping[str, Exception] = dataclasses.field(default_factory=dict)
@@ -79,12 +82,13 @@ class OpenedModel:
 
 def open_with_backend(
     model: nn.Module,
-    inputs: Callable[[], Arguments | None],
+    arguments: Arguments | None,
     *,
     mode: str = "both",
     backend: str = "auto",
     tracer_kwargs: Mapping[str, Any] | None = None,
     concrete_args: dict[str, Any] | None = None,
+    tracer: LeafModuleAwareTracer | None = None,
     count_flops: bool = False,
     partial: bool = False,
 ) -> OpenedModel:
@@ -92,12 +96,12 @@ def open_with_backend(
 
     Args:
         model: the model, which is left as it is.
-        inputs: gives the arguments for a run, or None if there are none; it is called
-            only if a run is needed.
+        arguments: what it is to run on, if that is known. Those are its inputs.
         mode: ``"train"``, ``"eval"`` or ``"both"``.
         backend: ``"symbolic"``, ``"recorded"``, or ``"auto"`` for the first that works.
         tracer_kwargs: as for ``create_feature_extractor``.
         concrete_args: as for ``create_feature_extractor``.
+        tracer: the tracer of the model, if it is given as a graph that is traced already.
         count_flops: count floating point operations when recording.
         partial: take what a recorded model did until it raised.
 
@@ -107,30 +111,58 @@ def open_with_backend(
         TypeError: if ``tracer_kwargs`` are of the wrong kind.
         torch.fx.proxy.TraceError: if the model opens with neither backend.
     """
-    if mode not in get_args(Mode):
-        raise ValueError(f"mode is {mode!r}; write 'train', 'eval' or 'both'")
-    if backend not in get_args(Backend):
-        raise ValueError(f"backend is {backend!r}; write 'auto', 'symbolic' or 'recorded'")
+    _require_known(mode, backend)
+    require_by_name(concrete_args)
+    if tracer is not None:
+        require_fitting(tracer, mode, backend, tracer_kwargs, concrete_args, arguments)
+        return OpenedModel({tracer.mode: tracer})
     # A caller's slip is no failure of tracing.
-    NodePathTracer(**default_tracer_kwargs(tracer_kwargs))
+    require_arguments_of_forward(model, concrete_args)
+    LeafModuleAwareTracer(**default_tracer_kwargs(tracer_kwargs))
+    options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops, "partial": partial}
     symbolic = OpenedModel()
     if backend != "recorded":
         tracers, failures = _in_each(
-            mode, lambda training: traced(model, training, tracer_kwargs, concrete_args)
+            mode, lambda training: traced(model, training, tracer_kwargs, concrete_args, arguments)
         )
         symbolic = OpenedModel(tracers=tracers, failures=failures)
+        if backend == "auto" and not failures:
+            closed = OpenedModel(failures=_closed_transformers(tracers))
+            if closed.failures and arguments is not None:
+                recorded = _recorded(model, mode, arguments, closed, options)
+                return symbolic if recorded.failures else recorded
         if not failures or (backend == "symbolic" and tracers):
             return symbolic
         if backend == "symbolic":
             raise next(iter(failures.values()))
-    arguments = inputs()
-    options = {"tracer_kwargs": tracer_kwargs, "count_flops": count_flops, "partial": partial}
     recorded = _recorded(model, mode, arguments, symbolic, options)
     if len(recorded.modes) > len(symbolic.modes):
         return recorded
     if symbolic.modes:
         return symbolic
     raise _neither(model, symbolic, recorded, arguments)
+
+
+def _require_known(mode: str, backend: str) -> None:
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode is {mode!r}; write 'train', 'eval' or 'both'")
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend is {backend!r}; write 'auto', 'symbolic' or 'recorded'")
+
+
+def _closed_transformers(tracers: Mapping[str, LeafModuleAwareTracer]) -> dict[str, Exception]:
+    """The modes in which a transformer of torch.nn is one node, though a run would open it."""
+    found: dict[str, Exception] = {}
+    for mode, tracer in tracers.items():
+        inner = [(path, m) for path, m in tracer.root.named_modules() if tracer.opens_when_run(m)]
+        called = {node.target for node in tracer.graph.nodes if inner and node.op == "call_module"}
+        for path, module in inner:
+            if path in called:
+                found[mode] = TraceError(
+                    f"'{path}' is torch.nn's {type(module).__name__}, whose layers only a run shows"
+                )
+                break
+    return found
 
 
 def _in_each(
@@ -177,7 +209,9 @@ def _neither(
 ) -> TraceError:
     parts = [f"{type(model).__name__} cannot be opened."]
     if symbolic.failures:
-        parts.append(f"Traced symbolically: {next(iter(symbolic.failures.values()))}")
+        failure = next(iter(symbolic.failures.values()))
+        said = str(failure) if isinstance(failure, TraceError) else _summary(failure)
+        parts.append(f"Traced symbolically: {said}")
     if arguments is not None and recorded.failures:
         modes: dict[str, list[str]] = {}
         for mode, failure in recorded.failures.items():
@@ -204,8 +238,8 @@ def _summary(failure: Exception) -> str:
     """What went wrong in one line, and where; an error of tracing says the place itself."""
     if isinstance(failure, TraceError):
         return first_line(failure)
-    place = line_in_model(failure)
-    return f"{type(failure).__name__}{f' at {place}' if place else ''}: {first_line(failure)}"
+    place, kind, words = line_in_model(failure), type(failure).__name__, first_line(failure)
+    return f"{kind}{f' at {place}' if place else ''}{f': {words}' if words != kind else ''}"
 
 
 def first_line(failure: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction import as_arguments
+from fxexplore.feature_extraction import as_arguments, model_and_tracer
 
 from .example_inputs import BATCH_OF_PICTURES, ExampleInputs, required_arguments
 from .guessing import LAYERS, as_called, find_arguments, first_guesses
@@ -41,6 +41,7 @@ def example_inputs_for(model: nn.Module, example_inputs: Any = None) -> ExampleI
         >>> example_inputs_for(nn.Linear(2, 1), torch.ones(5, 2)).shapes
         '5×2'
     """
+    model, _ = model_and_tracer(model)
     inputs = known_inputs(model, example_inputs)
     if inputs.missing:
         raise ValueError(inputs.missing)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.utils._pytree import tree_map_only
 
 from fxexplore.feature_extraction import ReturnNodes, isolated, keys_by_mode, restores
@@ -41,11 +41,11 @@ class Features(dict[str, Any]):
 
 @restores
 def extract_features(
-    model: nn.Module,
+    model: nn.Module | fx.Graph,
     return_nodes: ReturnNodes,
     example_inputs: Any = None,
     *,
-    mode: Literal["eval", "train"] = "eval",
+    mode: Literal["eval", "train"] | None = None,
     backend: Literal["auto", "symbolic", "recorded"] = "auto",
     tracer_kwargs: dict[str, Any] | None = None,
     concrete_args: dict[str, Any] | None = None,
@@ -56,13 +56,13 @@ def extract_features(
     with :func:`fxexplore.create_feature_extractor`.
 
     Args:
-        model: the model to run.
+        model: the model to run, or its traced graph.
         return_nodes: names of nodes or modules, such as ``graph.find(...)`` returns, or a dict
             from name to the key of the value in the result.
         example_inputs: what to run it on: a tensor, a tuple of positional arguments, a dict of
             keyword arguments, or a pair of both; by default those of
             :func:`fxexplore.example_inputs_for`.
-        mode: the mode to run it in.
+        mode: the mode to run it in; by default eval, or the mode of a traced graph.
         backend: ``"symbolic"`` to trace, ``"recorded"`` to record one run, ``"auto"`` to
             record only what cannot be traced.
         tracer_kwargs: keyword arguments for :class:`fxexplore.NodePathTracer`, such as
@@ -96,7 +96,10 @@ def extract_features(
         raise ValueError(f"there is nothing to run the model on: {opening.graph.missing}")
     extractor = opening.extractor(return_nodes)
     args, kwargs = tree_map_only(torch.Tensor, torch.clone, opening.arguments)
-    with isolated(extractor, (args, kwargs), training=mode == "train"), torch.no_grad():
+    with (
+        isolated(extractor, (args, kwargs), training=opening.graph.mode == "train"),
+        torch.no_grad(),
+    ):
         values = extractor(*args, **kwargs)
     keys, _ = keys_by_mode(return_nodes, None, None)
     return Features(values, opening.annotated(), keys)

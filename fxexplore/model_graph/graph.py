@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
+from fxexplore.feature_extraction import nearest
+
 from .nodes import Failure, Module, Node, Part, Row, prefixes
 from .queries import matching
 
@@ -33,6 +35,8 @@ class ModelGraph:
         flops: floating point operations of one run, where a multiply-add counts 2, if known.
         flops_at_least: whether some operation is not in that sum, for want of a formula.
         frozen: how many of the parameters need no gradient.
+        differing: names of a traced graph that mean another operation, or none, if the model is
+            recorded: arithmetic on sizes has names in a trace alone, which shifts those after it.
         activation_bytes: bytes of what modules and operations give in one run, if known.
         error: where the model raised, if it did: what comes after that did not run.
 
@@ -60,6 +64,7 @@ class ModelGraph:
     flops_at_least: bool = False
     frozen: int = 0
     activation_bytes: int | None = None
+    differing: tuple[str, ...] = ()
     error: Failure | None = None
 
     shown_as: ClassVar[dict[str, Callable[[ModelGraph], str]]] = {}
@@ -83,14 +88,20 @@ class ModelGraph:
         """The node or module of that qualified name.
 
         Raises:
-            KeyError: if there is none.
+            KeyError: if there is none, naming those that are like it.
         """
-        return self.rows[self.index[name]].item
+        return self._row(name).item
+
+    def _row(self, name: str) -> Row:
+        if name not in self.index:
+            near = ", ".join(nearest(str(name), self.index))
+            raise KeyError(f"the graph has no {name!r}{near and f'; did you mean: {near}?'}")
+        return self.rows[self.index[name]]
 
     def children(self, path: str = "") -> list[str]:
         """Names of what is directly inside the module at ``path``; the top for ``""``."""
+        end = self._row(path).end if path else len(self.rows)
         position = self.index[path] + 1 if path else 0
-        end = self.rows[position - 1].end if path else len(self.rows)
         names = []
         while position < end:
             names.append(self.rows[position].name)
@@ -109,7 +120,7 @@ class ModelGraph:
 
     def label(self, name: str) -> str:
         """The name of a node or module inside the module that it is shown in."""
-        return self.rows[self.index[name]].label
+        return self._row(name).label
 
     def which_call(self, name: str) -> str:
         """Which call a return node of that name gives, in words; ``""`` if there is but one.
@@ -178,8 +189,12 @@ class ModelGraph:
         Raises:
             ValueError: if the document is none of ours.
         """
-        data = json.loads(document)
-        if not isinstance(data, dict) or data.pop("format", None) != _FORMAT:
+        try:
+            data = json.loads(document)
+            is_graph = data.pop("format") == _FORMAT and {"nodes", "modules"} <= data.keys()
+        except (AttributeError, KeyError, TypeError, ValueError):
+            is_graph = False
+        if not is_graph:
             raise ValueError(f"not a model graph in format {_FORMAT}, as to_json() writes it")
         data["nodes"] = tuple(_from_dict(Node, node) for node in data["nodes"])
         data["modules"] = tuple(_from_dict(Module, module) for module in data["modules"])

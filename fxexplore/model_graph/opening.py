@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from torch import nn
+from torch import fx, nn
 
 from fxexplore.feature_extraction import (
     GraphFeatureExtractor,
@@ -18,11 +18,12 @@ from fxexplore.feature_extraction import (
     extractor_of,
     hint_on,
     keys_by_mode,
+    model_and_tracer,
     open_with_backend,
     require_no_lazy_parameters,
     shapes_of,
 )
-from fxexplore.inputs import known_inputs
+from fxexplore.inputs import ExampleInputs, known_inputs
 
 from .annotations import annotated
 from .graph import ModelGraph
@@ -36,9 +37,9 @@ class Opening:
     """A model that is opened in two steps: names at once, facts when they are there.
 
     Args:
-        model: the model to open, which is left as it is.
+        model: the model to open, which is left as it is; or its traced graph.
         example_inputs: what it runs on, as for :func:`open_model`.
-        mode: ``"eval"`` or ``"train"``.
+        mode: ``"eval"`` or ``"train"``; by default eval, or the mode of a traced graph.
         backend: ``"symbolic"``, ``"recorded"`` or ``"auto"``, as for :func:`open_model`.
         tracer_kwargs: as for :func:`open_model`.
         concrete_args: as for :func:`open_model`.
@@ -63,28 +64,31 @@ class Opening:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | fx.Graph,
         example_inputs: Any = None,
         *,
-        mode: str = "eval",
+        mode: str | None = None,
         backend: str = "auto",
         tracer_kwargs: Mapping[str, Any] | None = None,
         concrete_args: dict[str, Any] | None = None,
         partial: bool = False,
     ) -> None:
+        model, tracer = model_and_tracer(model)
+        if mode is None:
+            mode = "eval" if tracer is None else tracer.mode
         if mode not in ("eval", "train"):
             raise ValueError(f"mode is {mode!r}; write 'eval' or 'train'")
-        model = checked_model(model)
         require_no_lazy_parameters(model)
         inputs = known_inputs(model, example_inputs)
         arguments = None if inputs.missing else (inputs.args, inputs.kwargs)
         self._opened = open_with_backend(
             model,
-            lambda: arguments,
+            arguments,
             mode=mode,
             backend=backend,
             tracer_kwargs=tracer_kwargs,
             concrete_args=concrete_args,
+            tracer=tracer,
             count_flops=True,
             partial=partial,
         )
@@ -112,7 +116,7 @@ class Opening:
             # A traced graph does without inputs.
             missing=inputs.missing
             and f"shapes and FLOPs are unknown without inputs ({inputs.missing})",
-            inputs="" if inputs.missing else f"{inputs.source} {inputs.shapes}".strip(),
+            inputs="" if inputs.missing else _in_words(inputs, graph),
         )
         if graph.error is not None:
             self.graph = _stopped_at(self.graph, graph.error)
@@ -229,11 +233,18 @@ def _unknown_from(graph: ModelGraph, error: Failure) -> str:
     return f"shapes and FLOPs are unknown from {place} ({error.words}); the inputs: {graph.inputs}"
 
 
+def _in_words(inputs: ExampleInputs, graph: ModelGraph) -> str:
+    """What shapes are for: where the inputs come from, their shapes, and what they are called."""
+    names = [node.name for node in graph.nodes if node.kind == "input"]
+    for_which = f" for {', '.join(names)}" if len(names) > 1 else ""
+    return f"{inputs.source} {inputs.shapes}{for_which}".strip()
+
+
 def open_model(
-    model: nn.Module,
+    model: nn.Module | fx.Graph,
     example_inputs: Any = None,
     *,
-    mode: Literal["eval", "train"] = "eval",
+    mode: Literal["eval", "train"] | None = None,
     backend: Literal["auto", "symbolic", "recorded"] = "auto",
     tracer_kwargs: Mapping[str, Any] | None = None,
     concrete_args: dict[str, Any] | None = None,
@@ -243,11 +254,12 @@ def open_model(
     """Read the graph of a model, which is left as it is.
 
     Args:
-        model: the model to open.
+        model: the model to open; or its graph, as ``NodePathTracer().trace(model)`` gives it,
+            which is of one mode.
         example_inputs: what the model runs on, or what shapes are found for: a tensor, a
             tuple of positional arguments, a dict of keyword arguments, or a pair of both;
             by default those of :func:`fxexplore.example_inputs_for`.
-        mode: the mode to open it in.
+        mode: the mode to open it in; by default eval, or the mode of a traced graph.
         backend: ``"symbolic"`` to trace, ``"recorded"`` to record one run, ``"auto"`` to
             record only what cannot be traced.
         tracer_kwargs: keyword arguments for :class:`fxexplore.NodePathTracer`, such as
@@ -258,9 +270,9 @@ def open_model(
             where that was and why, and what met there.
 
     Returns:
-        The nodes that :func:`fxexplore.get_graph_node_names` lists for that mode, with
-        their modules, shapes, parameters and FLOPs, where a multiply-add counts 2. Its
-        ``reason`` says why the model was recorded, if it was.
+        The nodes that :func:`fxexplore.get_graph_node_names` lists for that mode, but for
+        arguments that kept their default, with their modules, shapes, parameters and FLOPs,
+        where a multiply-add counts 2. Its ``reason`` says why the model was recorded, if it was.
 
     Raises:
         ValueError: if ``mode`` or ``backend`` is unknown, or a value differs.

@@ -17,8 +17,8 @@ from fxexplore.feature_extraction import (
     Attributes,
     Built,
     FlopCounter,
+    LeafModuleAwareTracer,
     ModuleReturn,
-    NodePathTracer,
     RecordedFailure,
     described,
     nodes_in,
@@ -48,7 +48,7 @@ class ShapeRun:
 
     def __init__(
         self,
-        tracer: NodePathTracer,
+        tracer: LeafModuleAwareTracer,
         training: bool,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
@@ -174,7 +174,7 @@ def _described_return(returned: ModuleReturn, seen: Mapping[fx.Node, Any]) -> An
 
 
 @restores
-def _copies(tracer: NodePathTracer, training: bool) -> dict[Any, Any]:
+def _copies(tracer: LeafModuleAwareTracer, training: bool) -> dict[Any, Any]:
     """What a graph reads, on the meta device; what cannot be copied is left out."""
     modules = dict(tracer.root.named_modules())
     memo: dict[int, Any] = {
@@ -200,7 +200,7 @@ def _copies(tracer: NodePathTracer, training: bool) -> dict[Any, Any]:
     return copies
 
 
-def _held(tracer: NodePathTracer, modules: Mapping[str, nn.Module], target: str) -> Any:
+def _held(tracer: LeafModuleAwareTracer, modules: Mapping[str, nn.Module], target: str) -> Any:
     if target in modules:
         return modules[target]
     if target in tracer.constants:

@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 import ipywidgets as widgets
+from ipywidgets.widgets.widget import _instances
+
+from fxexplore.feature_extraction import on_leaving, restores
 
 
-def close_whole(widget: widgets.Widget) -> None:
-    """Close a widget with its children, layout and style, which ipywidgets would hold on to.
+def parts_of(widget: widgets.Widget) -> Iterator[widgets.Widget]:
+    """The children, layouts and styles of a widget, and those of its children.
 
     Args:
         widget: the widget, which may be closed already.
 
     Example:
-        >>> close_whole(widgets.VBox([button := widgets.Button()]))
-        >>> button.comm is None
-        True
+        >>> box = widgets.VBox([widgets.Button()])
+        >>> [type(part).__name__ for part in parts_of(box)]
+        ['Button', 'Layout', 'ButtonStyle', 'Layout']
+    """
+    own = [getattr(widget, name, None) for name in ("layout", "style")]
+    given = getattr(widget, "given_layout", None)
+    for part in (*getattr(widget, "children", ()), *own):
+        if isinstance(part, widgets.Widget) and part is not given:
+            yield part
+            yield from parts_of(part)
+
+
+def close_parts(widget: widgets.Widget) -> None:
+    """Close what a widget consists of: ipywidgets closes none of it, and holds on to all.
+
+    Args:
+        widget: the widget, whose observers are taken off.
     """
     widget.unobserve_all()  # nobody is to hear that it gives up its values
-    widget.close()
-    for child in getattr(widget, "children", ()):
-        close_whole(child)
-    for part in (getattr(widget, "layout", None), getattr(widget, "style", None)):
-        if isinstance(part, widgets.Widget):
+    for part in list(parts_of(widget)):
+        part.unobserve_all()
+        part.close()
+
+
+@restores
+def close_since(known: Collection[str]) -> None:
+    """Close the widgets that were made since then, also if an interrupt comes meanwhile.
+
+    Args:
+        known: ids of the widgets that there were.
+    """
+
+    def close() -> None:
+        for part in [part for id_, part in list(_instances.items()) if id_ not in known]:
+            part.unobserve_all()
             part.close()
+
+    on_leaving(close)

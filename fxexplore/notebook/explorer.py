@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -10,15 +11,20 @@ import ipywidgets as widgets
 import traitlets
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import DisplayHandle, display
-from torch import nn
+from ipywidgets.widgets.widget import _instances
+from torch import fx, nn
 
-from fxexplore.feature_extraction import checked_model
+from fxexplore.feature_extraction import (
+    keys_by_mode,
+    model_and_tracer,
+)
 from fxexplore.inputs import known_inputs
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.views import StaticPage, to_document, to_html, to_text
 
-from .closing import close_whole
+from .cells import forget_result, made_in_present_cell
+from .closing import close_parts, close_since
 from .code_tab import CodeTab
 from .feature_maps import FeatureMapsPanel
 from .header import Header
@@ -43,11 +49,12 @@ class Explorer(SharedState, widgets.VBox):
     widget is shown if it is the last line of a notebook's cell. ``explore`` is another name for it.
 
     Args:
-        model: the model to look at; it is left as it is.
+        model: the model to look at, which is left as it is; or its traced graph.
         example_inputs: what to run it on: a tensor, a tuple of positional arguments, a
             dict of keyword arguments, or a pair of both. By default those of
             :func:`fxexplore.example_inputs_for`, for most models of pictures a photograph.
-        mode: the mode whose nodes are shown, and that is run. The explorer can change it.
+        mode: the mode whose nodes are shown, and that is run; by default eval, or the mode of a
+            traced graph. The explorer can change it.
         backend: ``"symbolic"`` to trace, ``"recorded"`` to record one run, ``"auto"`` to
             record only what cannot be traced.
         tracer_kwargs: keyword arguments for :class:`fxexplore.NodePathTracer`, such as
@@ -102,10 +109,10 @@ class Explorer(SharedState, widgets.VBox):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | fx.Graph,
         example_inputs: Any = None,
         *,
-        mode: Literal["eval", "train"] = "eval",
+        mode: Literal["eval", "train"] | None = None,
         backend: Literal["auto", "symbolic", "recorded"] = "auto",
         tracer_kwargs: dict[str, Any] | None = None,
         concrete_args: dict[str, Any] | None = None,
@@ -115,51 +122,67 @@ class Explorer(SharedState, widgets.VBox):
         tokenizer_name: str = "tokenizer",
         shell: InteractiveShell | None = None,
         selected: Sequence[str] | None = None,
-        return_nodes: Mapping[str, str] | None = None,
+        return_nodes: Mapping[str, str] | Sequence[str] | None = None,
         expanded: Sequence[str] | None = None,
         focused: str = "",
         query: str = "",
         layout: widgets.Layout | dict[str, str] | None = None,
     ) -> None:
-        self.model = checked_model(model)
-        options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
-        warm_up()  # while the model is opened
-        inputs = known_inputs(self.model, example_inputs, name, inputs_name)
-        self._shown_early: list[DisplayHandle] = []
-        self.notice = Notice()
-        self._modes = Modes(
-            self.model, inputs, {"backend": backend, **options}, self.notice, self._take
-        )
-        graph = self._modes.first(mode)
-        self.maps = FeatureMapsPanel(
-            self.model,
-            graph,
-            make_extractor=self.extractor,
-            example_inputs=inputs,
-            name=name,
-            tokenizer=tokenizer,
-            tokenizer_name=tokenizer_name,
-            shell=shell,
-        )
-        self.code = CodeTab(name, options)
-        self.header = Header(graph, inputs)
-        self.tree = NodeTree(graph)
-        self.diagram = NodeGraph(graph)
-        self.node = NodeFacts(graph)
-        self.chips = ReturnNodes()
-        super().__init__(
-            graph, self._laid_out(), mode=mode, layout={} if layout is None else layout
-        )
-        self.add_class("fxx-explorer")
-        self._connect()
-        self._modes.find_facts(mode)
-        if expanded is not None:
-            self.expanded = list(expanded)
-        if selected is not None:
-            self.selected = list(selected)
-        if return_nodes is not None:
-            self.return_nodes = dict(return_nodes)
-        self.focused, self.query = focused, query
+        known = frozenset(_instances)
+        try:
+            self.given_layout = layout if isinstance(layout, widgets.Layout) else None
+            self.model, tracer = model_and_tracer(model)
+            first_mode = mode or ("eval" if tracer is None else tracer.mode)
+            options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
+            warm_up()  # while the model is opened
+            inputs = known_inputs(self.model, example_inputs, name, inputs_name)
+            self._shown_early: list[DisplayHandle] = []
+            self.notice = Notice()
+            self._modes = Modes(
+                self.model if tracer is None else model,
+                inputs,
+                {"backend": backend, **options},
+                self.notice,
+                self._take,
+            )
+            graph = self._modes.first(first_mode)
+            self.maps = FeatureMapsPanel(
+                self.model,
+                graph,
+                make_extractor=self.extractor,
+                example_inputs=inputs,
+                name=name,
+                tokenizer=tokenizer,
+                tokenizer_name=tokenizer_name,
+                shell=shell,
+            )
+            self.code = CodeTab(name, options)
+            self.header = Header(graph, inputs)
+            self.tree = NodeTree(graph)
+            self.diagram = NodeGraph(graph)
+            self.node = NodeFacts(graph)
+            self.chips = ReturnNodes()
+            super().__init__(
+                graph, self._laid_out(), mode=first_mode, layout={} if layout is None else layout
+            )
+            self.add_class("fxx-explorer")
+            self._connect()
+            self._modes.find_facts(first_mode)
+            if expanded is not None:
+                self.expanded = list(expanded)
+            if selected is not None:
+                self.selected = list(selected)
+            if return_nodes is not None:
+                self.return_nodes, _ = keys_by_mode(return_nodes, None, None)
+            self.focused, self.query = focused, query
+            self._focus_failure()
+            made_in_present_cell(self)
+        except BaseException:
+            # Also when it is interrupted: ipywidgets would keep all that was made.
+            if "_modes" in vars(self):
+                self._modes.stop()
+            close_since(known)
+            raise
 
     # --- what can be done ---------------------------------------------------------------
 
@@ -215,13 +238,19 @@ class Explorer(SharedState, widgets.VBox):
         return to_document(self.graph.model, self._fragment())
 
     def close(self) -> None:
-        """Stop what runs, and take the widget with all its parts off the page."""
-        if "_modes" in vars(self):  # a widget is closed too when it could not be made
-            self._modes.stop()
-        self.unobserve_all()
-        for child in self.children:
-            close_whole(child)
+        """Stop what runs, drop all values, and take the widget with its parts off the page."""
+        if self.comm is None:
+            return
+        self._modes.stop()
+        self.maps.close()
+        forget_result(self)
+        close_parts(self)
         super().close()
+
+    def __del__(self) -> None:
+        """Close it, but not while Python ends: nobody sees it then."""
+        if not sys.is_finalizing():
+            super().__del__()
 
     def _ipython_display_(self) -> None:
         """Show a model that is still being opened, and once more when it is open.
@@ -376,11 +405,20 @@ class Explorer(SharedState, widgets.VBox):
             part.graph = graph
         self.header.show(graph)
         self._show_code()
+        self._focus_failure()
         if gone:
             names = ", ".join(gone)
             self.notice.say(
                 f"No longer ticked, because {graph.mode} mode has no such node: {names}"
             )
+
+    def _focus_failure(self) -> None:
+        """Lead to where the model raised, if nothing else has the focus."""
+        error = self.graph.error
+        if error is not None and error.name in self.graph.index and not self.focused:
+            around = self.graph.ancestors(error.name)
+            self.expanded = [*dict.fromkeys([*self.expanded, *around])]
+            self.focused = error.name
 
     def _show_code(self) -> None:
         self.code.show(self.graph, self.return_nodes, self.maps.current_inputs)

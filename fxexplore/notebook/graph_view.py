@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
-import re
 from typing import Any
 
 import ipywidgets as widgets
@@ -11,7 +9,7 @@ import traitlets
 
 from fxexplore.model_graph import ModelGraph, Module
 
-_HERE = pathlib.Path(__file__).parent
+from .closing import close_parts
 
 
 class GraphView(traitlets.HasTraits):
@@ -83,6 +81,11 @@ class GraphWidget(GraphView, widgets.Widget):
             self.replace_graph(graph)
             self._show_graph()
 
+    def close(self) -> None:
+        """Take the widget off the page."""
+        close_parts(self)
+        super().close()
+
     def _show_graph(self) -> None:
         """Show the present graph."""
         raise NotImplementedError
@@ -102,12 +105,3 @@ def why_not_ticked(graph: ModelGraph, name: str) -> str:
     if isinstance(item, Module) and not item.ran:
         return f"'{name}' is a {item.cls} of which nothing runs in {graph.mode} mode"
     return ""
-
-
-def es_module(*names: str) -> str:
-    """Several files as one ES module, which has no file to import others from.
-
-    It is saved in every notebook with such a widget, so lines that are comments stay behind.
-    """
-    whole = "\n".join((_HERE / name).read_text("utf-8") for name in names)
-    return re.sub(r"^ *(/\*\*((?!\*/).)*\*/|//[^\n]*)\n", "", whole, flags=re.MULTILINE | re.DOTALL)

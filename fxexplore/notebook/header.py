@@ -64,21 +64,23 @@ def headline(graph: ModelGraph, inputs: ExampleInputs | None = None) -> str:
         f"{short_count(graph.parameters)} parameters",
         *([short_flops(graph.flops, graph.flops_at_least)] if graph.flops else []),
         *([f"{len(graph.nodes):,} nodes"] if graph.backend else []),
-        *([_input(inputs)] if inputs is not None and not inputs.missing else []),
+        *([_input(inputs, graph)] if inputs is not None and not inputs.missing else []),
         _way_in(graph),
     ]
     return f"<b>{html.escape(graph.model)}</b> <span>{' · '.join(facts)}</span>"
 
 
-def _input(inputs: ExampleInputs) -> str:
+def _input(inputs: ExampleInputs, graph: ModelGraph) -> str:
     word, _, detail = inputs.source.partition(" (")
     source = _folded(word, inputs.source) if detail else html.escape(word)
-    return f"input {html.escape(inputs.shapes)} {source}"
+    names = [node.name for node in graph.nodes if node.kind == "input"]
+    what = f"inputs {', '.join(names)}:" if len(names) > 1 else "input"
+    return f"{html.escape(what)} {html.escape(inputs.shapes)} {source}"
 
 
 def _way_in(graph: ModelGraph) -> str:
     if graph.reason:
-        return _folded(graph.backend, f"Traced symbolically it does not open: {graph.reason}")
+        return _folded(graph.backend, f"Not traced, but run once: {graph.reason}")
     return html.escape(graph.backend) or "not run yet"
 
 

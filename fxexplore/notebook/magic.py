@@ -40,7 +40,7 @@ class FxMagics(Magics):
     @argument(
         "--tokenizer", metavar="NAME", help="variable that holds the tokenizer of a model of text"
     )
-    @argument("--mode", choices=MODES, default="eval", help="the mode to open the model in")
+    @argument("--mode", choices=MODES, help="the mode to open the model in")
     @argument("--static", action="store_true", help="show a page that needs no kernel, no widget")
     @argument("model", nargs="*", help="the model: a variable, or an expression")
     @line_magic

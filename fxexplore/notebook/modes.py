@@ -12,10 +12,11 @@ from torch import nn
 
 from fxexplore.feature_extraction import beside_others, restores, twin_of
 from fxexplore.model_graph import ModelGraph, Opening, graph_before_run
+from fxexplore.views import error_in_words
 
 from .notice import Notice
 from .shell import present_shell
-from .task import Task, running_loop, watched
+from .task import Progress, Task, running_loop, watched
 
 MODES = ("eval", "train")
 _SOON = 0.5  # seconds after which a person wonders what is going on
@@ -37,7 +38,7 @@ class Modes:
     background thread too.
 
     Args:
-        model: the model; it is left as it is.
+        model: the model, which is left as it is; or its traced graph, which is of one mode.
         example_inputs: as for :func:`fxexplore.open_model`.
         options: further arguments of :class:`~fxexplore.model_graph.opening.Opening`.
         notice: where progress and errors are shown.
@@ -55,7 +56,7 @@ class Modes:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         example_inputs: Any,
         options: dict[str, Any],
         notice: Notice,
@@ -72,6 +73,7 @@ class Modes:
         self._task: Task[Any] | None = None
         self._stopped: Callable[[], None] | None = None
         self._is_slow = False  # opening took long in the thread that runs the cells
+        self._first = ""
         self.opening = ""
 
     # --- what is there ------------------------------------------------------------------
@@ -116,6 +118,7 @@ class Modes:
             Exception: if the model does not open, and that shows within that time.
         """
         check_mode(mode)
+        self._first = mode
         is_late = False
 
         def ended(problem: Exception | None) -> None:
@@ -125,11 +128,12 @@ class Modes:
                 self._notice.error(problem, f"The model does not open in {mode} mode")
             elif is_late:
                 self._show(self.graph(mode))
+                self._report(self.graph(mode))
 
         self.open(mode, ended, lambda: self._notice.say(_STOPPED), patience=_SOON)
         is_late = True
         if running_loop() is None:
-            self._annotate(mode)  # nobody would bring the facts later
+            self._annotated[mode] = self._openings[mode].annotated()  # nobody would bring it later
         is_open = mode in self._openings
         return self.graph(mode) if is_open else graph_before_run(self._model, mode)
 
@@ -155,7 +159,8 @@ class Modes:
         self.stop()
         twin = None
         try:
-            if running_loop() is not None and not self._can_be_traced(mode):
+            may_run = isinstance(self._model, nn.Module) and running_loop() is not None
+            if may_run and not self._can_be_traced(mode):
                 twin = twin_of(self._model)
             if twin is None:
                 self._open(mode)
@@ -164,11 +169,13 @@ class Modes:
         if twin is None:
             return ended(None)
 
+        make = self._maker(mode)
+
         @restores
-        def work(task: Task[Opening]) -> Opening:
+        def work(progress: Progress) -> Opening:
             beside_others()
-            with watched(twin, task):
-                return self._opening(twin, mode=mode)
+            with watched(twin, progress):
+                return make(twin)
 
         def opened(task: Task[Opening]) -> None:
             self.opening = ""
@@ -194,17 +201,27 @@ class Modes:
 
         def found(task: Task[ModelGraph]) -> None:
             try:
-                graph = task.result()
+                graph = self._annotated[mode] = task.result()
             except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
                 self._notice.error(problem, "Shapes and FLOPs could not be found")
                 return
             self._show(graph)
-            if graph.missing and not self._notice.words:
-                self._notice.say(graph.missing[0].upper() + graph.missing[1:])
+            self._report(graph)
 
-        is_known = mode in self._annotated or self.graph(mode).backend == "recorded"
+        known, opening = self._annotated.get(mode), self._openings[mode]
+        in_background = known is None and opening.graph.backend != "recorded"
         words = "Finding shapes and FLOPs"
-        self._start(lambda _: self._annotate(mode), found, words, in_background=not is_known)
+        self._start(
+            lambda _: known or opening.annotated(), found, words, in_background=in_background
+        )
+
+    def _report(self, graph: ModelGraph) -> None:
+        """Say what a graph lacks, and why."""
+        if graph.error is not None:
+            rest = f"What comes after did not run. The inputs: {graph.inputs}"
+            self._notice.alert(f"{error_in_words(graph)}. {rest}")
+        elif graph.missing and not self._notice.words:
+            self._notice.say(graph.missing[0].upper() + graph.missing[1:])
 
     def wait(self, seconds: float) -> bool:
         """Block until nothing is on its way, but not longer than ``seconds``; says whether."""
@@ -212,13 +229,18 @@ class Modes:
 
     def stop(self) -> None:
         """Stop what is on its way."""
-        if self._task is None or not self._task.is_pending:
+        task, self._task = self._task, None
+        if task is None or not task.is_pending:
             return
-        self._task.cancel()
+        task.cancel()
         self.opening = ""
         self._clear_progress()
         if self._stopped is not None:
             self._stopped()
+
+    def _maker(self, mode: str) -> Callable[..., Opening]:
+        """What opens a model in a mode: in the first one also a model that raises half-way."""
+        return functools.partial(self._opening, mode=mode, partial=mode == self._first)
 
     def _can_be_traced(self, mode: str) -> bool:
         """Open the model in a mode without running it, if that can be done."""
@@ -237,22 +259,16 @@ class Modes:
             self._notice.progress(f"Opening the model in {mode} mode; interrupt the kernel to stop")
         began = time.monotonic()
         try:
-            self._openings[mode] = self._opening(self._model, mode=mode, **options)
+            self._openings[mode] = self._maker(mode)(self._model, **options)
         finally:
             self._clear_progress()
         self._is_slow |= time.monotonic() - began > _SOON
-
-    def _annotate(self, mode: str) -> ModelGraph:
-        """The graph of a mode that is open with every fact; in any thread."""
-        if mode not in self._annotated:
-            self._annotated[mode] = self._openings[mode].annotated()
-        return self._annotated[mode]
 
     # --- its task -----------------------------------------------------------------------
 
     def _start(
         self,
-        work: Callable[[Task[Any]], Any],
+        work: Callable[[Progress], Any],
         ended: Callable[[Task[Any]], None],
         words: str,
         stopped: Callable[[], None] | None = None,
@@ -261,22 +277,23 @@ class Modes:
         **options: Any,
     ) -> None:
         """Start a task in place of the last, and speak of it if it takes long."""
+        began: float | None = time.monotonic()
 
         def end(task: Task[Any]) -> None:
+            self._task = None  # and with it the result
             self._clear_progress()
             ended(task)
 
-        def speak() -> None:
-            if task.is_pending:
+        def speak(_: Progress) -> None:
+            nonlocal began
+            if began is not None and time.monotonic() - began > _SOON:
                 self._notice.progress(words, self.stop)
+                began = None
 
         self.stop()
-        self._task = task = Task(work, end, **options)
+        self._task = Task(work, end, ticked=speak, **options)
         self._stopped = stopped
-        loop = running_loop()
-        if loop is not None:
-            loop.call_later(_SOON, speak)
-        task.start(patience)
+        self._task.start(patience)
 
     def _clear_progress(self) -> None:
         if self._notice.is_progress:

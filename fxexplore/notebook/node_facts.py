@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import pathlib
 from typing import Any
 
 import anywidget
 import traitlets
 
 from fxexplore.model_graph import ModelGraph, Module, Node, Part
-from fxexplore.views import shape_text, short_flops
+from fxexplore.views import error_in_words, failure_at, shape_text, short_flops
 
+from .assets import asset
 from .graph_view import GraphWidget
-
-_HERE = pathlib.Path(__file__).parent
 
 Fact = dict[str, Any]
 
@@ -34,8 +32,8 @@ class NodeFacts(GraphWidget, anywidget.AnyWidget):
         ['class', 'arguments', 'output']
     """
 
-    _esm = _HERE / "node_facts.js"
-    _css = "".join((_HERE / f"{name}.css").read_text() for name in ("node_facts", "copy_button"))
+    _esm = asset("node_facts.js")
+    _css = asset("node_facts.css", "copy_button.css")
 
     _shared = ("focused",)
 
@@ -74,6 +72,8 @@ def facts_of(graph: ModelGraph, name: str) -> list[Fact]:
     item = graph[name]
     what = _module_facts(item) if isinstance(item, Module) else _node_facts(item)
     texts = {
+        "raised": error_in_words(graph) if failure_at(graph, item) else "",
+        "not reached": "" if item.reached else "the model raised before it came here",
         **what,
         "calls": what["calls"] or _repeated_around(graph, name),
         "output": " · ".join(_value_facts(item)),

@@ -98,7 +98,14 @@ class Diagram {
     if (!this.picture || this.picture.isMeasured || !this.pane.clientWidth) return;
     this.picture.measure();
     this.mark();
+    this.fitFirst(this.picture);
+  }
+
+  /** A readable size from the top; further down if the focus is there. @param {Picture} picture */
+  fitFirst(picture) {
     this.view.fit(false);
+    const focused = picture.byName.get(this.model.get("focused"));
+    if (focused) this.view.reveal(focused);
   }
 
   /** @param {string} trait @param {any} value */
@@ -129,7 +136,7 @@ class Diagram {
     this.view.start = first ? first.x + first.width / 2 : 0;
     const { x, y } = this.view;
     if (last?.isMeasured && this.keepPlace(picture, anchors)) this.settle(last, picture, x, y);
-    else if (!this.view.hasMoved) this.view.fit(false);
+    else if (!this.view.hasMoved) this.fitFirst(picture);
     const current = this.current();
     if (hadFocus && current) this.focusOn(current);
   }
@@ -232,6 +239,8 @@ class Diagram {
     const entries = Object.keys(KINDS).filter((kind) => signs.has(kind)).map((kind) => [`fx-${kind}`, signs.get(kind), KINDS[kind]]);
     const names = new Set(this.model.get("only"));
     if (picture.order.some((box) => names.has(box.name))) entries.push(["fxx-only", "", `in ${this.model.get("mode")} mode only`]);
+    if (picture.svg.querySelector(".fx-failed")) entries.push(["fx-failed", "✗", "the model raised here"]);
+    if (picture.svg.querySelector(".fx-unreached")) entries.push(["fx-unreached", "", "not reached"]);
     const list = make("ul");
     for (const [cls, sign, words] of entries) {
       const entry = make("li");

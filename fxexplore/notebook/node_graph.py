@@ -15,6 +15,8 @@ from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.views import (
     Drawing,
     draw,
+    error_in_words,
+    failure_at,
     kind_of,
     opening_fold,
     shape_text,
@@ -23,10 +25,10 @@ from fxexplore.views import (
     to_dot,
 )
 
-from .graph_view import GraphWidget, es_module
+from .assets import asset
+from .graph_view import GraphWidget
 from .task import Task
 
-_HERE = pathlib.Path(__file__).parent
 _SECONDS = 1.6  # an answer within two, whatever is unfolded
 _FEW = 100  # boxes that take Graphviz a moment: if that is slow, the machine is busy
 _MANY = 800  # boxes from which Graphviz is asked for haste at once
@@ -53,10 +55,10 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
         ('<svg', '0')
     """
 
-    _esm = es_module(
+    _esm = asset(
         "node_graph_parts.js", "node_graph_picture.js", "node_graph_view.js", "node_graph.js"
     )
-    _css = _HERE / "node_graph.css"
+    _css = asset("node_graph.css")
 
     _shared = (*GraphWidget._shared, "only")
 
@@ -164,7 +166,7 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
         tries = 1 if len(drawing.boxes) > _MANY else 2
         limit = _SECONDS if len(drawing.boxes) <= _FEW else _SECONDS / tries
         self._task = Task(
-            lambda task: layout.lay_out(_sources(drawing, tries), time_limit=limit, stop=task.stop),
+            lambda now: layout.lay_out(_sources(drawing, tries), time_limit=limit, stop=now.stop),
             lambda task: self._deliver(task, drawing),
         )
         self._task.start()
@@ -185,7 +187,7 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
         rows = drawing.graph.rows
         drawn = sorted({*drawing.boxes, *drawing.clusters})
         self.boxes = {f"row{row}": rows[row].name for row in drawn}
-        self.facts = {f"row{row}": _facts(rows[row].item) for row in drawn}
+        self.facts = {f"row{row}": _facts(drawing.graph, rows[row].item) for row in drawn}
         self.left_out = [end for pair in sorted(drawing.left_out) for end in pair]
         self.svg = _slim(layout.svg_element(picture))
         self.message = _said(drawing)
@@ -221,9 +223,11 @@ def _said(drawing: Drawing) -> str:
     )
 
 
-def _facts(item: Node | Module) -> list[Any]:
+def _facts(graph: ModelGraph, item: Node | Module) -> list[Any]:
     """Its kind, whether it can be ticked (0 or 1), and what there is to say, in lines."""
     facts = [item.description]
+    facts += [error_in_words(graph)] if failure_at(graph, item) else []
+    facts += [] if item.reached else ["not reached: the model raised before"]
     facts += [] if item.shape is None else [shape_text(item.shape)]
     facts += [f"{short_count(item.parameters)} parameters"] if item.parameters else []
     facts += [short_flops(item.flops, item.flops_at_least)] if item.flops else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pathlib
 from array import array
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -12,14 +11,24 @@ import anywidget
 import traitlets
 
 from fxexplore.model_graph import ModelGraph, Module, Node, Row
-from fxexplore.views import marks, opening_fold, repeated_siblings, shape_text
+from fxexplore.views import (
+    RAISED,
+    failure_at,
+    marks,
+    opening_fold,
+    repeated_siblings,
+    shape_text,
+)
 
-from .graph_view import GraphWidget, es_module
+from .assets import asset
+from .graph_view import GraphWidget
 
-_HERE = pathlib.Path(__file__).parent
 _COLUMNS = ("output", "parameters", "flops")
 _MOST_NAMES = 100  # of unfolded modules that travel by name
-_FLAGS = {"tickable": 1, "module": 2, "operation": 4, "size": 8, "never ran": 16, "at least": 32}
+_FLAGS = {
+    "tickable": 1, "module": 2, "operation": 4, "size": 8, "never ran": 16, "at least": 32,
+    "raised": 64,
+}  # fmt: skip
 
 
 def _pack_texts(texts: Sequence[str], _: Any) -> dict[str, Any]:
@@ -71,14 +80,14 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
         >>> tree.selected = ["1"]
     """
 
-    _esm = es_module(
+    _esm = asset(
         "node_tree_rows.js",
         "node_tree_search.js",
         "node_tree_state.js",
         "node_tree_parts.js",
         "node_tree.js",
     )
-    _css = _HERE / "node_tree.css"
+    _css = asset("node_tree.css")
 
     expanded: traitlets.List[Any] = traitlets.List().tag(
         sync=True,
@@ -120,7 +129,8 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
 
     flags = traitlets.Bytes().tag(sync=True)
     """Sums of 1 for a row that can be ticked, 2 for a module, 4 for an operation, 8 for an
-    operation on sizes, 16 for what never ran (int32)."""
+    operation on sizes, 16 for what never ran, 32 for more FLOPs than are counted, 64 for where the
+    model raised (int32)."""
 
     groups = traitlets.Bytes().tag(sync=True)
     """The first row and the length of each group of siblings with the same structure (int32)."""
@@ -167,7 +177,7 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
             "shapes": ["" if item.shape is None else shape_text(item.shape) for item in items],
             "marks": _marks(self._graph, only),
             "depth": _int32(row.depth for row in rows),
-            "flags": _int32(map(_flags, items)),
+            "flags": _int32(_flags(self._graph, item) for item in items),
             "groups": _int32(number for group in found for number in (group.first, group.count)),
             "parameters": _float64(item.parameters for item in items),
             "flops": _float64(math.nan if item.flops is None else item.flops for item in items),
@@ -177,7 +187,10 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
 
 def _marks(graph: ModelGraph, only: Collection[str]) -> list[str]:
     here = set(only)
-    found = (marks(row.item, only_in=graph.mode if row.name in here else "") for row in graph.rows)
+    found = (
+        marks(row.item, only_in=graph.mode if row.name in here else "", graph=graph)
+        for row in graph.rows
+    )
     return [
         "\n".join(f"{words}: {' '.join(why.split())}" for words, why in one.items())
         for one in found
@@ -204,10 +217,12 @@ def _float64(numbers: Iterable[float]) -> bytes:
     return array("d", numbers).tobytes()
 
 
-def _flags(item: Node | Module) -> int:
+def _flags(graph: ModelGraph, item: Node | Module) -> int:
     if isinstance(item, Node):
         flags = _FLAGS.get(item.kind, 0) if item.kind != "module" else 0
     else:
         flags = _FLAGS["module"] | _FLAGS["never ran"] * (item.ran is False)
+    flags |= _FLAGS["never ran"] * (not item.reached)
+    flags |= _FLAGS["raised"] * (failure_at(graph, item) == RAISED)
     flags |= _FLAGS["at least"] * item.flops_at_least
     return flags | _FLAGS["tickable"] * item.has_value

@@ -179,6 +179,7 @@ function makeRow(rows, key, look) {
   row.classList.toggle("fxx-hit", look.hit);
   row.classList.toggle("fxx-focused", look.focused);
   row.classList.toggle("fxx-group", rows.isGroup(key));
+  row.classList.toggle("fxx-raised", rows.is(rows.first(key), RAISED));
   row.classList.toggle("fxx-dim", rows.is(rows.first(key), SIZE | NEVER_RAN));
   setAria(row, rows, key, look);
 
@@ -187,7 +188,8 @@ function makeRow(rows, key, look) {
   name.append(make("span", "fxx-fold", look.open === undefined ? "" : look.open ? "▾" : "▸"));
   name.append(makeBox(look), make("span", "fxx-name", rows.label(key)));
   for (const mark of rows.isGroup(key) ? [] : rows.marks.at(key).split("\n").filter(Boolean)) {
-    name.append(make("span", "fxx-mark", mark.slice(0, mark.indexOf(":"))));
+    const words = mark.slice(0, mark.indexOf(":"));
+    name.append(make("span", words.startsWith("✗") ? "fxx-mark fxx-cross" : "fxx-mark", words));
   }
   name.append(make("span", "fxx-note", rows.note(key)));
   if (!rows.isGroup(key)) name.append(makeCopy(rows.names[key]));

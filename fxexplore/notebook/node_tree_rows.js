@@ -11,6 +11,7 @@ const OPERATION = 4;
 const SIZE = 8;
 const NEVER_RAN = 16;
 const AT_LEAST = 32; // more FLOPs than are counted
+const RAISED = 64;
 const MOST_NAMES = 100; // that are synced by name; more are synced as ranges, see `_pack_subset` in node_tree.py
 
 /** @param {DataView} view */

@@ -64,6 +64,10 @@ class Notice(widgets.HBox):
         words = f"{what}: {problem}" if what else str(problem) or type(problem).__name__
         self._show(words, problem_html(problem, what))
 
+    def alert(self, words: str) -> None:
+        """Show what is wrong, in words that say it all."""
+        self._show(words, f'<div class="fxx-error" role="alert">{html.escape(words)}</div>')
+
     def _show(self, words: str, page: str, stop: Callable[[], None] | None = None) -> None:
         self.words = words
         self.is_progress = False

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import anywidget
 import traitlets
 
-_HERE = pathlib.Path(__file__).parent
+from .assets import asset
 
 
 def _to_pairs(return_nodes: Mapping[str, str], _: Any) -> list[list[str]]:
@@ -37,8 +36,8 @@ class ReturnNodes(anywidget.AnyWidget):
 keys must differ
     """
 
-    _esm = _HERE / "return_nodes.js"
-    _css = _HERE / "return_nodes.css"
+    _esm = asset("return_nodes.js")
+    _css = asset("return_nodes.css")
 
     return_nodes = traitlets.Dict(
         value_trait=traitlets.Unicode(), key_trait=traitlets.Unicode()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import anywidget
 import traitlets
 
-_HERE = pathlib.Path(__file__).parent
+from .assets import asset
 
 
 class CopyButton(anywidget.AnyWidget):
@@ -23,8 +22,8 @@ class CopyButton(anywidget.AnyWidget):
         'Copy code'
     """
 
-    _esm = _HERE / "copy_button.js"
-    _css = _HERE / "copy_button.css"
+    _esm = asset("copy_button.js")
+    _css = asset("copy_button.css")
 
     text = traitlets.Unicode().tag(sync=True)
     """What is copied."""
@@ -45,8 +44,8 @@ class SaveButton(anywidget.AnyWidget):
         'page.html'
     """
 
-    _esm = _HERE / "save_button.js"
-    _css = _HERE / "copy_button.css"
+    _esm = asset("save_button.js")
+    _css = asset("copy_button.css")
 
     label = traitlets.Unicode("Save").tag(sync=True)
     """What stands on the button."""
@@ -77,8 +76,8 @@ class Splitter(anywidget.AnyWidget):
         520.0
     """
 
-    _esm = _HERE / "splitter.js"
-    _css = _HERE / "splitter.css"
+    _esm = asset("splitter.js")
+    _css = asset("splitter.css")
 
     value = traitlets.Float(50.0).tag(sync=True)
     """Where the separator is."""
@@ -107,8 +106,8 @@ class FullScreenButton(anywidget.AnyWidget):
         '.fxx-explorer'
     """
 
-    _esm = _HERE / "full_screen_button.js"
-    _css = _HERE / "explorer.css"
+    _esm = asset("full_screen_button.js")
+    _css = asset("explorer.css")
 
     panel = traitlets.Unicode(".fxx-explorer").tag(sync=True)
     """CSS selector of the panel."""

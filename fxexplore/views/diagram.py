@@ -5,21 +5,24 @@ from __future__ import annotations
 import html
 import itertools
 import re
+import textwrap
 from collections.abc import Collection, Iterator
 from typing import get_args
 
 import graphviz
 
-from fxexplore.model_graph import ModelGraph, Module
+from fxexplore.model_graph import ModelGraph, Module, Node
 
 from .drawing import OUTPUT, Drawing, Edges, Link
+from .failures import RAISED, failure_at
 from .kinds import FILLS, GLYPHS, kind_of
 from .numbers import shape_text, short_count
 
 OPENING_BOXES = 60
 
 _MOST_LABELS = 400  # more of them, and room for labels costs Graphviz seconds
-_INK, _QUIET, _TICKED = "#1f2328", "#596070", "#0b63c9"
+_INK, _QUIET, _TICKED, _RED = "#1f2328", "#596070", "#0b63c9", "#b42318"
+_ROOM = 44  # characters of an error in one line of a box
 _TEXT = {"fontname": "sans-serif", "fontsize": "11", "fontcolor": _INK}
 _GRAPH = _TEXT | {
     "bgcolor": "white", "nodesep": "0.2", "ranksep": "0.24", "pad": "0.1",
@@ -170,7 +173,9 @@ class _Draft:
     def _cluster(self, row: int) -> graphviz.Digraph:
         module = self._graph.rows[row].item
         assert isinstance(module, Module)
-        style = self._ticked(module.path) | {"class": "fx-unfolded"}
+        style = (
+            {"class": "fx-unfolded"} | self._fate(module, "fx-unfolded") | self._ticked(module.path)
+        )
         label = f"<{self._text(module.path, module.cls)}>"
         attributes = _CLUSTER | {"label": label, "id": _box(row)}
         return graphviz.Digraph(f"cluster_{_box(row)}", graph_attr=attributes | style)
@@ -183,8 +188,9 @@ class _Draft:
             facts = item.cls + (f" · {short_count(item.parameters)}" if item.parameters else "")
         elif item.kind == "module":
             facts = item.target  # other labels say what they are
-        style = {"fillcolor": FILLS[kind], "class": f"fx-{kind}"} | self._ticked(name)
-        label = f"<{_glyph(kind)}{self._text(name, facts)}>"
+        style = {"fillcolor": FILLS[kind], "class": f"fx-{kind}"}
+        style |= self._fate(item, f"fx-{kind}") | self._ticked(name)
+        label = f"<{_glyph(kind)}{self._text(name, facts)}{self._failure(item)}>"
         dot.node(_box(row), label, id=_box(row), **style)
 
     def _text(self, name: str, facts: str) -> str:
@@ -192,6 +198,24 @@ class _Draft:
         mark = "✓ " if name in self._selected else ""
         quiet = f'  <font color="{_QUIET}">{_escaped(facts)}</font>' if facts else ""
         return f"{mark}{_escaped(self._graph.label(name)).strip() or '·'}{quiet}"
+
+    def _fate(self, item: Node | Module, cls: str) -> dict[str, str]:
+        """How a box or cluster differs because the model raised here, or before."""
+        failure = failure_at(self._graph, item)
+        if failure == RAISED or (failure and cls != "fx-unfolded"):
+            return {"class": f"{cls} fx-failed", "color": _RED, "penwidth": "2.4"}
+        if not item.reached:
+            style = {"class": f"{cls} fx-unreached", "fontcolor": _QUIET, "fillcolor": "#f6f7f9"}
+            return style if cls == "fx-unfolded" else style | {"style": "filled,rounded,dashed"}
+        return {}
+
+    def _failure(self, item: Node | Module) -> str:
+        """What the model raised here or inside, below the name."""
+        error = self._graph.error
+        if error is None or not failure_at(self._graph, item):
+            return ""
+        lines = textwrap.wrap(f"✗ {error.kind}: {error.message}", _ROOM)[:4]
+        return "".join(f'<br/><font color="{_RED}">{_escaped(line)}</font>' for line in lines)
 
     def _ticked(self, name: str) -> dict[str, str]:
         return {"penwidth": "2.4", "color": _TICKED} if name in self._selected else {}

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fxexplore.model_graph import ModelGraph, Module, Node
 
 from .diagram import opening_fold
+from .failures import error_in_words, failure_at
 from .numbers import shape_text, short_count, short_flops
 from .siblings import SiblingGroup, repeated_siblings
 
@@ -21,18 +22,23 @@ _ROOM_FOR_NAMES = 0.45  # of the width of a terminal
 _BOXES, _LINES = 30, 40  # of a model that is printed
 
 
-def marks(item: Node | Module, *, only_in: str = "") -> dict[str, str]:
+def marks(
+    item: Node | Module, *, only_in: str = "", graph: ModelGraph | None = None
+) -> dict[str, str]:
     """What is special about a node or module: short words, and what they mean.
 
     Args:
         item: the node or module.
         only_in: the mode that it exists in, if it is only one.
+        graph: its graph, to say where the model raised.
 
     Example:
         >>> marks(Node("relu_1", "module", "ReLU", call=2, calls=2, shared=("act",)))
         {'call 2 of 2': 'the same module is called 2 times', 'shared': 'the same as act'}
     """
     found = {}
+    if graph is not None and (failure := failure_at(graph, item)):
+        found[failure] = error_in_words(graph)
     if isinstance(item, Module) and item.ran is False:
         found["never ran"] = "registered in the model; nothing of it ran"
     elif not item.reached:
@@ -103,7 +109,7 @@ input noise (for the first layer, Linear) 1×4 · eval · symbolic
     if width is not None:
         room[0] = min(room[0], int(_ROOM_FOR_NAMES * width))
     head = f"{graph.model} · {facts_in_words(graph)}"
-    heads = (head, *_error_in_words(graph))
+    heads = filter(None, (head, error_in_words(graph)))
     table = [
         part for line in heads for part in ([line] if width is None else textwrap.wrap(line, width))
     ]
@@ -147,15 +153,6 @@ def facts_in_words(graph: ModelGraph) -> str:
     return " · ".join(filter(None, facts))
 
 
-def _error_in_words(graph: ModelGraph) -> list[str]:
-    """Where the model raised, why, and which shapes met there."""
-    if graph.error is None:
-        return []
-    shapes = [shape_text(part.shape) for part in graph.error.met]
-    met = f"; there met {', '.join(shapes)}" if shapes else ""
-    return [f"✗ {graph.error.name or graph.model}: {graph.error.words}{met}"]
-
-
 def tree_html(
     graph: ModelGraph,
     expanded: Collection[str] | None = None,
@@ -183,7 +180,7 @@ def tree_html(
     nodes = " · ".join(name if name == key else f"{name} → {key}" for name, key in ticked.items())
     head = [
         f"<b>{html.escape(graph.model)}</b> {_quiet(facts_in_words(graph))}",
-        *(f"<b>{html.escape(line)}</b>" for line in _error_in_words(graph)),
+        *([f"<b>{html.escape(error_in_words(graph))}</b>"] if graph.error else []),
         *([f"return nodes: {html.escape(nodes)}"] if nodes else []),
         f"{_numbers(('output', 'params', 'FLOPs'))}{_quiet('node')}",
     ]
@@ -234,7 +231,7 @@ class _Outline:
         limit: int,
     ) -> None:
         self._rows = graph.rows
-        self._failed = None if graph.error is None else graph.error.name
+        self._graph = graph
         self._unfolded = None if expanded is None else set(expanded)
         self._ticked = ticked
         repeated = () if expanded is None else repeated_siblings(graph)
@@ -254,12 +251,11 @@ class _Outline:
         count = row.end - position - 1 if shows_inside else 0
         is_cut = row.depth >= self._deepest
         is_open = not is_cut and (self._unfolded is None or row.name in self._unfolded)
-        fault = " · ✗ raised" if row.name == self._failed else ""
         mark = "☑ " if row.name in self._ticked else ""
         return _Line(
             mark if is_open or not count or mark else "▸ ",
             row.label,
-            " · ".join([item.description, *marks(item)]) + fault,
+            " · ".join([item.description, *marks(item, graph=self._graph)]),
             _in_digits([item]),
             tuple(self.lines(position + 1, row.end)) if count and not is_cut else (),
             is_open,

@@ -109,7 +109,7 @@ def test_opening_leaves_numbers_and_flags_alone(odd):
         assert value._version == before[key][1]
 
 
-@pytest.mark.parametrize("mode", ["evaluation", "", None])
+@pytest.mark.parametrize("mode", ["evaluation", "", 3])
 def test_an_unknown_mode_is_refused(mode):
     with pytest.raises(ValueError, match="'eval' or 'train'"):
         open_model(nn.ReLU(), mode=mode)

@@ -11,7 +11,15 @@ import torchvision
 from torch import nn
 from torch.fx.proxy import TraceError
 
-from fxexplore import create_feature_extractor, get_graph_node_names, open_model
+from fxexplore import (
+    ModelGraph,
+    create_feature_extractor,
+    explore,
+    get_graph_node_names,
+    open_model,
+    plot_comparison,
+    plot_feature_maps,
+)
 
 VECTOR = torch.ones(1, 2)
 
@@ -186,3 +194,90 @@ def test_an_unknown_option_is_told_with_the_known_ones(options, words):
             look(nn.ReLU(), **options)
     with pytest.raises(ValueError, match=words):
         create_feature_extractor(nn.ReLU(), ["input"], **options)
+
+
+# --- why a model cannot be traced ------------------------------------------------------
+
+
+class Does(nn.Module):
+    def __init__(self, what):
+        super().__init__()
+        self.what = what
+
+    def forward(self, x):
+        return self.what(x)
+
+
+def raises(_x):
+    raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (lambda x: len(x) * x, "len() needs a value that is known only at run time"),
+        (lambda x: torch.from_numpy(np.array(x)), "numpy needs numbers"),
+        (np.sin, "numpy needs numbers"),
+        (lambda x: torch.as_tensor(np.asarray(x)), "numpy needs numbers"),
+        (torch.tensor, "numbers are copied into a tensor"),
+        (lambda x: torch.zeros(int(x)), "a number is needed that is known only at run time"),
+        (raises, "RuntimeError at test_words_of_errors.py"),
+    ],
+)
+def test_what_cannot_be_traced_is_told_in_our_words(what, words):
+    with pytest.raises(TraceError) as caught:
+        get_graph_node_names(Does(what))
+    assert words in str(caught.value)
+    assert not any(raw in str(caught.value) for raw in ("fx.wrap", "__array", "InPlaceProxy"))
+
+
+@pytest.mark.parametrize("look", [get_graph_node_names, open_model])
+def test_concrete_args_that_do_not_fit_are_told(look):
+    with pytest.raises(TypeError, match="concrete_args is a tuple; give a dict"):
+        look(nn.Linear(2, 2), concrete_args=(1,))
+    with pytest.raises(ValueError, match="names 'mask', but the arguments of forward are: input"):
+        look(nn.Linear(2, 2), concrete_args={"mask": None})
+
+
+# --- graphs and figures ------------------------------------------------------------------
+
+
+def test_a_name_that_a_graph_lacks_is_told_with_those_that_are_like_it():
+    graph = open_model(nn.Sequential(nn.Sequential(nn.Linear(2, 2))), VECTOR)
+    for look in (graph.__getitem__, graph.children, graph.ancestors, graph.label):
+        with pytest.raises(KeyError, match=r"the graph has no '0\.00'; did you mean: 0\.0"):
+            look("0.00")
+
+
+@pytest.mark.parametrize("document", ["hello", "{}", '{"format": 1}', "[]", 3])
+def test_what_is_no_graph_is_told(document):
+    with pytest.raises(ValueError, match="not a model graph in format 1"):
+        ModelGraph.from_json(document)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"graph": nn.Linear(2, 2)}, r"graph is a Linear; give what open_model\(model\) returns"),
+        ({"layout": 3}, "layout is an int; give letters such as 'NCHW'"),
+        ({"ax": 3}, "ax is an int; give one Axes"),
+        ({"return_nodes": "a"}, "return_nodes is the string 'a'; write"),
+        ({"return_nodes": 3}, "return_nodes is 3; give a list of names"),
+    ],
+)
+def test_an_argument_of_a_figure_that_does_not_fit_is_told(options, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        plot_feature_maps({"a": torch.rand(1, 2, 4, 4)}, **options)
+
+
+@pytest.mark.parametrize("labels", ["ab", ("one",), 3])
+def test_a_comparison_wants_two_labels(labels):
+    with pytest.raises(ValueError, match=r"give two, such as \('before', 'after'\)"):
+        plot_comparison({"a": VECTOR}, {"a": VECTOR}, labels=labels)
+
+
+def test_return_nodes_are_a_list_or_a_dict_wherever_they_are_asked_for():
+    model = nn.Sequential(nn.Linear(2, 2))
+    assert explore(model, return_nodes=["0"]).return_nodes == {"0": "0"}
+    figure = plot_feature_maps({"0": torch.rand(1, 2, 4, 4)}, return_nodes=["0"])
+    assert figure.axes

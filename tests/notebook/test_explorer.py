@@ -36,7 +36,8 @@ SMALL = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.ReLU())
 
 def test_inputs_that_do_not_fit_are_told_when_the_model_opens():
     explorer = explore(SMALL, torch.ones(1, 4, 8, 8))
-    assert "from '0' on" in explorer.notice.words
+    assert "✗ 0: RuntimeError" in explorer.notice.words
+    assert "there met 1×4×8×8" in explorer.notice.words
     assert not explore(SMALL, torch.ones(1, 3, 8, 8)).notice.words
 
 
@@ -517,9 +518,9 @@ class TestOpeningInTheBackground:
             net = Waits(["eval"]).eval()
             threading.Timer(0.2, net.hold.set).start()
             explorer = explore(net, return_nodes={"sigmoid": "out"})
-            explorer.run()
+            features = explorer.run()
             explorer.close()
-            return list(explorer.features)
+            return list(features)
 
         assert asyncio.run(main()) == ["out"]
 
@@ -541,9 +542,9 @@ class TestOpeningInTheBackground:
         monkeypatch.setattr(modes_file, "_SOON", 60.0)  # however busy the machine is
 
         async def main():
-            explore(Waits(fails_in="eval"))
+            explore(Waits(), (torch.ones(1, 3, 4, 4), 3))
 
-        with pytest.raises(TraceError, match="no training here"):
+        with pytest.raises(TraceError, match="2 positional arguments but 3 were given"):
             asyncio.run(main())
 
     def test_numbers_that_the_user_drew_meanwhile_stay_drawn(self, monkeypatch):

@@ -1,6 +1,7 @@
 import asyncio
 import threading
 import types
+import weakref
 
 import pytest
 import torch
@@ -30,12 +31,12 @@ async def until(condition):
 def test_the_result_is_handed_over_in_the_asking_thread():
     async def main():
         seen = []
-        started(
+        task = started(
             lambda _: threading.current_thread(),
             lambda task: seen.append((task.result(), threading.current_thread())),
         )
         assert not seen
-        await until(lambda: seen)
+        await until(lambda: not task.is_pending)
         return seen[0]
 
     worker, receiver = asyncio.run(main())
@@ -75,7 +76,7 @@ def test_waiting_hands_over_once():
 
 def test_waiting_is_bounded_and_what_is_cancelled_is_forgotten():
     async def main():
-        task = started(lambda task: task.stop.wait(30), nobody)
+        task = started(lambda progress: progress.stop.wait(30), nobody)
         assert not task.wait(0.01)
         task.cancel()
         await asyncio.sleep(0.05)
@@ -125,18 +126,18 @@ def test_progress_is_told_and_a_stop_ends_a_run_at_the_next_module():
 
     first.register_forward_hook(waits)
 
-    def work(task):
-        with watched(model, task):
+    def work(progress):
+        with watched(model, progress):
             return model(torch.ones(1))
 
     async def main():
         told, ended = [], []
         task = started(
-            work, ended.append, ticked=lambda task: told.append((task.calls, task.total, task.at))
+            work, ended.append, ticked=lambda now: told.append((now.calls, now.total, now.at))
         )
         await until(entered.is_set)
         await until(lambda: (1, 2, "0") in told)
-        task.stop.set()
+        task.progress.stop.set()
         hold.set()
         await until(lambda: ended)
         with pytest.raises(Stop):
@@ -153,10 +154,30 @@ def test_random_numbers_drawn_in_the_background_leave_the_random_state(another_c
 
     async def main():
         before = torch.get_rng_state()
-        ended = []
-        started(lambda _: torch.rand(1), ended.append, shell=shell)
+        task = started(lambda _: torch.rand(1), lambda _: None, shell=shell)
         shell.execution_count += another_cell  # one that ended meanwhile may have drawn
-        await until(lambda: ended)
+        await until(lambda: not task.is_pending)
         return torch.equal(torch.get_rng_state(), before)
 
     assert asyncio.run(main()) is not another_cell
+
+
+def test_work_that_nobody_waits_for_is_stopped_and_its_random_numbers_put_back():
+    shell = types.SimpleNamespace(execution_count=1)
+    stopped, kept = threading.Event(), nn.Identity()
+
+    def work(progress):
+        torch.rand(1)
+        assert progress.stop.wait(30)
+        stopped.set()
+
+    async def main():
+        before = torch.get_rng_state()
+        task = started(work, lambda _: kept, shell=shell, ticked=lambda _: kept)
+        owner = weakref.ref(task)
+        del task
+        assert owner() is None
+        await until(stopped.is_set)
+        await until(lambda: torch.equal(torch.get_rng_state(), before))
+
+    asyncio.run(main())

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import fx, nn
+
+# Those of torch.nn whose forward branches on data, and whose parts are layers of their own. To a
+# trace each is one node, as for torch.fx; a recording shows what is inside.
+TRANSFORMERS = (
+    nn.Transformer,
+    nn.TransformerEncoder,
+    nn.TransformerDecoder,
+    nn.TransformerEncoderLayer,
+    nn.TransformerDecoderLayer,
+)
 
 
 class LeafDecisions(fx.Tracer):
@@ -51,8 +62,14 @@ class LeafDecisions(fx.Tracer):
         )
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether ``m`` becomes one node: one of ``leaf_modules``, or torch.nn's own."""
-        return isinstance(m, self.leaf_modules) or super().is_leaf_module(m, module_qualified_name)
+        """Whether ``m`` becomes one node: of ``leaf_modules``, scripted, or torch.nn's own."""
+        if isinstance(m, (torch.jit.ScriptModule, *self.leaf_modules)):
+            return True
+        return super().is_leaf_module(m, module_qualified_name)
+
+    def opens_when_run(self, module: nn.Module) -> bool:
+        """Whether a leaf of torch.nn's own shows what is inside when the model is recorded."""
+        return type(module) in TRANSFORMERS and not isinstance(module, self.leaf_modules)
 
 
 def _checked(

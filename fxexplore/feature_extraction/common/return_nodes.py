@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from .leaves import TRANSFORMERS
 from .validation import kind_of
 
 ReturnNodes = Iterable[str] | Mapping[str, str]
@@ -19,25 +20,28 @@ def keys_by_mode(
     eval_return_nodes: ReturnNodes | None,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The wanted names with their output keys, for train and for eval mode."""
-    if (train_return_nodes is None) != (eval_return_nodes is None):
-        raise ValueError(
-            "train_return_nodes and eval_return_nodes go together: give both, or return_nodes alone"
-        )
-    if return_nodes is not None:
-        if train_return_nodes is not None:
-            raise ValueError(
-                "give either return_nodes, or train_return_nodes and eval_return_nodes, not both"
-            )
-        keys = _keys("return_nodes", return_nodes)
-        return keys, keys
-    if train_return_nodes is None or eval_return_nodes is None:
+    given = {
+        "return_nodes": return_nodes,
+        "train_return_nodes": train_return_nodes,
+        "eval_return_nodes": eval_return_nodes,
+    }
+    keys = {name: _keys(name, nodes) for name, nodes in given.items() if nodes is not None}
+    if not keys:
         raise ValueError(
             "no return nodes: give return_nodes, or train_return_nodes and eval_return_nodes"
         )
-    return (
-        _keys("train_return_nodes", train_return_nodes),
-        _keys("eval_return_nodes", eval_return_nodes),
-    )
+    if len(keys) == len(given):
+        raise ValueError(
+            "give either return_nodes, or train_return_nodes and eval_return_nodes, not all three"
+        )
+    both = keys.get("return_nodes")
+    train, evaluation = (keys.get(f"{mode}_return_nodes", both) for mode in ("train", "eval"))
+    if train is None or evaluation is None:
+        raise ValueError(
+            "train_return_nodes and eval_return_nodes go together: give both, or return_nodes too, "
+            "for the other mode"
+        )
+    return train, evaluation
 
 
 def _keys(argument: str, nodes: ReturnNodes) -> dict[str, str]:
@@ -77,6 +81,19 @@ def _text(value: Any, where: str) -> str:
     is_module = isinstance(value, nn.Module)
     instead = "; give its path, as named_modules() gives it" if is_module else ""
     raise ValueError(f"{where} {kind_of(value)}, which is not a string{instead}")
+
+
+def nearest(name: str, known: Collection[str]) -> list[str]:
+    """The known names that are most like one that is not.
+
+    Example:
+        >>> nearest("conv", ["layer1.conv", "conv1", "fc"])
+        ['layer1.conv', 'conv1']
+    """
+    # Names that end alike first: most misses are a path that lacks its beginning.
+    near = [other for other in known if other.endswith(f".{name}")][:3]
+    near += difflib.get_close_matches(name, known, n=5, cutoff=0.5)
+    return list(dict.fromkeys(near))
 
 
 class Found(NamedTuple):
@@ -172,15 +189,13 @@ class Names(NamedTuple):
             near = inside[-1:]
         else:
             problem = f"node '{spec}' is not present in the model in {self.mode} mode"
-            # Names that end alike first: most misses are a path that lacks its beginning.
-            near = [name for name in self.known if name.endswith(f".{spec}")][:3]
-            near += difflib.get_close_matches(spec, self.known, n=5, cutoff=0.5)
+            near = nearest(spec, self.known)
         if spec in self.elsewhere:
             return ValueError(
                 f"{problem}, only in {'train' if self.mode == 'eval' else 'eval'} mode; give "
                 f"train_return_nodes and eval_return_nodes separately"
             )
-        hint = f" Did you mean: {', '.join(dict.fromkeys(near))}?" if near else ""
+        hint = f" Did you mean: {', '.join(near)}?" if near else ""
         return ValueError(f"{problem}.{hint} get_graph_node_names(model) lists all names.")
 
     def _enclosing_leaf(self, spec: str) -> tuple[str, nn.Module] | None:
@@ -201,6 +216,8 @@ class Names(NamedTuple):
 def _how_to_open(leaf: nn.Module) -> str:
     if any(cls.__module__.startswith("torchvision.ops") for cls in type(leaf).__mro__):
         return "tracer_kwargs={'default_leaf_modules': False} opens it."
+    if type(leaf) in TRANSFORMERS:
+        return "Give example_inputs=...: a run shows what is inside."
     if type(leaf).__module__.startswith(("torch.nn", "torch.ao.nn")):
         return "The modules of torch.nn always are; ask for its own output instead."
     return f"Take {type(leaf).__name__} out of leaf_modules to open it."

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dis
+import functools
+import inspect
 import linecache
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Callable
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, TypeVar
 
 import torch
@@ -50,7 +55,10 @@ def line_in_words(place: tuple[str, int]) -> str:
     return f"{os.path.basename(place[0])}:{place[1]}" + (f" `{line}`" if line else "")
 
 
-_IS_LIBRARY: dict[str, bool] = {contextlib.__file__: True}
+_IS_LIBRARY: dict[str, bool] = {
+    contextlib.__file__: True,
+    torch.nn.modules.transformer.__file__: False,  # these are opened as the model's own
+}
 
 
 def called_from_here(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
@@ -82,6 +90,42 @@ def source_line() -> tuple[str, int] | None:
     frame = model_frame(2)
     return (frame.f_code.co_filename, frame.f_lineno) if frame else None
 
+
+def guarded_line() -> tuple[str, int] | None:
+    """The file and line of the model's own code that runs in a ``try`` with another way out."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not called_from_here.__code__:
+        if frame.f_lineno in _guarded_lines(frame.f_code):
+            return frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _guarded_lines(code: CodeType) -> frozenset[int]:
+    """The lines in a ``try`` of which an ``except`` goes on, and does not raise in the end."""
+    if _IS_LIBRARY.get(code.co_filename, code.co_filename.startswith(_LIBRARY_FOLDERS)):
+        return frozenset()
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
+    except (OSError, TypeError, SyntaxError, ValueError):  # no source
+        return frozenset()
+    first = code.co_firstlineno - 1
+    return frozenset(
+        first + line
+        for block in ast.walk(tree)
+        if isinstance(block, ast.Try) and not all(map(_raises, block.handlers))
+        for line in range(block.body[0].lineno, (block.body[-1].end_lineno or 0) + 1)
+    )
+
+
+def _raises(handler: ast.ExceptHandler) -> bool:
+    caught = "" if handler.type is None else ast.unparse(handler.type)
+    # No operation raises these: they ask what there is.
+    return isinstance(handler.body[-1], ast.Raise) or bool(re.fullmatch(_ASKS, caught))
+
+
+_ASKS = r"\(?((Import|ModuleNotFound|Attribute|Name)Error(, )?)+\)?"
 
 # Augmented assignments by their names in bytecode: instructions in Python 3.10, arguments of
 # one instruction since.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 # Types whose values hold no tensor, and those that have no items either.
 NO_TENSORS = frozenset({type(None), bool, int, float, str, torch.dtype, torch.device})
@@ -43,7 +45,40 @@ def _items(value: Any) -> tuple[Iterable[Any], int]:
     if isinstance(value, (nn.Module, type)) or callable(value):
         return (), 1
     # Dataclasses, torchvision's ImageList, transformers' caches.
-    return list(getattr(value, "__dict__", {}).values()), 4
+    return list(_attributes(value).values()), 4
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """What an object holds by name, in ``__dict__`` or in the slots of a dataclass."""
+    if hasattr(value, "__dict__") or not dataclasses.is_dataclass(value):
+        return getattr(value, "__dict__", {})
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+def with_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
+    """Copy the containers and dataclasses in a value, with a function applied to its tensors.
+
+    Example:
+        >>> with_tensors({"a": [torch.ones(2)], "n": 3}, torch.neg)
+        {'a': [tensor([-1., -1.])], 'n': 3}
+    """
+
+    def copied(leaf: Any) -> Any:
+        if isinstance(leaf, torch.Tensor):
+            return function(leaf)
+        if isinstance(leaf, dict):  # a class of its own
+            twin = copy.copy(leaf)
+            twin.update({key: with_tensors(item, function) for key, item in leaf.items()})
+            return twin
+        is_data = dataclasses.is_dataclass(leaf) and not isinstance(leaf, type)
+        if is_data or (type(leaf) not in SCALARS and holds_tensor(leaf)):
+            twin = copy.copy(leaf)
+            for name, item in _attributes(leaf).items():
+                object.__setattr__(twin, name, with_tensors(item, function))
+            return twin
+        return leaf
+
+    return tree_map(copied, value, is_leaf=lambda item: isinstance(item, torch.Size))
 
 
 def state_tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor, bool]]:
@@ -111,7 +146,7 @@ def described(value: Any) -> Any:
         return items if isinstance(value, list) else tuple(items)
     if isinstance(value, Mapping):
         return {key: described(item) for key, item in value.items()}
-    attributes = {} if isinstance(value, type) else getattr(value, "__dict__", {})
+    attributes = {} if isinstance(value, type) else _attributes(value)
     held = {n: described(v) for n, v in attributes.items() if holds_tensor(v)}
     return Attributes(held) if held else type(value).__name__
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
+from torch.utils.checkpoint import CheckpointFunction
 
 from .isolation import patch
 from .naming import AUGMENTED_OPERATORS, operation_name
@@ -250,7 +251,8 @@ def _may_share(target: Callable[..., Any] | str) -> bool:
 
 def _module_effects(module: nn.Module) -> tuple[bool, bool]:
     """Whether a leaf module may write its inputs, and may return their memory."""
-    if module._forward_hooks or module._forward_pre_hooks:
+    is_scripted = isinstance(module, torch.jit.ScriptModule)
+    if module._forward_hooks or module._forward_pre_hooks or is_scripted:
         return True, True
     home = type(module).__module__
     if type(module).forward is nn.Sequential.forward:
@@ -270,6 +272,45 @@ def _module_effects(module: nn.Module) -> tuple[bool, bool]:
     return True, True
 
 
+def draws(node: fx.Node, modules: Mapping[str, nn.Module], training: bool) -> bool:
+    """Whether what a node runs may draw random numbers.
+
+    Args:
+        node: a node of a traced graph.
+        modules: the modules that ``call_module`` nodes name, by path.
+        training: whether the model is in train mode.
+    """
+    if node.op == "call_module":
+        return training and any(map(_may_draw, modules[str(node.target)].modules()))
+    if node.op not in ("call_function", "call_method"):
+        return False
+    if not isinstance(node.target, str) and not _is_known(node.target):
+        return training
+    # Functions of libraries, such as stochastic_depth, are known by that argument.
+    has_training = _argument(node, "training")
+    return has_training is not False and (
+        has_training is not None or draws_random_numbers(node.target)
+    )
+
+
+def _may_draw(module: nn.Module) -> bool:
+    home = type(module).__module__
+    if home.startswith("torch.nn.modules."):
+        drops = isinstance(module, (nn.modules.dropout._DropoutNd, nn.RReLU))
+        return drops or bool(getattr(module, "dropout", 0))  # attention, recurrent layers
+    return not home.startswith("torchvision.ops") or hasattr(module, "p")
+
+
+def _argument(node: fx.Node, name: str) -> Any:
+    """An argument of a function by its name; None if it has none."""
+    try:
+        given = inspect.signature(node.target).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # functions written in C have no signature
+        return node.kwargs.get(name)
+    given.apply_defaults()
+    return given.arguments.get(name)
+
+
 def _nodes(value: Any) -> tuple[fx.Node, ...]:
     found: list[fx.Node] = []
     fx.node.map_arg(value, found.append)
@@ -286,6 +327,8 @@ def run_custom_functions_by(
     own = torch.autograd.Function.__dict__["apply"]
 
     def handed_over(cls: type, *args: Any, **kwargs: Any) -> Any:
+        if cls is CheckpointFunction:  # not an operation of its own, but one way of running others
+            return args[0](*args[2:])
         return run(own.__get__(None, cls), args, kwargs)
 
     patch(torch.autograd.Function, "apply", classmethod(handed_over))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .tensors import holds_tensor
 from .wrappers import plain_module
 
 _WEIGHTS = (".bin", ".ckpt", ".onnx", ".pt", ".pt2", ".pth", ".safetensors")
@@ -25,13 +26,48 @@ def checked_model(model: Any) -> nn.Module:
     if not isinstance(model, nn.Module):
         what, instead = _what_and_instead(model)
         raise TypeError(f"model is {what}, and no torch.nn.Module; {instead}")
+    _require_initialised(model)
     module = plain_module(model)
     if isinstance(module, torch.jit.ScriptModule):
         raise TypeError(
             "model is a TorchScript module, whose compiled code shows none of its operations; give "
             "the module that it was scripted or traced from"
         )
+    _require_forward(module)
     return module
+
+
+def _require_initialised(model: nn.Module) -> None:
+    found, seen = [("model", model)], {id(model)}
+    for path, module in found:  # which grows: models may be nested deeply
+        if "_modules" not in vars(module) and not isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(
+                f"{path} is {kind_of(module)}, whose __init__ does not call super().__init__()"
+            )
+        for name, inner in vars(module).get("_modules", {}).items():
+            if inner is not None and id(inner) not in seen:
+                seen.add(id(inner))
+                found.append((f"{path}.{name}", inner))
+
+
+def _require_forward(module: nn.Module) -> None:
+    """Refuse a module that is not run by calling it once."""
+    forward, name = module.forward, type(module).__name__
+    if getattr(forward, "__func__", forward) is nn.Module.forward:
+        inside = [
+            f"model{f'[{path}]' if path.isdigit() else f'.{path}'} ({type(inner).__name__})"
+            for path, inner in module.named_children()
+        ]
+        raise TypeError(
+            f"model is {kind_of(module)}, which has no forward of its own; open what it holds: "
+            f"{', '.join(inside[:3]) or 'nothing'}{', ...' * (len(inside) > 3)}"  # noqa: PLR2004
+        )
+    asynchronous = inspect.iscoroutinefunction(forward) or inspect.isasyncgenfunction(forward)
+    if asynchronous or inspect.isgeneratorfunction(forward):
+        raise TypeError(
+            f"forward of {name} is {'async' if asynchronous else 'a generator'}, and has not run "
+            f"when it returns; give a module whose forward runs it to its end"
+        )
 
 
 def kind_of(value: Any) -> str:
@@ -118,6 +154,27 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 _SHOWN = 8  # items of a list in an error message
 
 
+def require_arguments_of_forward(model: nn.Module, concrete_args: Any) -> None:
+    """Refuse ``concrete_args`` that are no dict, or name something else than forward's arguments.
+
+    Raises:
+        TypeError: if they are no dict.
+        ValueError: if a name is unknown.
+    """
+    if not isinstance(concrete_args, Mapping | None):
+        raise TypeError(
+            f"concrete_args is {kind_of(concrete_args)}; give a dict from names of forward's "
+            f"arguments to values"
+        )
+    known = inspect.signature(model.forward).parameters
+    for name in concrete_args or ():
+        if name not in known:
+            raise ValueError(
+                f"concrete_args names {name!r}, but the arguments of forward are: "
+                f"{', '.join(known) or 'none'}"
+            )
+
+
 def as_arguments(example_inputs: Any) -> Arguments:
     """Read example inputs as the positional and keyword arguments of forward.
 
@@ -127,11 +184,14 @@ def as_arguments(example_inputs: Any) -> Arguments:
 
     Raises:
         TypeError: if it is none of these.
+        ValueError: if a list or dict in it holds itself.
 
     Example:
         >>> as_arguments({"x": 1}), as_arguments(((1, 2), {"x": 3}))
         (((), {'x': 1}), ((1, 2), {'x': 3}))
     """
+    if _holds_itself(example_inputs, ()):
+        raise ValueError("example_inputs hold themselves; give values that end somewhere")
     if isinstance(example_inputs, torch.Tensor):
         return (example_inputs,), {}
     if isinstance(example_inputs, dict):
@@ -147,6 +207,14 @@ def as_arguments(example_inputs: Any) -> Arguments:
         f"arguments, a dict of keyword arguments, or a pair (tuple, dict)"
         f"{hint_on((example_inputs,))}"
     )
+
+
+def _holds_itself(value: Any, around: tuple[int, ...]) -> bool:
+    if not isinstance(value, (dict, list, tuple)):
+        return False
+    around = (*around, id(value))
+    items = value.values() if isinstance(value, dict) else value
+    return any(id(item) in around or _holds_itself(item, around) for item in items)
 
 
 def hint_on(args: tuple[Any, ...]) -> str:
@@ -167,7 +235,7 @@ def hint_on(args: tuple[Any, ...]) -> str:
 
 def hint_on_list(model: nn.Module, args: tuple[Any, ...]) -> str:
     """A hint how to give a list, if forward's first argument is one and a tensor was given."""
-    for name, (value, _) in list(bound_arguments(model, args, {}).items())[:1]:
+    for name, value in list(bound_arguments(model, args, {}).items())[:1]:
         annotation = str(getattr(model.forward, "__annotations__", {}).get(name))
         if "list" in annotation.lower() and isinstance(value, torch.Tensor):
             return f"; the list of '{name}' is one argument: example_inputs=([tensor, ...],)"
@@ -182,21 +250,27 @@ def _is_numbers(value: Any) -> bool:
 
 def bound_arguments(
     model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, tuple[Any, bool]]:
-    """The arguments that a call gives to forward, by name, and whether each must be given."""
+) -> dict[str, Any]:
+    """The arguments of forward in a call by name, with defaults, and tensors in ``**kwargs``."""
     try:
         signature = inspect.signature(model.forward)
-        given = signature.bind(*args, **kwargs).arguments
+        bound = signature.bind(*args, **kwargs)
     except (TypeError, ValueError):  # the call itself will raise
-        return {f"arg{i}": (value, True) for i, value in enumerate((*args, *kwargs.values()))}
-    found: dict[str, tuple[Any, bool]] = {}
-    for name, value in given.items():
-        parameter = signature.parameters[name]
-        if parameter.kind is parameter.VAR_KEYWORD:
-            found.update({key: (item, False) for key, item in value.items()})
+        return {f"arg{i}": value for i, value in enumerate((*args, *kwargs.values()))}
+    bound.apply_defaults()
+    found: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            found.update({key: item for key, item in value.items() if holds_tensor(item)})
         else:
-            found[name] = (value, parameter.default is parameter.empty)
+            found[name] = value
     return found
+
+
+def optional_arguments(model: nn.Module) -> set[str]:
+    """The arguments of forward that need not be given."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    return {p.name for p in parameters if p.default is not p.empty}
 
 
 def takes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

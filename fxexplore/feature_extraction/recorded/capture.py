@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -11,14 +9,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
 
 from fxexplore.feature_extraction.common.isolation import hook
-from fxexplore.feature_extraction.common.tensors import holds_tensor, tensors_in, version
+from fxexplore.feature_extraction.common.tensors import tensors_in, version, with_tensors
 from fxexplore.feature_extraction.common.validation import bound_arguments, shapes_of
 from fxexplore.feature_extraction.common.wrappers import run_uncompiled
 
 from .follower import Call, Follower
+from .leaves import run_layer_by_layer
 from .plan import Plan, Wanted
 
 
@@ -51,7 +49,7 @@ class Capture:
             given = bound_arguments(model, args, kwargs)
             for w in wanted:
                 if w.target in given:
-                    self._keep(w, given[w.target][0], done=True)
+                    self._keep(w, given[w.target], done=True)
             self.stop_if_complete()
 
     def returned(self, wanted: list[Wanted], count: int, value: Any) -> None:
@@ -70,7 +68,7 @@ class Capture:
     def _keep(self, wanted: Wanted, value: Any, done: bool) -> None:
         key = wanted.key
         is_copied = key in self._copied
-        value = _kept(value, is_copied)
+        value = with_tensors(value, torch.clone if is_copied else _itself)
         if not is_copied:
             self._versions = [row for row in self._versions if row[0] != key]
             self._versions += [(key, t, version(t)) for t in tensors_in(value)]
@@ -111,6 +109,8 @@ def run_with_hooks(
     for path, wanted_here in plan.by_target("module").items():
         hook(_module_at(model, path), _returned_hook(capture, wanted_here))
     run_uncompiled(model)
+    if plan.leaf_spec.opens_transformers:
+        run_layer_by_layer()
     model(*args, **kwargs)
 
 
@@ -146,7 +146,10 @@ class CapturingFollower(Follower):
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Name the arguments, and run the model."""
         list(self.named_arguments(args, kwargs))
-        return super().run(args, kwargs)
+        output = super().run(args, kwargs)
+        with torch._C.DisableTorchFunction():
+            self.read((output,), {})  # a parameter that is returned is read there
+        return output
 
     def called(
         self,
@@ -175,21 +178,5 @@ class CapturingFollower(Follower):
             self._capture.returned(wanted, count, result)
 
 
-def _kept(value: Any, is_copied: bool) -> Any:
-    """Copy containers, to which the model may add later, and tensors if asked to."""
-
-    def kept(leaf: Any) -> Any:
-        if isinstance(leaf, torch.Tensor):
-            return leaf.clone() if is_copied else leaf
-        if isinstance(leaf, dict):  # a class of its own
-            twin = copy.copy(leaf)
-            twin.update({key: _kept(item, is_copied) for key, item in leaf.items()})
-            return twin
-        if dataclasses.is_dataclass(leaf) or (is_copied and holds_tensor(leaf)):
-            twin = copy.copy(leaf)
-            for name, item in getattr(leaf, "__dict__", {}).items():
-                object.__setattr__(twin, name, _kept(item, is_copied))
-            return twin
-        return leaf
-
-    return tree_map(kept, value)
+def _itself(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor

@@ -32,7 +32,7 @@ from fxexplore.feature_extraction.common.wrappers import run_uncompiled
 
 from .bytecode import is_called_from, is_operator, items_taken
 from .constants import Constants
-from .leaves import LeafSpec, run_wrapped_by
+from .leaves import LeafSpec, run_layer_by_layer, run_wrapped_by
 
 # Inside, what this file does to tensors is not recorded as an operation of the model.
 _Unrecorded = torch._C.DisableTorchFunction
@@ -71,7 +71,7 @@ class Follower(TorchFunctionMode):
     def __init__(self, model: nn.Module, leaf_spec: LeafSpec) -> None:
         super().__init__()
         self.model = model
-        self._wrapped = leaf_spec.wrapped
+        self._leaf_spec = leaf_spec
         self.used: set[tuple[str, str]] = set()
         self._paths = {module: path for path, module in model.named_modules() if path}
         self._leaves = {m for m, path in self._paths.items() if path in leaf_spec.leaves}
@@ -91,19 +91,20 @@ class Follower(TorchFunctionMode):
     def named_arguments(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Iterator[tuple[str, str, Any]]:
-        """Name the arguments of forward that are inputs: the node, the argument, its value."""
-        for argument, (value, required) in bound_arguments(self.model, args, kwargs).items():
-            if required or holds_tensor(value):
-                name = operation_name("placeholder", argument)
-                yield self._namer.operation("", name), argument, value
+        """Name the arguments of forward: the node, the argument, its value."""
+        for argument, value in bound_arguments(self.model, args, kwargs).items():
+            name = operation_name("placeholder", argument)
+            yield self._namer.operation("", name), argument, value
 
     @restores
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run the model under observation and return what it returns."""
         run_uncompiled(self.model)
-        if self._wrapped:
+        if self._leaf_spec.opens_transformers:
+            run_layer_by_layer()
+        if self._leaf_spec.wrapped:
             lock.patch()
-            run_wrapped_by(self._wrapped, self._as_one_node)
+            run_wrapped_by(self._leaf_spec.wrapped, self._as_one_node)
         for module in self._paths:
             hook(module, self._before_module, before=True)
             hook(module, self._after_module, always=True)

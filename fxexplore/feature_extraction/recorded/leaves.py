@@ -6,12 +6,13 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction.common.isolation import patch
+from fxexplore.feature_extraction.common.isolation import lock, on_leaving, patch
 from fxexplore.feature_extraction.common.leaves import LeafDecisions
 from fxexplore.feature_extraction.common.torch_ops import run_custom_functions_by
 
@@ -23,10 +24,12 @@ class LeafSpec(NamedTuple):
         leaves: paths of the modules whose calls become one node each.
         wrapped: functions that become one node each: the Python modules whose global
             names refer to them, with these names.
+        opens_transformers: whether transformers of torch.nn are run layer by layer.
     """
 
     leaves: frozenset[str]
     wrapped: tuple[tuple[str, str], ...]
+    opens_transformers: bool = False
 
     @classmethod
     def of(cls, model: nn.Module, tracer: LeafDecisions) -> LeafSpec:
@@ -34,17 +37,17 @@ class LeafSpec(NamedTuple):
         leaves = frozenset(
             path
             for path, module in model.named_modules()
-            if path
-            and (isinstance(module, torch.jit.ScriptModule) or tracer.is_leaf_module(module, path))
+            if path and not tracer.opens_when_run(module) and tracer.is_leaf_module(module, path)
         )
-        return cls(leaves, (*_wrapped_functions(model, tracer), APPLY))
+        opens = any(tracer.opens_when_run(module) for module in model.modules())
+        return cls(leaves, (*_wrapped_functions(model, tracer), APPLY), opens)
 
     def narrowed(self, model: nn.Module, used: set[tuple[str, str]]) -> LeafSpec:
         """Leave out functions that the model neither called nor sees in its classes' files."""
         homes = {cls.__module__ for module in model.modules() for cls in type(module).__mro__}
         homes.discard("builtins")
         kept = (entry for entry in self.wrapped if entry in used or entry[0] in homes)
-        return LeafSpec(self.leaves, tuple(kept))
+        return self._replace(wrapped=tuple(kept))
 
 
 # Where a function is found: a Python module, and the name there.
@@ -90,6 +93,17 @@ def run_wrapped_by(entries: tuple[Entry, ...], run: RunAsOneNode) -> None:
             patch(sys.modules[module], name, _wrapper(function, (module, name), run))
     if APPLY in entries:
         run_custom_functions_by(lambda apply, args, kwargs: run(apply, args, kwargs, APPLY))
+
+
+def run_layer_by_layer() -> None:
+    """Keep transformers of torch.nn from running as one kernel, until the block ends.
+
+    In eval mode without gradients they would call none of their layers.
+    """
+    mha = torch.backends.mha
+    lock.patch()
+    on_leaving(partial(mha.set_fastpath_enabled, mha.get_fastpath_enabled()))
+    mha.set_fastpath_enabled(False)
 
 
 def _wrapper(function: Callable[..., Any], entry: Entry, run: RunAsOneNode) -> Callable[..., Any]:

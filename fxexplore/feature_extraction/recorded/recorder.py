@@ -18,13 +18,14 @@ from fxexplore.feature_extraction.common.leaves import LeafDecisions, default_tr
 from fxexplore.feature_extraction.common.source import model_frame, place_in_model
 from fxexplore.feature_extraction.common.tensors import (
     described,
+    holds_tensor,
     state_tensors,
     storage_of,
     tensors_in,
     tensors_in_containers,
     version,
 )
-from fxexplore.feature_extraction.common.validation import takes
+from fxexplore.feature_extraction.common.validation import optional_arguments, takes
 from fxexplore.feature_extraction.common.wrappers import plain_module, reshard
 
 from .follower import Call, Follower
@@ -112,7 +113,6 @@ class _Recorder(Follower):
         flops: FlopCounter | None = None,
     ) -> None:
         super().__init__(model, leaf_spec)
-        self._leaf_spec = leaf_spec
         self._before_write = before_write
         self._flops = flops
         self._order = 0
@@ -136,12 +136,15 @@ class _Recorder(Follower):
         """Run the model and return what it did; with ``partial`` until it raised, if it does."""
         self._is_partial = partial
         arguments: dict[str, str] = {}
+        optional, inputs = optional_arguments(self.model), []
         with torch._C.DisableTorchFunction():
             for name, argument, value in self.named_arguments(args, kwargs):
                 arguments[name] = argument
+                if argument not in optional or holds_tensor(value):
+                    inputs.append(name)
                 call = Call(name, "placeholder", argument, "")
                 self.called(call, _Inputs(), value, None, None)
-        self._entered.append(tuple(arguments))
+        self._entered.append(tuple(inputs))
         output = failure = None
         try:
             with nullcontext() if self._flops is None else self._flops:
@@ -153,7 +156,7 @@ class _Recorder(Follower):
                 self.raised(problem, Call("", "", "", ""), args, kwargs)
                 failure = self._failure()
         with torch._C.DisableTorchFunction():
-            return self._recorded(output, arguments, failure)
+            return self._recorded(output, arguments, inputs, failure)
 
     def _failure(self) -> RecordedFailure | None:
         """Where the run raised; what it raised, with all that it holds, is let go."""
@@ -174,7 +177,11 @@ class _Recorder(Follower):
         return RecordedFailure(name, node, type(problem).__name__, str(problem), place, given)
 
     def _recorded(
-        self, output: Any, arguments: dict[str, str], failure: RecordedFailure | None
+        self,
+        output: Any,
+        arguments: dict[str, str],
+        inputs: list[str],
+        failure: RecordedFailure | None,
     ) -> Recording:
         feeding = tuple(self.read((output,), {}).names)
         return Recording(
@@ -182,6 +189,7 @@ class _Recorder(Follower):
             module_returns=self._returns,
             output=feeding,
             arguments=arguments,
+            inputs=inputs,
             repeated=frozenset(self._repeated),
             parameters=frozenset(path for path, _ in self.model.named_parameters()),
             leaf_spec=self._leaf_spec.narrowed(self.model, self.used),

@@ -89,6 +89,7 @@ class Recording:
         module_returns: what each module that is no leaf returned, by its path.
         output: names of the nodes that feed the model's output.
         arguments: which argument of forward each placeholder stands for.
+        inputs: the placeholders that are inputs, and not arguments that kept their default.
         repeated: paths of modules that one line called several times, as in a loop.
         parameters: paths of the parameters.
         leaf_spec: leaf modules and wrapped functions, for running it again.
@@ -100,6 +101,7 @@ class Recording:
     module_returns: dict[str, RecordedReturn]
     output: tuple[str, ...]
     arguments: dict[str, str]
+    inputs: list[str]
     repeated: frozenset[str]
     parameters: frozenset[str]
     leaf_spec: LeafSpec

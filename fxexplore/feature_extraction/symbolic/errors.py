@@ -17,10 +17,10 @@ def errors_explained(tracer: fx.Tracer, root: nn.Module) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        words = ("Proxy", "not a member of this module")
+        words = ("Proxy", "not a member of this module", *_EXPLANATIONS)
         if not isinstance(error, TraceError) and not any(word in str(error) for word in words):
             fixed = getattr(tracer, "fixed_arguments", None)
-            if fixed and not any(node.name not in fixed for node in tracer.graph.nodes):
+            if fixed and all(node.target in fixed for node in tracer.graph.nodes):
                 raise only_defaults(root, fixed, f"{type(error).__name__}: {error}") from error
             raise  # the model's own
         path = getattr(tracer, "failed_in", "")
@@ -51,15 +51,26 @@ def only_defaults(root: nn.Module, fixed: Iterable[str], end: str) -> TraceError
     )
 
 
+# Words of torch.fx, numpy and Python, and what they mean to somebody whose model they are about.
+_EXPLANATIONS = {
+    "cannot be iterated": "a loop or * runs over a value whose length is known only at run time.",
+    "control flow": "control flow depends on a value that is known only at run time.",
+    "'len' is not supported": "len() needs a value that is known only at run time.",
+    "torch.fx.wrap": "a function needs a value that is known only at run time.",
+    "__array_": "numpy needs numbers that are known only at run time.",
+    "_interface__": "numbers are copied into a tensor that are known only at run time.",
+}
+
+
 def _explanation(error: Exception) -> str:
     text = str(error)
-    if "control flow" in text and isinstance(error, TraceError) and "iterated" not in text:
-        return "control flow depends on a value that is known only at run time."
-    if "cannot be iterated" in text:
-        return "a loop or * runs over a value whose length is known only at run time."
+    for words, meaning in _EXPLANATIONS.items():
+        if words in text:
+            return meaning
     if isinstance(error, TraceError):
         return text
     if isinstance(error, NameError):
         return "a parameter is used that is not registered, and would belong to no model."
     text = text.replace("'InPlaceProxy' object", "a traced value")
+    text = text.replace("'InPlaceProxy'", "a traced value")
     return f"a number is needed that is known only at run time ({text})."

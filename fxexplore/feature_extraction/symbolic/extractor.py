@@ -15,7 +15,7 @@ from torch.fx.proxy import TraceError
 
 from .runtime import refuse
 from .slicing import sliced
-from .tracer import NodePathTracer
+from .tracer import LeafModuleAwareTracer
 
 
 class GraphFeatureExtractor(fx.GraphModule):
@@ -94,7 +94,9 @@ class GraphFeatureExtractor(fx.GraphModule):
 
 
 def graph_extractor(
-    root: nn.Module, tracers: Mapping[str, NodePathTracer], keys: Mapping[str, dict[str, str]]
+    root: nn.Module,
+    tracers: Mapping[str, LeafModuleAwareTracer],
+    keys: Mapping[str, dict[str, str]],
 ) -> GraphFeatureExtractor:
     """Make an extractor from what tracers saw of a model.
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from torch import fx
+from torch import fx, nn
+
+from fxexplore.feature_extraction.common.tensors import SCALARS
+
+from .proxies import holds_proxy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,21 +40,48 @@ class Built:
     fields: dict[str, Any]
 
 
-def with_nodes(value: Any) -> Any:
-    """Copy a module's return value, with nodes in the place of proxies."""
-    if isinstance(value, fx.Proxy):
-        return value.node
+@dataclasses.dataclass(frozen=True)
+class Opaque:
+    """An object with traced values in it that generated code cannot build: only its class."""
+
+    cls: type
+
+
+def with_nodes(value: Any, constant: Callable[[Any], Any]) -> Any:
+    """Copy a module's return value, with nodes in the place of proxies and of constants.
+
+    Args:
+        value: what the module returned.
+        constant: gives the node that reads a tensor or another object.
+    """
+
+    def copied(item: Any) -> Any:
+        if isinstance(item, fx.Proxy) or type(item) in SCALARS:
+            return item.node if isinstance(item, fx.Proxy) else item
+        names = _fields(item)
+        if names is not None:
+            return Built(type(item), {name: copied(getattr(item, name)) for name in names})
+        if isinstance(item, (tuple, list)):
+            return type(item)(copied(v) for v in item)
+        if isinstance(item, dict):
+            return {key: copied(v) for key, v in item.items()}
+        return Opaque(type(item)) if _is_opaque(item) else constant(item)
+
+    return copied(value)
+
+
+def _fields(value: Any) -> list[str] | None:
+    """The names of the fields of a named tuple or a dataclass."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        fields = zip(value._fields, value, strict=True)
-        return Built(type(value), {name: with_nodes(v) for name, v in fields})
+        return list(value._fields)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields_ = dataclasses.fields(value)
-        return Built(type(value), {f.name: with_nodes(getattr(value, f.name)) for f in fields_})
-    if isinstance(value, (tuple, list)):
-        return type(value)(with_nodes(v) for v in value)
-    if isinstance(value, dict):
-        return {key: with_nodes(v) for key, v in value.items()}
-    return value
+        return [field.name for field in dataclasses.fields(value)]
+    return None
+
+
+def _is_opaque(value: Any) -> bool:
+    attributes = {} if isinstance(value, (nn.Module, type)) else getattr(value, "__dict__", {})
+    return isinstance(value, Iterator) or holds_proxy(list(attributes.values()))
 
 
 def nodes_in(value: Any) -> Iterator[fx.Node]:
@@ -75,6 +106,11 @@ def as_argument(graph: fx.Graph, value: Any, copies: Mapping[fx.Node, fx.Node]) 
         return type(value)(as_argument(graph, item, copies) for item in value)
     if isinstance(value, dict):
         return {key: as_argument(graph, item, copies) for key, item in value.items()}
+    if isinstance(value, Opaque):
+        raise ValueError(  # noqa: TRY004 - as for all that cannot be returned
+            f"a {value.cls.__name__} is among what was asked for, which a traced graph cannot "
+            f"build; give backend='recorded' and example_inputs=..."
+        )
     if isinstance(value, Built):
         fields = as_argument(graph, value.fields, copies)
         return graph.call_function(value.cls, (), fields)

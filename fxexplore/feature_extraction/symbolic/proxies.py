@@ -130,6 +130,8 @@ class RealTensorsInForward(TorchFunctionMode):
         if name == "__get__":
             attribute = func.__self__.__name__  # type: ignore[attr-defined]
             return create("call_function", getattr, (args[0], attribute), {})
+        if name == "__getitem__":
+            return create("call_function", operator.getitem, args, kwargs)
         operation = augmented_assignment(model_frame()) if name.endswith("_") else None
         if operation is not None:
             return create("call_function", getattr(operator, operation), args, kwargs)

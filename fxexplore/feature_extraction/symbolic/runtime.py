@@ -10,7 +10,8 @@ import operator
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map_only
+
+from fxexplore.feature_extraction.common.tensors import with_tensors
 
 
 class AppliedFunction:
@@ -40,7 +41,7 @@ def snapshot(value):
     if isinstance(value, torch.Tensor):
         return value.clone()
     else:
-        return tree_map_only(torch.Tensor, torch.clone, value)
+        return with_tensors(value, torch.clone)
 
 
 def without_gradient(value):
@@ -48,7 +49,7 @@ def without_gradient(value):
     if isinstance(value, torch.Tensor):
         return value.detach()
     else:
-        return tree_map_only(torch.Tensor, torch.detach, value)
+        return with_tensors(value, torch.detach)
 
 
 def require_unchanged(value: Any, traced: Any, message: str) -> None:

@@ -10,11 +10,11 @@ from torch import fx, nn
 
 from fxexplore.feature_extraction.common.naming import AUGMENTED_OPERATORS
 from fxexplore.feature_extraction.common.return_nodes import Found, Names
-from fxexplore.feature_extraction.common.torch_ops import Effects, effects, written_argument
+from fxexplore.feature_extraction.common.torch_ops import Effects, draws, effects, written_argument
 
 from .module_returns import ModuleReturn, as_argument, nodes_in
 from .runtime import augmented, require_unchanged, snapshot, without_gradient
-from .tracer import NodePathTracer
+from .tracer import LeafModuleAwareTracer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,10 @@ class Observation:
 
 
 def sliced(
-    tracer: NodePathTracer, keys: Mapping[str, str], mode: str, elsewhere: Collection[str] = ()
+    tracer: LeafModuleAwareTracer,
+    keys: Mapping[str, str],
+    mode: str,
+    elsewhere: Collection[str] = (),
 ) -> fx.Graph:
     """Build the graph that computes just the wanted values.
 
@@ -75,7 +78,7 @@ def _observation(found: Found) -> Observation:
 class _Slice:
     def __init__(
         self,
-        tracer: NodePathTracer,
+        tracer: LeafModuleAwareTracer,
         observations: list[Observation],
         modules: Mapping[str, nn.Module],
     ) -> None:
@@ -87,6 +90,7 @@ class _Slice:
         self._nodes = [
             node for node in position if node.op == "placeholder" or position[node] <= last
         ]
+        self._modules = modules
         self._effects = {node: effects(node, modules) for node in self._nodes}
         self._memory = _SharedMemory(self._nodes, self._effects)
         self._observed_after: dict[fx.Node, list[Observation]] = {}
@@ -122,6 +126,7 @@ class _Slice:
     def _kept(self) -> set[fx.Node]:
         kept = {node for node in self._nodes if node.op == "placeholder"}
         read: set[fx.Node] = set()
+        draws_later = False
         state = {self._memory.of(n) for n in self._nodes if self._is_state(n)}
         for node in reversed(self._nodes):
             for observation in self._observed_after.get(node, ()):
@@ -130,7 +135,12 @@ class _Slice:
                     read.add(self._memory.of(value))
             written = {self._memory.of(n) for n in self._effects[node].writes}
             changes_state = node.op != "call_module" and not written.isdisjoint(state)
-            if node in kept or changes_state or not written.isdisjoint(read):
+            if node in kept or changes_state or not written.isdisjoint(read) or draws_later:
+                # What draws before it decides which random numbers a wanted operation gets.
+                draws_now = draws(node, self._modules, self._tracer.mode == "train")
+                draws_later = draws_later or draws_now
+                if not (node in kept or changes_state or draws_now or written & read):
+                    continue
                 kept.add(node)
                 kept.update(node.all_input_nodes)
                 read.update(self._memory.of(n) for n in node.all_input_nodes)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from torch import fx, nn
+from torch import nn
 from torch.fx.proxy import TraceError
 
 from fxexplore.feature_extraction.common.isolation import isolated, restores
 from fxexplore.feature_extraction.common.leaves import default_tracer_kwargs
+from fxexplore.feature_extraction.common.validation import Arguments
 from fxexplore.feature_extraction.common.wrappers import sharded_parameter
 
 from .errors import only_defaults
+from .signature import with_given
 from .tracer import NodePathTracer
 
 
@@ -21,7 +25,8 @@ def traced(
     model: nn.Module,
     training: bool,
     tracer_kwargs: Mapping[str, Any] | None = None,
-    concrete_args: dict[str, Any] | None = None,
+    concrete_args: Mapping[str, Any] | None = None,
+    given: Arguments | None = None,
 ) -> NodePathTracer:
     """Trace a model in train or in eval mode and return the tracer.
 
@@ -30,6 +35,7 @@ def traced(
         training: True for train mode, False for eval mode.
         tracer_kwargs: as for :func:`create_feature_extractor`.
         concrete_args: as for :func:`create_feature_extractor`.
+        given: what it is to run on, if that is known: those optional arguments are inputs.
 
     Raises:
         TypeError: if an argument is of the wrong kind.
@@ -42,23 +48,23 @@ def traced(
             f"'{sharded}' is sharded, and is only whole while the model's own code runs, which a "
             f"symbolic trace would not do"
         )
+    concrete = with_given(model, concrete_args, given)
     with isolated(model, training=training):
-        tracer.trace(model, concrete_args=concrete_args)
-    if tracer.fixed_arguments and not tracer.node_to_qualname:
+        _trace(tracer, model, concrete)
+    if tracer.fixed_arguments and len(tracer.node_to_qualname) == len(tracer.fixed_arguments):
         raise only_defaults(model, tracer.fixed_arguments, "no operation at all")
     return tracer
 
 
-def tracer_of_graph(graph: fx.Graph) -> NodePathTracer:
-    """The tracer that made a graph.
-
-    Raises:
-        TypeError: if it was not made by :class:`NodePathTracer` from a module.
-    """
-    tracer = getattr(graph, "_fxexplore_tracer", None)
-    if not isinstance(tracer, NodePathTracer) or not isinstance(tracer.root, nn.Module):
-        raise TypeError(
-            "this fx.Graph does not know its model: only what NodePathTracer().trace(model) "
-            "returned can be given instead of a model"
-        )
-    return tracer
+def _trace(tracer: NodePathTracer, model: nn.Module, concrete: dict[str, Any]) -> None:
+    """Trace with ``*args`` as an input where forward does not ask for their number, or without."""
+    try:
+        tracer.trace(model, concrete)
+    except TraceError:
+        parameters = inspect.signature(model.forward).parameters.values()
+        rest = {p.name: () for p in parameters if p.kind is p.VAR_POSITIONAL}
+        if rest and not rest.keys() & concrete.keys():
+            with suppress(Exception):
+                tracer.trace(model, {**concrete, **rest})
+                return
+        raise

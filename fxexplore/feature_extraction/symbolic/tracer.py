@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -23,18 +25,26 @@ from fxexplore.feature_extraction.common.isolation import (
 )
 from fxexplore.feature_extraction.common.leaves import LeafDecisions
 from fxexplore.feature_extraction.common.naming import NodeNamer, operation_name
-from fxexplore.feature_extraction.common.source import called_from_here, source_line
+from fxexplore.feature_extraction.common.source import (
+    called_from_here,
+    guarded_line,
+    source_line,
+)
 from fxexplore.feature_extraction.common.tensors import state_tensors
 from fxexplore.feature_extraction.common.torch_ops import (
     run_custom_functions_by,
     written_argument,
 )
+from fxexplore.feature_extraction.common.validation import kind_of
 
 from .errors import errors_explained
-from .module_returns import ModuleReturn, with_nodes
+from .module_returns import ModuleReturn, nodes_in, with_nodes
 from .proxies import InPlaceProxy, RealTensorsInForward, holds_proxy
 from .runtime import AppliedFunction
 from .signature import Argument, arguments_while_tracing
+from .traced_graph import known_by
+
+VAR_POSITIONAL, KEYWORD_ONLY = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY
 
 
 class LeafModuleAwareTracer(LeafDecisions):
@@ -78,6 +88,7 @@ class LeafModuleAwareTracer(LeafDecisions):
         self.module_returns: dict[str, ModuleReturn] = {}
         self.fixed_arguments: dict[str, Any] = {}
         self.constants: dict[str, Any] = {}
+        self.mode = ""  # in which the model was traced
         self._autocast = _autocast_state()
         self._fed: set[str] = set()
 
@@ -102,19 +113,41 @@ class LeafModuleAwareTracer(LeafDecisions):
         flag, patcher = fx_internals._get_is_fx_tracing(), fx_internals.CURRENT_PATCHER
         on_leaving(partial(_end_tracing, flag, patcher))
         if not isinstance(root, nn.Module):
-            return super().trace(root, concrete_args)
+            return called_from_here(super().trace, root, concrete_args)
         with isolated(root):
             graph = self._trace_module(root, concrete_args)
-        # What a graph needs to serve as the argument of create_feature_extractor.
-        graph._fxexplore_tracer = self  # type: ignore[attr-defined]
+        known_by(graph, self, {node: node for node in graph.nodes})
         return graph
 
+    def for_nodes(
+        self, graph: fx.Graph, copies: Mapping[fx.Node, fx.Node]
+    ) -> LeafModuleAwareTracer:
+        """The same tracer for a copy of its graph, or for what was left of it by editing.
+
+        Args:
+            graph: the graph.
+            copies: the nodes that are in the graph, by the nodes that this tracer knows.
+        """
+        twin = copy.copy(self)
+        names, returns = self.node_to_qualname.items(), self.module_returns.items()
+        twin.graph = graph
+        twin.node_to_qualname = {copies[n]: name for n, name in names if n in copies}
+        memo = {id(node): copied for node, copied in copies.items()}
+        twin.module_returns = {
+            path: copy.deepcopy(returned, memo)
+            for path, returned in returns
+            if all(node in copies for node in (returned.after, *nodes_in(returned.value)))
+        }
+        return twin
+
     def _trace_module(self, root: nn.Module, concrete_args: dict[str, Any] | None) -> fx.Graph:
+        _require_own_forward(root)
+        self.mode = "train" if root.training else "eval"
         self._namer = NodeNamer(path for path, _ in root.named_modules(remove_duplicate=False))
         state = list(state_tensors(root))
         self._parameter_paths = {id(t): path for path, t, is_parameter in state if is_parameter}
         held = [(path, m._buffers) for path, m in root.named_modules() if m._buffers]
-        buffers = [(path, now, now.copy()) for path, now in held]
+        buffers = [(path, now, now.copy()) for path, now in held if isinstance(now, dict)]
         attributes = set(vars(root))
         run_custom_functions_by(self._custom_function)
         turn_on(RealTensorsInForward(self, state))
@@ -135,7 +168,7 @@ class LeafModuleAwareTracer(LeafDecisions):
                     )
         # fx hangs tensors that forward made on the root, which is the caller's.
         read = {node.target for node in graph.nodes if node.op == "get_attr"}
-        self.constants = {k: v for k, v in vars(root).items() if k in read - attributes}
+        self.constants |= {k: v for k, v in vars(root).items() if k in read - attributes}
         return graph
 
     def create_arg(self, a: Any) -> Any:
@@ -149,7 +182,10 @@ class LeafModuleAwareTracer(LeafDecisions):
             return a
         if kind is dict and not a:
             return {}
-        return super().create_arg(a)
+        try:
+            return super().create_arg(a)
+        except NotImplementedError:
+            raise TraceError(f"an operation is given {kind_of(a)}, which no graph holds.") from None
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Make a proxy that records ``+=`` and ``x[i] = y``."""
@@ -201,13 +237,25 @@ class LeafModuleAwareTracer(LeafDecisions):
         node = output.node if type(output) is InPlaceProxy else None
         # A leaf module has become the one node that it returned.
         if node is None or node.op != "call_module" or node.target != path:
-            value = with_nodes(output)
+            value = with_nodes(output, self._constant)
             after = next(iter(reversed(self.graph.nodes)))
             before = self.module_returns.pop(path, None)
             calls = 1 if before is None else before.calls + 1
             returned = ModuleReturn(value, after, len(self.module_returns), calls)
             self.module_returns[path] = returned
         return output
+
+    def _constant(self, value: Any) -> fx.Node:
+        """The node that reads a tensor that is no proxy, or another object that was returned."""
+        if isinstance(value, torch.Tensor):
+            node: fx.Node = self.create_arg(value)
+            return node
+        for name, known in self.constants.items():
+            if known is value:
+                return self.create_node("get_attr", name, (), {})
+        name = f"_constant{len(self.constants)}"
+        self.constants[name] = value
+        return self.create_node("get_attr", name, (), {})
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
         """Make a proxy for a parameter that forward reads."""
@@ -242,6 +290,9 @@ class LeafModuleAwareTracer(LeafDecisions):
             return proxy
         if kind.startswith("call_"):
             node.meta["source"] = source_line()
+        place = None if kind == "placeholder" else guarded_line()
+        if place is not None:
+            raise TraceError("it is in a try, whose except branch a trace would lose.")
         if kind == "call_module":
             qualname = self._namer.module_call(str(target))
         else:
@@ -269,7 +320,7 @@ class LeafModuleAwareTracer(LeafDecisions):
         self,
         root_fn: Callable[..., Any],
         is_module: bool,
-        concrete_args: dict[str, Any] | tuple[Any, ...] | None = None,
+        concrete_args: Any = None,
     ) -> tuple[Any, list[Any]]:
         """Make the arguments of forward: inputs as proxies, others at their value.
 
@@ -277,28 +328,63 @@ class LeafModuleAwareTracer(LeafDecisions):
         that it takes when nobody gives a mask.
         """
         arguments = arguments_while_tracing(root_fn, is_module, concrete_args)
-        if arguments is None:
-            # forward(self, *inputs): fx stands one proxy in for the whole tuple.
-            return super().create_args_for_root(root_fn, is_module, None)
         values = {argument.name: self._argument(argument) for argument in arguments}
         in_order = sorted(arguments, key=lambda argument: argument.position)
+        keyword = {a.name: values[a.name] for a in in_order if a.kind is KEYWORD_ONLY}
+        variable = [values[a.name] for a in in_order if a.kind is VAR_POSITIONAL]
         positional: list[Any] = [self.root] if is_module else []
-        positional += [values[a.name] for a in in_order if not a.is_keyword]
-        keyword = {a.name: values[a.name] for a in in_order if a.is_keyword}
+        positional += [values[a.name] for a in in_order if a.kind < VAR_POSITIONAL]
+        if variable:
+            # forward(self, x, *xs): one proxy stands in for the whole tuple.
+            root_fn, positional = _with_tuples(root_fn, positional, keyword, variable[0]), []
 
         def call_root() -> Any:
-            return root_fn(*positional, **keyword)
+            return root_fn(*positional, **({} if variable else keyword))
 
         return call_root, []
 
     def _argument(self, argument: Argument) -> Any:
-        name, default, annotation = argument.name, argument.default, argument.annotation
+        is_variable = argument.kind is VAR_POSITIONAL
+        name = f"*{argument.name}" if is_variable else argument.name
+        default, annotation = argument.default, None if is_variable else argument.annotation
+        proxy = self.create_proxy("placeholder", name, default, {}, type_expr=annotation)
         if argument.is_input:
-            return self.create_proxy("placeholder", name, default, {}, type_expr=annotation)
+            return proxy
+        # It is in the signature, so that giving another value raises an error that explains.
         self.fixed_arguments[name] = argument.value
-        # Kept in the signature, so that giving another value raises an error that explains.
-        self.create_node("placeholder", name, default, {}, type_expr=annotation)
         return argument.value
+
+    def inputs(self) -> list[str]:
+        """Names of the nodes that are inputs: arguments that do not keep a value."""
+        return [
+            name
+            for node, name in self.node_to_qualname.items()
+            if node.op == "placeholder" and node.target not in self.fixed_arguments
+        ]
+
+
+def _require_own_forward(root: nn.Module) -> None:
+    """Refuse a forward that fx would call as another one than a run does."""
+    own = "forward" in vars(root)
+    if own or isinstance(inspect.getattr_static(root, "forward"), (staticmethod, classmethod)):
+        what = "an attribute of the module" if own else "a static method"
+        raise TraceError(f"forward of {type(root).__name__} is {what}, which torch.fx ignores.")
+
+
+def _with_tuples(
+    function: Callable[..., Any], positional: list[Any], keyword: dict[str, Any], rest: Any
+) -> Callable[[], Any]:
+    """A call of a function, in which ``rest`` is its whole ``*args``."""
+    if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
+        raise TraceError("*args of a decorated forward cannot be followed symbolically.")
+    code = function.__code__
+    # In the order of the code's variables: *args and **kwargs come last.
+    names = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    values = [*positional, *(keyword[name] for name in names), rest]
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        values.append({})
+    plain = fx_internals._patch_function(function, len(values))
+    return partial(plain, *values)
 
 
 def _end_tracing(was_tracing: bool, outer: Any) -> None:

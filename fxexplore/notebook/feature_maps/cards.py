@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from fxexplore.notebook.closing import close_whole
+from fxexplore.notebook.closing import close_parts
 from fxexplore.notebook.problems import problem_html
 from fxexplore.notebook.task import running_loop
 from fxexplore.views.feature_maps import channel_at, channels_in
@@ -65,9 +65,14 @@ class Card(widgets.VBox):
             self.view.alt, self.view.width = alt, round(self.figure.get_figwidth() * DPI)
         self.problem.value, self.view.png = words, png
 
+    def forget(self) -> None:
+        """Drop the figure, and what it was drawn from."""
+        self.figure, self._drawn_from, self.view.png = None, (), b""
+
     def close(self) -> None:
         """Close the widgets, and drop the figure and what it was drawn from."""
-        self.figure, self._drawn_from = None, ()
+        close_parts(self)
+        self.forget()
         super().close()
 
 
@@ -117,7 +122,7 @@ class MapCards:
         is_wide = shown is not None and shown.kept is not None
         (self.pictures.add_class if is_wide else self.pictures.remove_class)("fxx-wide")
         for key in [key for key in self.cards if key not in self._keys]:
-            close_whole(self.cards.pop(key))
+            self.cards.pop(key).close()
         if self.at is not None and self._key_of(self.at[0]) is None:
             self.enlarge(None)
         self._soon()
@@ -131,6 +136,8 @@ class MapCards:
         self.at = at
         shown, of = self._shown, None if at is None else self._key_of(at[0])
         self.detail.layout.display = "none" if of is None else "flex"
+        if of is None:
+            self.large.forget()
         if shown is not None and at is not None and of is not None:
             depends = (*shown.depends(of), at)
             alt = f"Channel {at[1]} of {at[0]}"
@@ -154,7 +161,7 @@ class MapCards:
         self._forget_later()
         self._shown = None
         for card in self.cards.values():
-            close_whole(card)
+            card.close()
         self.cards.clear()
 
     def _soon(self) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import html
+from collections.abc import Sequence
 from typing import Any, TypeVar, get_args
 
 import ipywidgets as widgets
 import traitlets
 
 from fxexplore.notebook.problems import problem_html
-from fxexplore.notebook.task import Task
+from fxexplore.notebook.task import Progress
 from fxexplore.views.feature_maps import Extent, PlotOptions, Sort, View
 
 _VIEWS = [(view.replace("pca", "PCA"), view) for view in get_args(View)]
 _SCALES = [("each channel", "channel"), ("shared", "shared")]
 _ABOUT_LIMIT = (
-    "Memory for the values of the last run, which are drawn anew without another run. "
+    "Memory for the values of the last run and of the one that is kept, which are drawn anew "
+    "without another run. They stay on the device that the model has computed them on. "
     "Above the limit, those that were used longest ago are dropped."
 )
 _MOST_CHANNELS = 4096
@@ -105,8 +107,8 @@ class MapControls(traitlets.HasTraits):
         self.held = widgets.HTML()
         self.limit = named(_number("66px", 512, 1, 10**6), "most megabytes of values kept")
         self.limit.tooltip = _ABOUT_LIMIT
-        unit = widgets.HTML(f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">MB</span>')
-        kept = widgets.HBox([self.held, self.limit, unit])
+        self.unit = widgets.HTML()
+        kept = widgets.HBox([self.held, self.limit, self.unit])
         kept.add_class("fxx-kept")
         return kept
 
@@ -127,14 +129,14 @@ class MapControls(traitlets.HasTraits):
         """Say whether the code is on the clipboard."""
         self.message = "copied" if done else "this page may not copy; the code is below"
 
-    def show_progress(self, task: Task[Any]) -> None:
+    def show_progress(self, progress: Progress) -> None:
         """Show how far a run is."""
-        calls, total = task.calls, task.total
+        calls, total = progress.calls, progress.total
         self._bar.layout.display = "flex"
         self._bar.max = max(total, calls, 1)
         self._bar.value = calls
-        words = f"{task.at} · {calls} of {total} leaf modules" if calls else "running…"
-        self.message = "stopping at the next module…" if task.stop.is_set() else words
+        words = f"{progress.at} · {calls} of {total} leaf modules" if calls else "running…"
+        self.message = "stopping at the next module…" if progress.stop.is_set() else words
 
     def show_extent(self, extent: Extent) -> None:
         """Fit the controls to what there is to draw.
@@ -148,11 +150,14 @@ class MapControls(traitlets.HasTraits):
         most = extent.channels
         self._of.value = f'<span class="fxx-quiet">of {most}</span>' if most else ""
 
-    def show_held(self, held: int, kept: str | None, *, is_shown: bool) -> None:
+    def show_held(
+        self, held: int, devices: Sequence[str], kept: str | None, *, is_shown: bool
+    ) -> None:
         """Show how many bytes are held, and what can be done with it.
 
         Args:
             held: bytes of values.
+            devices: where they are.
             kept: what the run goes by that is kept to compare with; None if none is.
             is_shown: whether there are pictures to save.
         """
@@ -160,6 +165,8 @@ class MapControls(traitlets.HasTraits):
         self.held.value = (
             f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">values kept: {megabytes} of</span>'
         )
+        unit = f"MB on {', '.join(devices)}" if devices else "MB"
+        self.unit.value = f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">{unit}</span>'
         for button in (self.save_png, self.save_svg, self.copy):
             button.disabled = not is_shown
         self.compare.disabled = kept is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pathlib
 import re
 import uuid
 from collections.abc import Callable
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
+from fxexplore.notebook.assets import asset
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_HERE = pathlib.Path(__file__).parent
 _GREY = "rgb(118, 118, 118)"  # reads on white and on black, until the page tells its own
 DPI = 100  # 6 inches of a figure are 600 pixels of a page
 _BYTE = 255
@@ -36,7 +36,7 @@ class FeatureMapView(anywidget.AnyWidget):
         0.5
     """
 
-    _esm = _HERE / "feature_map_view.js"
+    _esm = asset("feature_maps/feature_map_view.js")
 
     png = traitlets.Bytes().tag(sync=True)
     """The picture."""
@@ -66,8 +66,8 @@ class PageFacts(anywidget.AnyWidget):
         ('rgb(118, 118, 118)', 2.0)
     """
 
-    _esm = _HERE / "page_facts.js"
-    _css = _HERE / "panel.css"
+    _esm = asset("feature_maps/page_facts.js")
+    _css = asset("feature_maps/panel.css")
 
     ink = traitlets.Unicode(_GREY).tag(sync=True)
     """The colour of text, as CSS computes it."""

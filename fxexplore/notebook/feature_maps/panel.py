@@ -14,7 +14,7 @@ from torch import nn
 from fxexplore.feature_extraction import Backend, Mode, create_feature_extractor, twin_of
 from fxexplore.inputs import ExampleInputs, example_inputs_for, known_inputs
 from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.notebook.closing import close_whole
+from fxexplore.notebook.closing import close_parts
 from fxexplore.notebook.shell import present_shell
 from fxexplore.notebook.task import Stop, Task, running_loop
 from fxexplore.views.feature_maps import PlotOptions, extent_of
@@ -70,7 +70,7 @@ class FeatureMapsPanel(widgets.VBox):
     """Whether the run that was kept is drawn beside the last."""
 
     kept_bytes = traitlets.Int(512 * _MEGABYTE)
-    """How much of the values of a run is held at most."""
+    """The most bytes of values that are held: of the last run, and of the run that is kept."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class FeatureMapsPanel(widgets.VBox):
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes of the values of the last run are held."""
+        """How many bytes of values are held: of the last run, and of the run that is kept."""
         return self._runs.bytes
 
     def run(self) -> Features:
@@ -241,12 +241,13 @@ class FeatureMapsPanel(widgets.VBox):
 
     def close(self) -> None:
         """Stop what runs, drop the values and close the widgets."""
+        if self.comm is None:
+            return
         self._cancel()
         self._runs = Runs(self.kept_bytes)
-        self.return_nodes = {}
+        self._show()
         self.cards.close()
-        for widget in (*self.children, self.layout):
-            close_whole(widget)
+        close_parts(self)
         super().close()
 
     # --- running ------------------------------------------------------------------------
@@ -267,7 +268,7 @@ class FeatureMapsPanel(widgets.VBox):
     def _start(self) -> None:
         """What the button does: run, in the background if that can be, or stop the run."""
         if self._task is not None and self._task.is_pending:
-            self._task.stop.set()
+            self._task.progress.stop.set()
             return
         self.controls.problem, self.controls.message = None, ""
         self.inputs.forget_problem()
@@ -276,7 +277,9 @@ class FeatureMapsPanel(widgets.VBox):
         twin = twin_of(extractor) if running_loop() is not None else None
         self.controls.running = twin is not None
         self._task = Task(
-            lambda task: computed(twin or extractor, run, None if twin is None else task),
+            lambda progress: computed(
+                twin or extractor, run, progress if twin is not None else None
+            ),
             lambda task: self._guarded(lambda: self._ended(task, run, nodes)),
             ticked=self.controls.show_progress,
             in_background=twin is not None,
@@ -288,11 +291,13 @@ class FeatureMapsPanel(widgets.VBox):
             self.controls.message = words
 
     def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
 
     def _ended(self, task: Task[Mapping[str, Any]], run: Run, nodes: Mapping[str, str]) -> None:
         self.controls.running = False
+        self._task = None  # which has all values, above the limit too
         try:
             self._finished(run, nodes, task.result())
         except Stop:
@@ -365,9 +370,8 @@ class FeatureMapsPanel(widgets.VBox):
         self.set_trait("features", features)
         kept = self._runs.kept
         self.controls.show_extent(extent_of(features))
-        self.controls.show_held(
-            self._runs.bytes, kept.label if kept else None, is_shown=bool(features)
-        )
+        runs, label = self._runs, kept.label if kept else None
+        self.controls.show_held(runs.bytes, runs.devices, label, is_shown=bool(features))
         self.controls.message = self._words()
         self.cards.show(self._shown() if features else None)
 
@@ -381,6 +385,11 @@ class FeatureMapsPanel(widgets.VBox):
         parts = self._runs.missing(self.return_nodes)
         if not self.return_nodes:
             parts.append("tick a node to see its feature maps")
+        if self.graph.error is not None:
+            where = self.graph.error.name or "its own code"
+            parts.append(
+                f"the model raises in {where}: on these inputs only what comes before runs"
+            )
         last = self._runs.last
         if self.features and last is not None and not last.is_other:
             training = self.graph.mode == "train"

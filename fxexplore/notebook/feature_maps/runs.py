@@ -19,7 +19,7 @@ from fxexplore.feature_extraction import (
 )
 from fxexplore.inputs import ExampleInputs
 from fxexplore.model_graph import Features
-from fxexplore.notebook.task import Stop, Task, watched
+from fxexplore.notebook.task import Progress, Stop, watched
 from fxexplore.views import figure_to_python
 from fxexplore.views.feature_maps import (
     PlotOptions,
@@ -73,31 +73,29 @@ def state_of(model: nn.Module) -> tuple[tuple[int, int], ...]:
 
 
 @restores
-def computed(
-    extractor: nn.Module, run: Run, task: Task[Mapping[str, Any]] | None = None
-) -> Mapping[str, Any]:
+def computed(extractor: nn.Module, run: Run, progress: Progress | None = None) -> Mapping[str, Any]:
     """Run an extractor once, without gradients, and leave its model as it was.
 
     Args:
-        extractor: the extractor; in a task a twin, whose flags change, and whose buffers may.
+        extractor: the extractor; with ``progress`` a twin, whose flags and buffers may change.
         run: what to run it on, and in which mode; what is frozen in train mode stays frozen.
-        task: follows the run, and can stop it.
+        progress: follows the run, and can stop it.
 
     Raises:
-        Stop: if ``task.stop`` was set.
+        Stop: if ``progress.stop`` was set.
     """
     # Inputs are copied, as a model may write into them.
     inputs = tree_map(
         lambda v: v.clone() if isinstance(v, torch.Tensor) else v,
         (run.inputs.args, run.inputs.kwargs),
     )
-    if task is None:
+    if progress is None:
         with isolated(extractor, inputs, training=run.training, as_twin=True) as model:
             return _values(model, *inputs)
     switch_mode(extractor, run.training)
-    with watched(extractor, task):
+    with watched(extractor, progress):
         values = _values(extractor, *inputs)
-    if task.stop.is_set():
+    if progress.stop.is_set():
         raise Stop
     return values
 
@@ -116,13 +114,13 @@ def _values(model: nn.Module, args: Any, kwargs: Any) -> Mapping[str, Any]:
 
 
 class Runs:
-    """The values of the last run in a bounded number of bytes, and a run that is kept.
+    """The values of the last run and of one that is kept, in a bounded number of bytes.
 
-    Values that were used longest ago are dropped first. The run that is kept to compare with
-    is held whole.
+    Values of the last run that were used longest ago are dropped first, then those of the run
+    that is kept to compare with. All stay on the device that they are on.
 
     Args:
-        limit: the most bytes of values of the last run that are held.
+        limit: the most bytes of values that are held.
 
     Example:
         >>> import torch
@@ -136,6 +134,7 @@ class Runs:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._dropped: list[str] = []
+        self._dropped_kept: list[str] = []
         self.last: Run | None = None
         """What the last run was of."""
         self.values: dict[str, Any] = {}
@@ -153,7 +152,16 @@ class Runs:
     @property
     def bytes(self) -> int:
         """What is held, memory that values share counted once."""
-        return sum(dict(map(_storage, tensors_in(list(self.values.values())))).values())
+        return sum(dict(map(_storage, self._tensors)).values())
+
+    @property
+    def devices(self) -> list[str]:
+        """Where it is."""
+        return sorted({str(tensor.device) for tensor in self._tensors})
+
+    @property
+    def _tensors(self) -> list[torch.Tensor]:
+        return list(tensors_in([*self.values.values(), *self.kept_values.values()]))
 
     def add(self, run: Run, values: Mapping[str, Any]) -> None:
         """Take the values of a run, which is the last now.
@@ -189,11 +197,11 @@ class Runs:
         if self.last is None:
             raise ValueError("nothing has run yet; run first, then keep the run")
         self.kept = dataclasses.replace(self.last, label=label or self.last.label)
-        self.kept_values = dict(self.values)
+        self.kept_values, self._dropped_kept = dict(self.values), []
 
     def forget_kept(self) -> None:
         """Drop the run that was kept."""
-        self.kept, self.kept_values = None, {}
+        self.kept, self.kept_values, self._dropped_kept = None, {}, []
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """What is not held of these nodes, and why, in words."""
@@ -201,16 +209,20 @@ class Runs:
         dropped = [name for name in absent if name in self._dropped]
         new = [name for name in absent if name not in dropped]
         parts = [f"not run yet: {', '.join(new)}"] if new else []
+        dropped += [f"{name} of the run that was kept" for name in self._dropped_kept]
         if dropped:
             parts.append(f"dropped, over the limit: {', '.join(dropped)}; raise it and run")
         return parts
 
     def _drop(self) -> None:
         self._dropped = [name for name in self._dropped if name not in self.values]
-        while self.values and self.bytes > self._limit:
-            name = next(iter(self.values))
-            del self.values[name]
-            self._dropped.append(name)
+        while self.bytes > self._limit and (self.values or self.kept_values):
+            held, dropped = self.kept_values, self._dropped_kept
+            if self.values:
+                held, dropped = self.values, self._dropped
+            name = next(iter(held))
+            del held[name]
+            dropped.append(name)
 
 
 def _storage(tensor: Any) -> tuple[Any, int]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import anywidget
 import traitlets
 
-_HERE = pathlib.Path(__file__).parent
+from fxexplore.notebook.assets import asset
 
 
 class UploadButton(anywidget.AnyWidget):
@@ -31,8 +30,8 @@ class UploadButton(anywidget.AnyWidget):
         cat.png b'abcde'
     """
 
-    _esm = _HERE / "upload_button.js"
-    _css = _HERE / "upload_button.css"
+    _esm = asset("feature_maps/upload_button.js")
+    _css = asset("feature_maps/upload_button.css")
 
     label = traitlets.Unicode("Upload").tag(sync=True)
     """What stands on the button."""

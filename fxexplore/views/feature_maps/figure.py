@@ -9,6 +9,8 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fxexplore.feature_extraction import kind_of
+
 from .charts import Chart
 from .style import Style, inches, shortened, wrapped
 
@@ -127,8 +129,11 @@ def _png_of(figure: Figure) -> bytes:
 
 def draw_into(axes: Axes, panel: Panel) -> Figure:
     """Draw a panel into Axes of somebody else's figure."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    from matplotlib.axes import Axes as MatplotlibAxes
+
+    figure = axes.get_figure(root=True) if isinstance(axes, MatplotlibAxes) else None
+    if figure is None:
+        raise TypeError(f"ax is {kind_of(axes)}; give one Axes of a figure, as plt.subplots() does")
     panel.draw(axes, Style.of_the_user(), max(inches(axes)[0], 1.0))
     return figure
 

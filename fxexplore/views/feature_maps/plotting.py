@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fxexplore.feature_extraction import ReturnNodes, keys_by_mode, kind_of
 from fxexplore.model_graph import Features, ModelGraph
 
 from .charts import Chart, ColourImage, HeatMap, TileGrid, Words
@@ -39,7 +40,7 @@ def plot_feature_maps(
     index: int = 0,
     image: Any = None,
     graph: ModelGraph | None = None,
-    return_nodes: Mapping[str, str] | None = None,
+    return_nodes: ReturnNodes | None = None,
     tokens: Sequence[str] | None = None,
     query: Query | None = None,
     ax: Axes | None = None,
@@ -73,8 +74,8 @@ def plot_feature_maps(
             ``query`` draw on it, and it tells the grid of tokens.
         graph: what ``open_model`` gave, to know which module made what; by default that of
             ``features`` where ``extract_features`` returned them.
-        return_nodes: names of nodes with their keys, if the extractor renamed them; by default
-            those of ``features`` where ``extract_features`` returned them.
+        return_nodes: names of nodes, or a dict from them to keys, as for the extractor; by
+            default those of ``features`` where ``extract_features`` returned them.
         tokens: names of text tokens, for the axis.
         query: of attention, the query token whose weights over the keys are drawn: its
             number, where 0 is the class token if there is one, or its (row, column) in the
@@ -112,7 +113,7 @@ def plot_channel(
     layout: Layout = None,
     index: int = 0,
     graph: ModelGraph | None = None,
-    return_nodes: Mapping[str, str] | None = None,
+    return_nodes: ReturnNodes | None = None,
     tokens: Sequence[str] | None = None,
 ) -> Figure:
     """Draw one channel of one node large, with the input beside it.
@@ -129,8 +130,8 @@ def plot_channel(
         index: which item of the batch to show, from 0.
         graph: what ``open_model`` gave, to know which module made what; by default that of
             ``features`` where ``extract_features`` returned them.
-        return_nodes: names of nodes with their keys, if the extractor renamed them; by default
-            those of ``features`` where ``extract_features`` returned them.
+        return_nodes: names of nodes, or a dict from them to keys, as for the extractor; by
+            default those of ``features`` where ``extract_features`` returned them.
         tokens: names of text tokens, for the axis.
 
     Returns:
@@ -179,7 +180,7 @@ def plot_comparison(
     index: int = 0,
     image: Any = None,
     graph: ModelGraph | None = None,
-    return_nodes: Mapping[str, str] | None = None,
+    return_nodes: ReturnNodes | None = None,
     tokens: Sequence[str] | None = None,
     query: Query | None = None,
 ) -> Figure:
@@ -207,8 +208,8 @@ def plot_comparison(
             ``query`` draw on it, and it tells the grid of tokens.
         graph: what ``open_model`` gave, to know which module made what; by default that of
             ``first`` where ``extract_features`` returned it.
-        return_nodes: names of nodes with their keys, if the extractor renamed them; by default
-            those of ``first`` where ``extract_features`` returned it.
+        return_nodes: names of nodes, or a dict from them to keys, as for the extractor; by
+            default those of ``first`` where ``extract_features`` returned it.
         tokens: names of text tokens, for the axis.
         query: of attention, the query token whose weights over the keys are drawn: its
             number, or its (row, column) in the grid.
@@ -230,6 +231,8 @@ def plot_comparison(
     options = PlotOptions(view, channels, sort, scale, index, query, image, tokens)
     source = _source(first, options, layout, graph, return_nodes)
     others = {part.key: part for part in parts_of(second)}
+    if not isinstance(labels, tuple | list) or len(labels) != len(("first", "second")):
+        raise ValueError(f"labels is {labels!r}; give two, such as ('before', 'after')")
     _check_alike({part.key: part for part in source.parts}, others, labels)
     rows = [_compared(source, (part, others[part.key]), options, labels) for part in source.parts]
     return figure_of(rows, width=10)
@@ -272,9 +275,13 @@ def _source(
     options: PlotOptions,
     layout: Layout,
     graph: ModelGraph | None,
-    return_nodes: Mapping[str, str] | None,
+    return_nodes: ReturnNodes | None,
 ) -> FeatureTensors:
     """The tensors of features with what tells their axes; checks what only they can tell."""
+    if not isinstance(graph, ModelGraph | None):
+        raise TypeError(f"graph is {kind_of(graph)}; give what open_model(model) returns")
+    if return_nodes is not None:
+        return_nodes, _ = keys_by_mode(return_nodes, None, None)
     if isinstance(features, Features):
         graph = features.graph if graph is None else graph
         return_nodes = features.return_nodes if return_nodes is None else return_nodes

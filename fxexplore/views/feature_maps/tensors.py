@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from fxexplore.feature_extraction import kind_of
 from fxexplore.model_graph import ModelGraph
 from fxexplore.views.numbers import shape_text
 
@@ -146,6 +147,8 @@ class FeatureTensors:
         except TypeError:
             words = f"index is {index!r}; give the number of an item of the batch"
             raise ValueError(words) from None
+        if not isinstance(layout, str | Mapping | None):
+            raise TypeError(f"layout is {kind_of(layout)}; give letters such as 'NCHW', or a dict")
         if isinstance(layout, Mapping):
             keys = {key for part in self.parts for key in (part.key, part.top)}
             strange = [repr(key) for key in layout if key not in keys]

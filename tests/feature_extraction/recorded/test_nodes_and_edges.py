@@ -136,7 +136,8 @@ def test_inputs_of_all_kinds_are_nodes():
         {"scale": VECTOR.clone(), "extra": VECTOR.clone()},
     )
     inputs = [name for name, node in recording.nodes.items() if node.op == "placeholder"]
-    assert inputs == ["batch", "pair", "scale", "extra"]
+    assert inputs == ["batch", "pair", "options", "scale", "flag", "extra"]
+    assert recording.inputs == ["batch", "pair", "scale", "extra"]
     assert recording.nodes["mul"].inputs == ("batch", "pair")
 
 

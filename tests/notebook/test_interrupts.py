@@ -1,0 +1,103 @@
+"""Promise 3 in the notebook: an interrupt leaves no widget, thread, figure or setting behind."""
+
+import contextlib
+import gc
+import threading
+
+import matplotlib as mpl
+import pytest
+from comm import get_comm_manager
+from ipywidgets.widgets.widget import _instances
+from matplotlib import _pylab_helpers
+
+from fxexplore import explore, extract_features, plot_feature_maps
+from tests.feature_extraction.test_interrupts import (
+    SENDERS,
+    Branching,
+    Counting,
+    Plain,
+    X,
+    at_event,
+    at_random,
+    everything,
+    quiet,
+)
+
+__all__ = ["quiet"]  # a fixture for every test
+NODES = ["norm", "head"]
+
+
+def action_of(name):
+    """A model, what is done with it, and what the user then closes."""
+    kind = {"explore": Plain, "explore recorded": Counting, "run": Branching, "plot": Plain}[name]
+    model = kind().train()
+    made = []
+    if name == "plot":
+        features = extract_features(model, NODES, X)
+        return model, lambda: plot_feature_maps(features), made
+    if name == "run":
+        explorer = explore(model, X, selected=NODES)
+        return model, explorer.run, made
+    return model, lambda: made.append(explore(model, X, selected=NODES)), made
+
+
+def all_around(model):
+    threads = [t for t in threading.enumerate() if t.name == "fxexplore-task" and t.is_alive()]
+    return everything(model) | {
+        "widgets": set(_instances),
+        "comms": set(get_comm_manager().comms),
+        "threads": threads,
+        "settings": dict(mpl.rcParams),
+        "figures": _pylab_helpers.Gcf.get_all_fig_managers(),
+    }
+
+
+def check(name, interrupted, moments):
+    model, action, made = action_of(name)
+
+    def close():
+        while made:
+            made.pop().close()
+
+    action()
+    close()
+    before = all_around(model)
+    for moment in moments(action):
+        with contextlib.suppress(KeyboardInterrupt):
+            interrupted(action, moment)
+        close()
+        after = all_around(model)
+        left = {key: after[key] for key in before if before[key] != after.get(key)}
+        assert left == {}, f"{name}, interrupted at {moment}"
+    action()
+    close()
+    gc.collect()
+
+
+def spread(times):
+    def moments(action):
+        count = at_event(action, 0)
+        return range(1, count, max(1, count // times))
+
+    return moments
+
+
+ACTIONS = ["explore", "explore recorded", "run", "plot"]
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_an_interrupt_leaves_nothing_behind(name):
+    check(name, at_event, spread(4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ACTIONS)
+def test_of_hundreds_of_interrupts_none_leaves_anything_behind(name):
+    check(name, at_event, spread(250))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("send", SENDERS)
+@pytest.mark.parametrize("name", ACTIONS)
+def test_of_hundreds_from_another_thread_none_leaves_anything_behind(name, send):
+    check(name, lambda action, _: at_random(action, send, 0.6), lambda _: range(150))
