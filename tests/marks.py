@@ -10,9 +10,15 @@ import pytest
 
 def mostly_thorough(values: Iterable[Any], *kept: Any) -> list[Any]:
     """Parameters of a test, of which only those that are ``kept`` belong to the default run."""
+    return _marked(values, kept, pytest.mark.thorough)
+
+
+def mostly_slow(values: Iterable[Any], *kept: Any) -> list[Any]:
+    """Parameters of a test, of which only those that are ``kept`` belong to what CI runs."""
+    return _marked(values, kept, pytest.mark.slow)
+
+
+def _marked(values: Iterable[Any], kept: tuple[Any, ...], mark: pytest.MarkDecorator) -> list[Any]:
     values = list(values)
     assert all(value in values for value in kept)
-    return [
-        pytest.param(value, marks=[] if value in kept else [pytest.mark.thorough])
-        for value in values
-    ]
+    return [pytest.param(value, marks=[] if value in kept else [mark]) for value in values]

@@ -35,6 +35,8 @@ class ModelGraph:
         flops: floating point operations of one run, where a multiply-add counts 2, if known.
         flops_at_least: whether some operation is not in that sum, for want of a formula.
         frozen: how many of the parameters need no gradient.
+        differing: names of a traced graph that mean another operation, or none, if the model is
+            recorded: arithmetic on sizes has names in a trace alone, which shifts those after it.
         activation_bytes: bytes of what modules and operations give in one run, if known.
         error: where the model raised, if it did: what comes after that did not run.
 
@@ -62,6 +64,7 @@ class ModelGraph:
     flops_at_least: bool = False
     frozen: int = 0
     activation_bytes: int | None = None
+    differing: tuple[str, ...] = ()
     error: Failure | None = None
 
     shown_as: ClassVar[dict[str, Callable[[ModelGraph], str]]] = {}

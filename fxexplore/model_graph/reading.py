@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import os
 import re
 from collections import Counter
@@ -58,12 +59,32 @@ def graph_of_tracer(tracer: LeafModuleAwareTracer, mode: str) -> ModelGraph:
         for node, name in names.items()
         if node.op != "placeholder" or name in inputs
     ]
-    sizes = {names[node] for node in _sizes(tracer.graph) if node in names}
+    sizes = {names[node] for node in size_nodes(tracer.graph) if node in names}
     calls = {path: returned.calls for path, returned in tracer.module_returns.items()}
     output = next(node for node in tracer.graph.nodes if node.op == "output")
     outputs = _named_inputs(output, names)
     read = {str(node.target) for node in tracer.graph.nodes if node.op == "get_attr"}
-    return _graph(tracer.root, seen, sizes, calls, outputs, read, mode=mode, backend="symbolic")
+    graph = _graph(tracer.root, seen, sizes, calls, outputs, read, mode=mode, backend="symbolic")
+    return dataclasses.replace(graph, differing=_differing_names(tracer))
+
+
+def _differing_names(tracer: LeafModuleAwareTracer) -> tuple[str, ...]:
+    """Names in a trace that mean another operation, or none, in a recording of the model.
+
+    A run sees no arithmetic on sizes, which are plain numbers there, so that the operations of
+    that name which follow have smaller numbers.
+    """
+    sizes = size_nodes(tracer.graph)
+    shifted: set[tuple[str, str]] = set()
+    found = []
+    for node, name in tracer.node_to_qualname.items():
+        group = (name.rpartition(".")[0], operation_name(node.op, node.target))
+        is_python = getattr(node.target, "__module__", "") in _PYTHON
+        if node in sizes and is_python and node.target not in (getattr, operator.getitem):
+            shifted.add(group)
+        if group in shifted:
+            found.append(name)
+    return tuple(found)
 
 
 def graph_before_run(model: nn.Module, mode: str) -> ModelGraph:
@@ -219,12 +240,19 @@ class _Registered:
         self._modules = dict(root.named_modules(remove_duplicate=False))
         self._paths: dict[int, list[str]] = {}
         """The paths of each module and parameter, by its ``id``."""
+        self._inside: dict[str, list[torch.Tensor]] = {path: [] for path in self._modules}
+        """The parameters of each module and of those below it, shared ones once."""
+        around: dict[torch.Tensor, set[str]] = {}
         for path, module in self._modules.items():
             self._paths.setdefault(id(module), []).append(path)
             prefix = f"{path}." if path else ""
             for name, parameter in module._parameters.items():
                 if parameter is not None:
                     self._paths.setdefault(id(parameter), []).append(prefix + name)
+                    around.setdefault(parameter, set()).update(prefixes(path))
+        for parameter, paths in around.items():
+            for path in paths & self._inside.keys():
+                self._inside[path].append(parameter)
 
     def parent(self, path: str) -> str:
         """The module that contains the one at ``path``; names of modules may hold dots."""
@@ -259,7 +287,7 @@ class _Registered:
         except Exception:  # noqa: BLE001  # a stranger's code, and only a label
             detail = ""
         shared = self._others(path, module)
-        return {"detail": detail, "shared": shared, **_counts(module.parameters())}
+        return {"detail": detail, "shared": shared, **_counts(self._inside[path])}
 
     def _others(self, path: str, item: Any) -> tuple[str, ...]:
         return tuple(other for other in self._paths[id(item)] if other != path)
@@ -321,7 +349,7 @@ _SIZE_ATTRIBUTES = {"device", "dtype", "layout", "ndim", "requires_grad", "shape
 _PYTHON = {"_operator", "builtins", "math"}
 
 
-def _sizes(graph: fx.Graph) -> set[fx.Node]:
+def size_nodes(graph: fx.Graph) -> set[fx.Node]:
     """The operations on sizes and flags, whose results are no tensors."""
     sizes: set[fx.Node] = set()
     for node in graph.nodes:

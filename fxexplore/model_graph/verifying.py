@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from fxexplore.feature_extraction import (
     Arguments,
     LeafModuleAwareTracer,
     OpenedModel,
-    RecordedNode,
+    Recording,
     extractor_of,
     isolated,
     record,
     restores,
 )
+
+from .reading import size_nodes
 
 
 @restores
@@ -43,15 +46,13 @@ def verify_values(
     """
     with isolated(model, training=mode == "train"):
         recording = record(model, *arguments, tracer_kwargs=tracer_kwargs)
-        keys = {
-            name: name
-            for node, name in tracer.node_to_qualname.items()
-            if name in recording.nodes and _same_line(node, recording.nodes[name])
-        }
+        keys = {name: name for name in _alike(tracer, recording)}
         extractor = extractor_of(model, OpenedModel({mode: tracer}), keys, keys)
         traced = _run(model, extractor, arguments)
         real_run = extractor_of(model, OpenedModel(recordings={mode: recording}), keys, keys)
         real = _run(model, real_run, arguments)
+    if traced.keys() != real.keys():
+        raise ValueError("only one of the traced graph and a real run can be differentiated")
     for what, tensors in traced.items():
         if not tensors:
             continue  # x[i] = y gives nothing; what it writes shows in the nodes that read x
@@ -63,14 +64,30 @@ def verify_values(
             ) from None
 
 
-def _same_line(node: fx.Node, recorded: RecordedNode) -> bool:
-    """Whether both ways mean the same operation by a name.
+def _alike(tracer: LeafModuleAwareTracer, recording: Recording) -> list[str]:
+    """The names by which both ways mean the same operation.
 
-    Operations on buffers and constants alone have a name only in a recording, which
-    can shift the suffixes of those that follow.
+    Operations on constants alone have a name only in a recording, and arithmetic on sizes or
+    items of a tuple that was kept only in a trace, which shifts the suffixes of those that follow:
+    of a name that has other suffixes in the other way, none is compared.
     """
-    is_operation = node.op in ("call_function", "call_method")
-    return not is_operation or node.meta.get("source") == recorded.source
+    sizes = size_nodes(tracer.graph)
+    traced = {name: node for node, name in tracer.node_to_qualname.items() if node not in sizes}
+    alone = {_without_number(name) for name in traced.keys() ^ set(recording.names)}
+    return [
+        name
+        for name, node in traced.items()
+        if node.op not in ("call_function", "call_method")
+        or (
+            _without_number(name) not in alone
+            and node.meta.get("source") == recording.nodes[name].source
+        )
+        if name in recording.nodes
+    ]
+
+
+def _without_number(name: str) -> str:
+    return re.sub(r"_\d+$", "", name)
 
 
 def _run(
@@ -91,6 +108,9 @@ def _run(
     if not differentiable or not parameters:
         return found
     loss = differentiable[-1].double().pow(2).sum()
-    gradients = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
+    try:
+        gradients = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
+    except RuntimeError:  # forward overwrites what its own gradient needs
+        return found
     names = (f"gradient of '{path}'" for path in parameters)
     return found | {name: [g] for name, g in zip(names, gradients, strict=True)}

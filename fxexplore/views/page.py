@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
+from fxexplore.feature_extraction import ReturnNodes, keys_by_mode
 from fxexplore.model_graph import ModelGraph
 
 from .outline import tree_html
@@ -33,7 +34,7 @@ _CODE = "padding:10px 12px;overflow:auto;font:12px/1.5 ui-monospace,Menlo,Consol
 def to_html(
     graph: ModelGraph,
     expanded: Collection[str] | None = None,
-    return_nodes: Mapping[str, str] | None = None,
+    return_nodes: ReturnNodes | None = None,
     *,
     svg: str = "",
     code: str = "",
@@ -48,7 +49,7 @@ def to_html(
         graph: the model.
         expanded: paths of the modules that are unfolded; by default those that tell much in
             few lines.
-        return_nodes: the ticked names with their keys.
+        return_nodes: the ticked names, or a dict from name to key.
         svg: a picture to show below the tree, such as ``to_svg(graph)``; ``""`` for none.
         code: code to show below it; ``""`` for none.
         limit: how many lines the tree may have; the deepest levels are left out of a larger one.
@@ -64,7 +65,8 @@ def to_html(
         >>> "0 … 8" in page, "9 × Linear" in page, "1 &lt; 2" in page
         (True, True, True)
     """
-    parts = [tree_html(graph, expanded, return_nodes, limit=limit)]
+    keys = keys_by_mode(return_nodes, None, None)[0] if return_nodes else {}
+    parts = [tree_html(graph, expanded, keys, limit=limit)]
     if svg:
         data = base64.b64encode(svg.encode()).decode()
         alt = html.escape(f"Diagram of {graph.model}", quote=True)

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.marks import mostly_slow
+
 from .conftest import AXE_RUN, faults, notebook_of
 
 RESNET = """
@@ -228,7 +230,13 @@ class TestInOneNotebook:
         finally:
             lab.set_theme("JupyterLab Light")
 
-    @pytest.mark.parametrize("name", [*PAGES, "forced-colors", "forced-colors-dark"])
+    @pytest.mark.parametrize(
+        "name",
+        mostly_slow(
+            [*PAGES, "forced-colors", "forced-colors-dark"],
+            "vscode-dark", "vscode-high-contrast", "bare-dark", "forced-colors",
+        ),
+    )  # fmt: skip
     def test_every_text_reads_well_in_other_pages(self, name, lab, explorer, screenshots):
         lab.python(f"setattr(explorer, 'return_nodes', {TWO_NODES})")
         lab.python("setattr(explorer, 'focused', 'layer1.0.conv1')")

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.marks import mostly_slow
+
 from .conftest import notebook_of
 
 SETUP = """
@@ -208,7 +210,7 @@ def test_a_photograph_larger_than_jupyters_message_limit_arrives(lab, panel, scr
     assert panel.get_by_role("progressbar").count() == 0
 
 
-@pytest.mark.parametrize("kind", ["flat", "noise"])
+@pytest.mark.parametrize("kind", mostly_slow(["flat", "noise"], "flat"))
 def test_a_picture_of_100_megapixels_is_refused_in_words(lab, panel, screenshots, tmp_path, kind):
     path = tmp_path / f"{kind}.{'png' if kind == 'flat' else 'jpg'}"
     if kind == "flat":
@@ -310,7 +312,7 @@ def test_a_run_whose_kernel_goes_is_said_to_be_interrupted(lab, screenshots):
     lab.page.screenshot(path=screenshots / "feature-maps-11-interrupted.png")
 
 
-@pytest.mark.parametrize("width", [480, 600, 800])
+@pytest.mark.parametrize("width", mostly_slow([480, 600, 800], 480))
 def test_in_a_narrow_place_buttons_go_to_the_next_line_together(lab, width):
     panel = panel_in(lab, RESNET, f"widgets.Box([panel], layout={{'width': '{width}px'}})")
     for group in (["Upload", "Variable…", "Prepare…", "Run"], ["Save PNG", "Copy code", "Compare"]):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.marks import mostly_slow
+
 from .conftest import notebook_in, notebook_of
 
 CELL = """
@@ -18,7 +20,7 @@ PATHS = {
 }
 
 
-@pytest.fixture(scope="module", params=NODES)
+@pytest.fixture(scope="module", params=mostly_slow(NODES, "densenet201", "maxvit_t"))
 def model(request):
     return request.param
 

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -232,6 +233,15 @@ def test_an_index_into_a_buffer_scripts():
 
     extractor = create_feature_extractor(Divides(), ["truediv"])
     assert same(torch.jit.script(extractor)(X)["truediv"], Divides()(X))
+
+
+def test_a_value_that_no_graph_holds_is_named():
+    class Scales(nn.Module):
+        def forward(self, x):
+            return x * np.float32(2)
+
+    with pytest.raises(TraceError, match="an operation is given a float32, which no graph holds"):
+        get_graph_node_names(Scales())
 
 
 class Unfinished(nn.Module):

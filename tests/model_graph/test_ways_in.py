@@ -1,6 +1,8 @@
 """Traced where that is possible, recorded otherwise, and a clear error where neither works."""
 
+import functools
 import itertools
+import sys
 
 import pytest
 import torch
@@ -262,3 +264,26 @@ def test_models_of_several_processes_open_and_give_what_they_compute(one_process
     )
     with torch.no_grad():
         assert torch.equal(extractor(VECTOR)["0"], expected)
+
+
+class Deep(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.fc, self.inner = nn.Linear(2, 2), inner
+
+    def forward(self, x):
+        return self.inner(self.fc(x)) + x
+
+
+@pytest.mark.parametrize("backend", ["symbolic", "recorded"])
+def test_modules_may_be_nested_as_deep_as_python_runs_them(backend):
+    model = functools.reduce(lambda inner, _: Deep(inner), range(180), nn.ReLU()).eval()
+    limit, vector = sys.getrecursionlimit(), torch.ones(1, 2)
+    graph = open_model(model, vector, backend=backend)
+    assert len(graph.nodes) == 2 + 2 * 180
+    assert graph.parameters == graph["inner"].parameters + 6
+    options = {"example_inputs": vector, "backend": backend, "mode": "eval"}
+    extractor = create_feature_extractor(model, ["inner.inner.fc"], **options)
+    expected = model.inner.inner.fc(model.inner.fc(model.fc(vector)))
+    assert torch.equal(extractor(vector)["inner.inner.fc"], expected)
+    assert sys.getrecursionlimit() == limit

@@ -71,7 +71,8 @@ class isolated(AbstractContextManager[nn.Module]):  # noqa: N801  # as contextli
         as_twin: bool = False,
     ) -> None:
         self._model, self._inputs, self._training = model, inputs, training
-        self._twin = twin_of(model) if as_twin else None
+        self._as_twin = as_twin
+        self._twin: nn.Module | None = None
         self._saved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._guarded: dict[int, list[torch.Tensor]] = {}
         self._begin: Action = partial(int)  # where this begins among the pending actions
@@ -79,6 +80,8 @@ class isolated(AbstractContextManager[nn.Module]):  # noqa: N801  # as contextli
     def __enter__(self) -> nn.Module:
         """Note how everything is, switch the mode, and give the model or its twin."""
         on_leaving(self._begin)
+        make_room_to_recurse(nesting_of(self._model))
+        self._twin = twin_of(self._model) if self._as_twin else None
         model = self._model if self._twin is None else self._twin
         if self._twin is None:
             lock.write()
@@ -401,6 +404,27 @@ def turn_on(mode: TorchFunctionMode) -> None:
     """Turn on a mode of torch, in this thread, until the block ends."""
     on_leaving(_ThreadState().put_back)
     torch._C._push_on_torch_function_stack(mode)
+
+
+_FRAMES = 16  # that tracing, recording or copying a module takes at most
+
+
+def nesting_of(model: nn.Module) -> int:
+    """How deep the modules of a model are nested."""
+    paths: list[str] = [path for path, _ in model.named_modules()]
+    return max(path.count(".") for path in paths)
+
+
+def make_room_to_recurse(nesting: int) -> None:
+    """Let Python recurse deeper until the block ends, if modules are nested so deep.
+
+    A model that runs can then be traced, which takes more frames for each module.
+    """
+    limit = sys.getrecursionlimit()
+    if _FRAMES * nesting > limit:
+        lock.patch()
+        on_leaving(partial(sys.setrecursionlimit, limit))
+        sys.setrecursionlimit(limit + _FRAMES * nesting)
 
 
 _MISSING = object()

@@ -146,7 +146,10 @@ class CapturingFollower(Follower):
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Name the arguments, and run the model."""
         list(self.named_arguments(args, kwargs))
-        return super().run(args, kwargs)
+        output = super().run(args, kwargs)
+        with torch._C.DisableTorchFunction():
+            self.read((output,), {})  # a parameter that is returned is read there
+        return output
 
     def called(
         self,

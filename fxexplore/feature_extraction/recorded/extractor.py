@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from fxexplore.feature_extraction.common.isolation import restores
+from fxexplore.feature_extraction.common.isolation import make_room_to_recurse, nesting_of, restores
 from fxexplore.feature_extraction.common.wrappers import plain_module
 
 from .capture import Capture, CapturingFollower, StopForward, run_with_hooks
@@ -67,6 +67,7 @@ class RecordedFeatureExtractor(nn.Module):
         if eval_recording is not None:
             self._plans[False] = planned(model, eval_recording, eval_keys, "eval", train_recording)
         self._copied_too: set[str] = set()
+        self._nesting = nesting_of(model)
         self.training = model.training
 
     def train(self, mode: bool = True) -> RecordedFeatureExtractor:
@@ -113,6 +114,7 @@ class RecordedFeatureExtractor(nn.Module):
     ) -> None:
         capture.arguments(self._recorded_model, args, kwargs)
         allow_stopping()
+        make_room_to_recurse(self._nesting)
         if plan.follows:
             CapturingFollower(self._recorded_model, plan, capture).run(args, kwargs)
         else:

@@ -35,6 +35,7 @@ from fxexplore.feature_extraction.common.torch_ops import (
     run_custom_functions_by,
     written_argument,
 )
+from fxexplore.feature_extraction.common.validation import kind_of
 
 from .errors import errors_explained
 from .module_returns import ModuleReturn, nodes_in, with_nodes
@@ -181,7 +182,10 @@ class LeafModuleAwareTracer(LeafDecisions):
             return a
         if kind is dict and not a:
             return {}
-        return super().create_arg(a)
+        try:
+            return super().create_arg(a)
+        except NotImplementedError:
+            raise TraceError(f"an operation is given {kind_of(a)}, which no graph holds.") from None
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Make a proxy that records ``+=`` and ``x[i] = y``."""

@@ -1,0 +1,66 @@
+"""``verify=True`` raises where a trace is wrong, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from fxexplore import create_feature_extractor, open_model
+
+X = torch.ones(2, 4)
+
+
+class ReturnsAParameter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cls, self.fc = nn.Parameter(torch.randn(1, 4)), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.fc(x) * 2, self.cls
+
+
+class CannotBeDifferentiated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.fc(x).sigmoid()
+        squared = y * y
+        y.add_(1)
+        return squared
+
+
+class CalculatesWithSizes(nn.Module):
+    """Names have other suffixes when it is recorded, and one line makes several operations."""
+
+    def forward(self, x):
+        parts = torch.split(x.reshape(x.shape[0] * x.shape[1], 1), 4)
+        return [part * (i + x.shape[0] * 3) for i, part in enumerate((parts[0], parts[1]))]
+
+
+@pytest.mark.parametrize(
+    "cls", [ReturnsAParameter, CannotBeDifferentiated, CalculatesWithSizes], ids=str
+)
+def test_what_is_right_passes(cls):
+    assert open_model(cls(), X, verify=True).backend == "symbolic"
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_a_model_without_numbers_passes(mode):
+    with torch.device("meta"):
+        model, x = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), torch.ones(1, 3, 8, 8)
+    assert open_model(model, x, mode=mode, verify=True)["1"].shape == (1, 4, 6, 6)
+
+
+def test_a_graph_says_which_names_are_others_when_recorded():
+    graph = open_model(CalculatesWithSizes(), X)
+    assert graph.differing == tuple(n.name for n in graph.nodes if n.target in ("mul", "add"))
+    assert open_model(ReturnsAParameter(), X).differing == ()
+
+
+def test_a_parameter_that_is_returned_can_be_wanted():
+    model = ReturnsAParameter().eval()
+    options = {"example_inputs": X, "backend": "recorded", "mode": "eval"}
+    assert torch.equal(create_feature_extractor(model, ["cls"], **options)(X)["cls"], model.cls)
