@@ -8,6 +8,7 @@ import ipywidgets as widgets
 import traitlets
 
 from fxexplore.model_graph import ModelGraph, Module
+from fxexplore.views import error_in_words, failure_at
 
 from .closing import close_parts
 
@@ -102,6 +103,10 @@ def why_not_ticked(graph: ModelGraph, name: str) -> str:
     item = graph[name]
     if isinstance(item, Module) and item.ran is None:
         return f"'{name}' cannot be ticked before the model has run once"
+    if graph.error is not None and graph.backend == "recorded":  # a traced one can run again
+        never_ran = isinstance(item, Module) and not item.ran
+        if never_ran or failure_at(graph, item):
+            return f"'{name}' has no value, because the model raised: {error_in_words(graph)}"
     if isinstance(item, Module) and not item.ran:
         return f"'{name}' is a {item.cls} of which nothing runs in {graph.mode} mode"
     return ""

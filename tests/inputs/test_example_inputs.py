@@ -142,10 +142,8 @@ class Uncertain(nn.Module):
 @pytest.mark.parametrize("model", [nn.Sequential(nn.Conv2d(3, 2, 3)), Uncertain(), nn.ReLU()])
 def test_an_explorer_infers_its_inputs_once(model, monkeypatch):
     calls = []
-    infer = inferred._from_first_layer
-    monkeypatch.setattr(
-        inferred, "_from_first_layer", lambda model: calls.append(model) or infer(model)
-    )
+    infer = inferred._guessed
+    monkeypatch.setattr(inferred, "_guessed", lambda model: calls.append(model) or infer(model))
     explorer = explore(model)
     explorer.mode = "train"
     explorer.mode = "eval"
@@ -217,12 +215,20 @@ def test_what_the_caller_gives_is_taken():
     assert (both.args, both.kwargs) == ((x,), {"y": 1})
 
 
-@pytest.mark.parametrize("model", [nn.ReLU(), nn.Bilinear(2, 3, 4), nn.TransformerDecoder])
+class TakesWords(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, words: str, more: dict):
+        return self.layer(more["x"] * len(words.split()))
+
+
+@pytest.mark.parametrize("model", [nn.ReLU(), TakesWords()])
 def test_where_nothing_can_be_inferred_the_message_says_what_to_give(model):
-    if isinstance(model, type):
-        model = nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2), 1)
-    with pytest.raises(ValueError, match=r"example_inputs=torch\.randn"):
+    with pytest.raises(ValueError, match=r"example_inputs=torch\.randn") as caught:
         example_inputs_for(model)
+    assert ("tried in vain" in str(caught.value)) == isinstance(model, TakesWords)
 
 
 def test_something_else_is_refused():

@@ -5,6 +5,7 @@ import html
 
 import pytest
 import torch
+import traitlets
 from torch import nn
 
 from fxexplore import explore
@@ -16,6 +17,11 @@ class Looks(LeNet):
 
     def forward(self, x):
         return super().forward(x + 1 if x.sum() > 1e9 else x)
+
+
+def tick_and_run(explorer, name):
+    explorer.selected = [name]
+    explorer.run()
 
 
 def picture(explorer):
@@ -45,6 +51,9 @@ def test_it_leads_to_where_the_model_raised_and_says_why(cls, in_kernel):
         assert "raises in head.1" in explorer.maps.message
         explorer.selected = ["norm"]
         assert explorer.run()["norm"].shape == (1, 16, 28, 28)
+        for name in ("head.1", "head", "last"):  # without a value, in words
+            with pytest.raises((traitlets.TraitError, RuntimeError), match="shapes cannot be mult"):
+                tick_and_run(explorer, name)
         explorer.close()
 
     if in_kernel:

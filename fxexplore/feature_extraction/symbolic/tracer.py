@@ -42,7 +42,6 @@ from .module_returns import ModuleReturn, nodes_in, with_nodes
 from .proxies import InPlaceProxy, RealTensorsInForward, holds_proxy
 from .runtime import AppliedFunction
 from .signature import Argument, arguments_while_tracing
-from .traced_graph import known_by
 
 VAR_POSITIONAL, KEYWORD_ONLY = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY
 
@@ -117,7 +116,7 @@ class LeafModuleAwareTracer(LeafDecisions):
             return called_from_here(super().trace, root, concrete_args)
         with isolated(root):
             graph = self._trace_module(root, concrete_args)
-        known_by(graph, self, {node: node for node in graph.nodes})
+        _known_by(graph, self, {node: node for node in graph.nodes})
         return graph
 
     def for_nodes(
@@ -435,3 +434,28 @@ class NodePathTracer(LeafModuleAwareTracer):
 
 def _autocast_state() -> tuple[bool, bool]:
     return torch.is_autocast_enabled("cuda"), torch.is_autocast_enabled("cpu")
+
+
+class TracedGraph(fx.Graph):
+    """What our tracers make: a graph that knows its tracer, and so its model; copies do too."""
+
+    tracer: LeafModuleAwareTracer
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> TracedGraph:
+        copied = super().__deepcopy__(memo)
+        _known_by(copied, self.tracer, dict(zip(self.nodes, copied.nodes, strict=True)))
+        return copied  # type: ignore[return-value]
+
+
+def _known_by(
+    graph: fx.Graph, tracer: LeafModuleAwareTracer, copies: Mapping[fx.Node, fx.Node]
+) -> None:
+    """Have a graph know its tracer.
+
+    Args:
+        graph: the graph.
+        tracer: what traced it, or what it is a copy of.
+        copies: the nodes that the tracer knows, with those of the graph in their place.
+    """
+    graph.__class__ = TracedGraph
+    graph.tracer = tracer.for_nodes(graph, copies)  # type: ignore[attr-defined]
