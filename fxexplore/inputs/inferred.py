@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -71,6 +72,8 @@ def known_inputs(
     """
     if isinstance(example_inputs, ExampleInputs):
         return example_inputs
+    if isinstance(example_inputs, InferredOnce):
+        return example_inputs.get(model)
     if example_inputs is not None:
         arguments = as_arguments(example_inputs)
         expression = f"example_inputs_for({name}, {inputs_name})"
@@ -85,6 +88,56 @@ def known_inputs(
         prepare = imagenet(channels, (height, width))
         inferred = dataclasses.replace(inferred, prepared_by=prepare)
     return dataclasses.replace(inferred, expression=expression).to(model)
+
+
+class InferredOnce:
+    """Inputs that are inferred when somebody first asks for them, and only then.
+
+    Where they have to be tried, that may take a second, and whoever asks says on which copy of
+    the model. Where they are given or known, they are known at once.
+
+    Args:
+        model: as for :func:`known_inputs`, as the others are.
+        example_inputs: as there.
+        name: as there.
+        inputs_name: as there.
+
+    Attributes:
+        known: the inputs; None as long as nobody has asked for them.
+
+    Example:
+        >>> net = nn.Linear(3, 2)
+        >>> inputs = InferredOnce(net)
+        >>> inputs.known, inputs.get(net).shapes, inputs.known.shapes
+        (None, '1×3', '1×3')
+    """
+
+    def __init__(
+        self, model: Any, example_inputs: Any = None, name: str = "model", inputs_name: str = "x"
+    ) -> None:
+        self._names = name, inputs_name
+        self._lock = threading.Lock()
+        self.known: ExampleInputs | None = None
+        if example_inputs is not None or not _has_to_be_tried(model):
+            self.known = known_inputs(model, example_inputs, *self._names)
+
+    def get(self, model: nn.Module) -> ExampleInputs:
+        """The inputs.
+
+        Args:
+            model: the model, or a copy of it, to try them on if nobody has yet.
+        """
+        with self._lock:
+            if self.known is None:
+                self.known = known_inputs(model, None, *self._names)
+            return self.known
+
+
+def _has_to_be_tried(model: Any) -> bool:
+    if not isinstance(model, nn.Module) or type(model).__module__.startswith("torchvision.models"):
+        return False
+    is_told = any(infer(model) is not None for infer in (_from_timm, _from_attribute))
+    return not is_told and next(model.parameters(), None) is not None
 
 
 def _nothing_inferred(model: nn.Module, tried: str = "") -> str:
