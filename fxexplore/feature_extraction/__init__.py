@@ -16,6 +16,7 @@ from .common.flops import FlopCounter
 from .common.isolation import (
     RandomState,
     beside_others,
+    hook,
     isolated,
     on_leaving,
     patch,

@@ -60,11 +60,24 @@ class InputChoice:
         tokenizer_name: str = "tokenizer",
     ) -> None:
         self._model, self._name = model, name
-        self._base = example_inputs
         self._tokenizer, self._tokenizer_name = tokenizer, tokenizer_name
+        self.base_on(example_inputs)
+
+    def base_on(self, example_inputs: ExampleInputs) -> None:
+        """Begin with these example inputs.
+
+        Args:
+            example_inputs: what the model is run on as long as nothing else is chosen.
+        """
+        self._base = example_inputs
         self._prepare: Preprocessing | None = None
         self._presets: list[Preprocessing] = []
         self.chosen = None if example_inputs.missing else example_inputs
+
+    @property
+    def missing(self) -> str:
+        """Why there are no example inputs; ``""`` if there are some."""
+        return self._base.missing
 
     @property
     def next_preparation(self) -> Preprocessing:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,9 +12,11 @@ from torch import nn
 
 from fxexplore.feature_extraction import as_arguments, model_and_tracer
 
-from .example_inputs import ExampleInputs, required_arguments
+from .example_inputs import BATCH_OF_PICTURES, ExampleInputs, required_arguments
+from .guessing import LAYERS, as_called, find_arguments, first_guesses
+from .lessons import Guess
 from .preprocessing import RGB, Preprocessing, imagenet, photograph, photograph_or_noise
-from .samples import FRAMES, TOKENS, noise
+from .samples import FRAMES
 from .transformers_inputs import from_config
 
 
@@ -24,8 +27,9 @@ def example_inputs_for(model: nn.Module, example_inputs: Any = None) -> ExampleI
         model: the model that is to run on them.
         example_inputs: a tensor, a tuple of positional arguments, a dict of keyword
             arguments, or a pair of both. By default inferred: from the configuration that
-            models of timm and transformers carry, from the kind of a model of torchvision,
-            else from the model's first layer. Pictures are matplotlib's photograph of
+            models of timm and transformers carry, from the kind of a model of torchvision, from
+            ``example_input_array``; else guessed from the first layer and the names of forward's
+            arguments, and tried, for a second in all. Pictures are matplotlib's photograph of
             Grace Hopper.
 
     Raises:
@@ -68,32 +72,82 @@ def known_inputs(
     """
     if isinstance(example_inputs, ExampleInputs):
         return example_inputs
+    if isinstance(example_inputs, InferredOnce):
+        return example_inputs.get(model)
     if example_inputs is not None:
         arguments = as_arguments(example_inputs)
         expression = f"example_inputs_for({name}, {inputs_name})"
         return ExampleInputs(*arguments, "given", inputs_name, expression)
     expression = f"example_inputs_for({name})"
-    for infer in (_from_timm, from_config, _from_torchvision, _from_first_layer):
-        inferred = infer(model)
-        if inferred is None:
-            continue
-        place = inferred.places.get("picture")
-        if place is not None and inferred.prepared_by is None and place.shape[-3] in (1, RGB):
-            channels, height, width = place.shape[-3:]
-            prepare = imagenet(channels, (height, width))
-            inferred = dataclasses.replace(inferred, prepared_by=prepare)
-        return dataclasses.replace(inferred, expression=expression).to(model)
-    return ExampleInputs((), {}, "none", expression=expression, missing=_nothing_inferred(model))
+    ways = (_from_timm, from_config, _from_attribute, _from_torchvision, _guessed)
+    results: Iterator[ExampleInputs | None] = (infer(model) for infer in ways)
+    inferred = next(found for found in results if found is not None)
+    place = inferred.places.get("picture")
+    if place is not None and inferred.prepared_by is None and place.shape[-3] in (1, RGB):
+        channels, height, width = place.shape[-3:]
+        prepare = imagenet(channels, (height, width))
+        inferred = dataclasses.replace(inferred, prepared_by=prepare)
+    return dataclasses.replace(inferred, expression=expression).to(model)
 
 
-def _nothing_inferred(model: nn.Module) -> str:
+class InferredOnce:
+    """Inputs that are inferred when somebody first asks for them, and only then.
+
+    Where they have to be tried, that may take a second, and whoever asks says on which copy of
+    the model. Where they are given or known, they are known at once.
+
+    Args:
+        model: as for :func:`known_inputs`, as the others are.
+        example_inputs: as there.
+        name: as there.
+        inputs_name: as there.
+
+    Attributes:
+        known: the inputs; None as long as nobody has asked for them.
+
+    Example:
+        >>> net = nn.Linear(3, 2)
+        >>> inputs = InferredOnce(net)
+        >>> inputs.known, inputs.get(net).shapes, inputs.known.shapes
+        (None, '1×3', '1×3')
+    """
+
+    def __init__(
+        self, model: Any, example_inputs: Any = None, name: str = "model", inputs_name: str = "x"
+    ) -> None:
+        self._names = name, inputs_name
+        self._lock = threading.Lock()
+        self.known: ExampleInputs | None = None
+        if example_inputs is not None or not _has_to_be_tried(model):
+            self.known = known_inputs(model, example_inputs, *self._names)
+
+    def get(self, model: nn.Module) -> ExampleInputs:
+        """The inputs.
+
+        Args:
+            model: the model, or a copy of it, to try them on if nobody has yet.
+        """
+        with self._lock:
+            if self.known is None:
+                self.known = known_inputs(model, None, *self._names)
+            return self.known
+
+
+def _has_to_be_tried(model: Any) -> bool:
+    if not isinstance(model, nn.Module) or type(model).__module__.startswith("torchvision.models"):
+        return False
+    is_told = any(infer(model) is not None for infer in (_from_timm, _from_attribute))
+    return not is_told and next(model.parameters(), None) is not None
+
+
+def _nothing_inferred(model: nn.Module, tried: str = "") -> str:
     first = _first_layer(model)
     layer = f"its first layer is {type(first).__name__}({first.extra_repr()})" if first else ""
     return (
         f"no example inputs could be inferred for {type(model).__name__}: its forward takes "
         f"({', '.join(required_arguments(model)) or 'none'}) and "
         f"{layer or 'it has no layer that implies a shape'}. Give example_inputs=torch.randn(...) "
-        f"in the shape that the model expects, or a tuple or dict of arguments"
+        f"in the shape that the model expects, or a tuple or dict of arguments{tried}"
     )
 
 
@@ -136,37 +190,65 @@ def _from_torchvision(model: nn.Module) -> ExampleInputs | None:
     return None
 
 
-# --- by first layer --------------------------------------------------------------------
+def _from_attribute(model: nn.Module) -> ExampleInputs | None:
+    """What a module of Lightning says that it takes."""
+    example = getattr(model, "example_input_array", None)
+    if not isinstance(example, (torch.Tensor, tuple, dict)):
+        return None
+    return ExampleInputs(*as_arguments(example), "example_input_array")
 
-# Layers that imply the shape of an input, and the shapes; pictures have sizes of their own.
-_SHAPES: dict[type[nn.Module], Callable[[Any], tuple[int, ...]]] = {
-    nn.Conv1d: lambda layer: (1, layer.in_channels, 256),
-    nn.Conv3d: lambda layer: (1, layer.in_channels, FRAMES, 112, 112),
-    nn.Linear: lambda layer: (1, layer.in_features),
-    nn.RNNBase: lambda layer: (1, TOKENS, layer.input_size),
-}
-_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
-_LAYERS = (*_SHAPES, *_EMBEDDINGS, nn.modules.conv._ConvNd)
+
+# --- guessed ---------------------------------------------------------------------------
 
 
 def _first_layer(model: nn.Module) -> nn.Module | None:
-    return next((m for m in model.modules() if isinstance(m, _LAYERS)), None)
+    return next((m for m in model.modules() if isinstance(m, LAYERS)), None)
 
 
-def _from_first_layer(model: nn.Module) -> ExampleInputs | None:
-    if len(required_arguments(model)) > 1:
-        return None
+def _guessed(model: nn.Module) -> ExampleInputs:
     first = _first_layer(model)
-    source = f"for the first layer, {type(first).__name__}"
-    if isinstance(first, nn.Conv2d):
-        size = getattr(model, "image_size", 224)
-        size = size if isinstance(size, int) else 224
-        return _picture(first.in_channels, (size, size), source)
-    if isinstance(first, _EMBEDDINGS):
-        ids = torch.arange(TOKENS).remainder(first.num_embeddings).unsqueeze(0)
-        return ExampleInputs((ids,), {}, f"token ids 0, 1, … ({source})")
-    shapes = [shape(first) for kind, shape in _SHAPES.items() if isinstance(first, kind)]
-    return ExampleInputs((noise(*shapes[0]),), {}, f"noise ({source})") if shapes else None
+    parameters = list(model.parameters())
+    if not parameters or any(map(nn.parameter.is_lazy, parameters)):
+        # Any shape would do, and none tells more; or the first run would change the model.
+        return ExampleInputs((), {}, "none", missing=_nothing_inferred(model))
+    firsts = first_guesses(model, first)
+    because = f"for the first layer, {type(first).__name__}" if first is not None else "guessed"
+    if type(model).__module__.startswith("torchvision.models"):
+        return _as_inputs(model, firsts[0], because)
+    found = find_arguments(model, firsts)
+    if not found.arguments:
+        if first is not None and len(firsts[0]) == 1:
+            return _as_inputs(model, firsts[0], f"{because}; the model does not run on it")
+        missing = _nothing_inferred(model, f"; {found.trials} guesses were tried in vain")
+        return ExampleInputs((), {}, "none", missing=missing)
+    if found.trials > 1:
+        because = f"guessed: what ran, of {found.trials} tried"
+    if not found.is_sure:
+        because += "; a whole run takes too long to try it"
+    return _as_inputs(model, found.arguments, because)
+
+
+def _as_inputs(model: nn.Module, arguments: Mapping[str, Guess], because: str) -> ExampleInputs:
+    values: dict[str, Any] = {}
+    words: dict[str, None] = {}
+    prepared_by = None
+    for name, guess in arguments.items():
+        values[name] = guess.value
+        word = _WORDS.get(guess.kind)
+        if guess.kind == "noise" and len(guess.shape) == BATCH_OF_PICTURES and guess.shape[0] == 1:
+            _, channels, height, width = guess.shape
+            prepare = imagenet(channels, (height, width))
+            values[name], prepared = photograph_or_noise(channels, prepare)
+            if prepared is not None:
+                word, prepared_by = "photograph", prepared
+        if word is not None:
+            words[word] = None
+    args, kwargs = as_called(model, values)
+    source = f"{' and '.join(words) or 'numbers'} ({because})"
+    return ExampleInputs(args, kwargs, source, prepared_by=prepared_by)
+
+
+_WORDS = {"noise": "noise", "pair": "noise", "list": "noise", "ids": "token ids 0, 1, …"}
 
 
 def _picture(channels: int, size: tuple[int, int], source: str, **numbers: Any) -> ExampleInputs:

@@ -228,11 +228,13 @@ def _ancestors(path: str, modules: Collection[str]) -> list[str]:
 def _rows(nodes: tuple[Node, ...], modules: Mapping[str, Module]) -> Iterator[Row]:
     children: dict[str, list[Node | Module]] = {"": []}
     for node in nodes:
-        parent = ""
-        for path in _ancestors(node.parent, modules):
-            if path not in children:
-                children[path] = []
-                children[parent].append(modules[path])
+        parent, new = node.parent, []
+        while parent and parent not in children:  # up to what has its place already
+            new += [parent] if parent in modules else []
+            parent = parent.rpartition(".")[0]
+        for path in reversed(new):
+            children[path] = []
+            children[parent].append(modules[path])
             parent = path
         children[parent].append(node)
     for path, module in modules.items():

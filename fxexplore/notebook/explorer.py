@@ -17,7 +17,7 @@ from fxexplore.feature_extraction import (
     keys_by_mode,
     model_and_tracer,
 )
-from fxexplore.inputs import known_inputs
+from fxexplore.inputs import ExampleInputs, InferredOnce
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.views import StaticPage, to_document, to_html, to_text
@@ -134,12 +134,12 @@ class Explorer(SharedState, widgets.VBox):
             first_mode = mode or ("eval" if tracer is None else tracer.mode)
             options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
             warm_up()  # while the model is opened
-            inputs = known_inputs(self.model, example_inputs, name, inputs_name)
+            self._inputs = InferredOnce(self.model, example_inputs, name, inputs_name)
             self._shown_early: list[DisplayHandle] = []
             self.notice = Notice()
             self._modes = Modes(
                 self.model if tracer is None else model,
-                inputs,
+                self._inputs,
                 {"backend": backend, **options},
                 self.notice,
                 self._take,
@@ -149,14 +149,14 @@ class Explorer(SharedState, widgets.VBox):
                 self.model,
                 graph,
                 make_extractor=self.extractor,
-                example_inputs=inputs,
+                example_inputs=self._inputs.known or _NOT_YET,
                 name=name,
                 tokenizer=tokenizer,
                 tokenizer_name=tokenizer_name,
                 shell=shell,
             )
             self.code = CodeTab(name, options)
-            self.header = Header(graph, inputs)
+            self.header = Header(graph, self._inputs.known)
             self.tree = NodeTree(graph)
             self.diagram = NodeGraph(graph)
             self.node = NodeFacts(graph)
@@ -400,6 +400,9 @@ class Explorer(SharedState, widgets.VBox):
 
     def _show(self, graph: ModelGraph) -> None:
         """Show another graph of the model, and say which ticked names are gone."""
+        inputs = self.header.inputs = self._inputs.known
+        if inputs is not None:
+            self.maps.inputs.offer(inputs)
         gone = self.replace_graph(graph)
         self.tree.only = self.diagram.only = self._modes.only(graph.mode)
         for part in (self.tree, self.diagram, self.node, self.maps):
@@ -426,6 +429,8 @@ class Explorer(SharedState, widgets.VBox):
 
 
 explore = Explorer
+
+_NOT_YET = ExampleInputs((), {}, "none", missing="what the model runs on is being found")
 
 
 def _display_wait() -> float:

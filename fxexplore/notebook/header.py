@@ -22,11 +22,12 @@ class Header(widgets.HBox):
         inputs: what it is run on by default, if that is known.
 
     Attributes:
+        inputs: the same, which may be known later.
         switch: the radio buttons of eval and train mode.
     """
 
     def __init__(self, graph: ModelGraph, inputs: ExampleInputs | None = None) -> None:
-        self._inputs = inputs
+        self.inputs = inputs
         self._facts = widgets.HTML().add_class("fxx-headline")
         self.switch = widgets.RadioButtons(
             options=MODES, value=graph.mode, orientation="horizontal", tooltip=_SWITCH
@@ -37,7 +38,7 @@ class Header(widgets.HBox):
 
     def show(self, graph: ModelGraph) -> None:
         """Show the facts of a graph."""
-        self._facts.value = headline(graph, self._inputs)
+        self._facts.value = headline(graph, self.inputs)
 
     def refuse(self, wanted: str, mode: str) -> None:
         """Go back to ``mode``, because the model does not open in the one that was wanted."""

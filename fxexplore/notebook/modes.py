@@ -11,6 +11,7 @@ import traitlets
 from torch import nn
 
 from fxexplore.feature_extraction import beside_others, restores, twin_of
+from fxexplore.inputs import InferredOnce
 from fxexplore.model_graph import ModelGraph, Opening, graph_before_run
 from fxexplore.views import error_in_words
 
@@ -64,7 +65,12 @@ class Modes:
     ) -> None:
         self._model = model
         self._backend = options.get("backend")
-        options = {"example_inputs": example_inputs, **options}
+        self._inputs = (
+            example_inputs
+            if isinstance(example_inputs, InferredOnce)
+            else InferredOnce(model, example_inputs)
+        )
+        options = {"example_inputs": self._inputs, **options}
         self._opening: Callable[..., Opening] = functools.partial(Opening, **options)
         self._notice = notice
         self._show = show
@@ -86,7 +92,7 @@ class Modes:
             Exception: what :class:`Opening` raises, if the model does not open in it.
         """
         check_mode(mode)
-        if self._task is not None and self.opening == mode:
+        while self._task is not None and self.opening == mode:
             self._task.wait()
         self._open(mode)
         return self._annotated.get(mode) or self._openings[mode].graph
@@ -127,8 +133,11 @@ class Modes:
             if problem is not None:
                 self._notice.error(problem, f"The model does not open in {mode} mode")
             elif is_late:
-                self._show(self.graph(mode))
-                self._report(self.graph(mode))
+                graph = self.graph(mode)
+                self._show(graph)
+                self._report(graph)
+                if graph.backend != "recorded":
+                    self.find_facts(mode)
 
         self.open(mode, ended, lambda: self._notice.say(_STOPPED), patience=_SOON)
         is_late = True
@@ -158,9 +167,9 @@ class Modes:
         """
         self.stop()
         twin = None
+        may_run = isinstance(self._model, nn.Module) and running_loop() is not None
         try:
-            may_run = isinstance(self._model, nn.Module) and running_loop() is not None
-            if may_run and not self._can_be_traced(mode):
+            if may_run and (self._inputs.known is None or not self._can_be_traced(mode)):
                 twin = twin_of(self._model)
             if twin is None:
                 self._open(mode)
@@ -168,7 +177,20 @@ class Modes:
             return ended(problem)
         if twin is None:
             return ended(None)
+        if self._inputs.known is None:
+            return self._find_inputs(twin, mode, ended, stopped, patience)
 
+        return self._run_twin(twin, mode, ended, stopped, patience)
+
+    def _run_twin(
+        self,
+        twin: nn.Module,
+        mode: str,
+        ended: Ended,
+        stopped: Callable[[], None] | None,
+        patience: float,
+    ) -> None:
+        """Open a model in the background by running it as a twin."""
         make = self._maker(mode)
 
         @restores
@@ -192,7 +214,35 @@ class Modes:
 
         self.opening = mode
         words = f"Running the model once in {mode} mode, to see what it does"
-        return self._start(work, opened, words, stopped, patience=patience, shell=present_shell())
+        self._start(work, opened, words, stopped, patience=patience, shell=present_shell())
+
+    def _find_inputs(
+        self,
+        twin: nn.Module,
+        mode: str,
+        ended: Ended,
+        stopped: Callable[[], None] | None,
+        patience: float,
+    ) -> None:
+        """Find in the background what the model runs on, and then open it."""
+
+        @restores
+        def work(progress: Progress) -> None:
+            beside_others()
+            with watched(twin, progress):
+                self._inputs.get(twin)
+
+        def found(task: Task[None]) -> None:
+            self.opening = ""
+            try:
+                task.result()
+            except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
+                return ended(problem)
+            return self.open(mode, ended, stopped, patience=patience)
+
+        self.opening = mode
+        words = "Finding inputs that the model runs on"
+        self._start(work, found, words, stopped, patience=patience, shell=present_shell())
 
     def find_facts(self, mode: str) -> None:
         """Look for the shapes and FLOPs of a mode, if that is open, and show them."""
@@ -225,7 +275,11 @@ class Modes:
 
     def wait(self, seconds: float) -> bool:
         """Block until nothing is on its way, but not longer than ``seconds``; says whether."""
-        return self._task is None or self._task.wait(seconds)
+        deadline = time.monotonic() + seconds
+        while self._task is not None:
+            if not self._task.wait(max(0.0, deadline - time.monotonic())):
+                return False
+        return True
 
     def stop(self) -> None:
         """Stop what is on its way."""

@@ -1,5 +1,8 @@
 """What a model is run on: inferred once, and the code that is shown makes the same value."""
 
+import asyncio
+import threading
+
 import pytest
 import torch
 import torchvision
@@ -139,22 +142,69 @@ class Uncertain(nn.Module):
         return self.layer(x) if x.sum() > 0 else self.layer(-x)
 
 
-@pytest.mark.parametrize("model", [nn.Sequential(nn.Conv2d(3, 2, 3)), Uncertain(), nn.ReLU()])
-def test_an_explorer_infers_its_inputs_once(model, monkeypatch):
-    calls = []
-    infer = inferred._from_first_layer
-    monkeypatch.setattr(
-        inferred, "_from_first_layer", lambda model: calls.append(model) or infer(model)
-    )
+@pytest.fixture
+def inferences(monkeypatch):
+    """In which threads inputs were guessed."""
+    threads = []
+    infer = inferred._guessed
+
+    def counted(model):
+        threads.append(threading.current_thread())
+        return infer(model)
+
+    monkeypatch.setattr(inferred, "_guessed", counted)
+    return threads
+
+
+MODELS = [nn.Sequential(nn.Conv2d(3, 2, 3)), Uncertain(), nn.ReLU()]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_explorer_infers_its_inputs_once(model, inferences):
     explorer = explore(model)
     explorer.mode = "train"
     explorer.mode = "eval"
-    if explorer.maps.current_inputs is not None:
-        explorer.selected = [explorer.graph.nodes[-1].name]
+    explorer.selected = [explorer.graph.nodes[-1].name]
+    if explorer.maps.current_inputs is None:
+        with pytest.raises(ValueError, match="no example inputs"):
+            explorer.run()
+    else:
         explorer.run()
         assert explorer.maps.code
     explorer.close()
-    assert calls == [model]
+    assert len(inferences) == 1
+
+
+def test_no_inputs_are_inferred_where_they_are_given(inferences):
+    explore(MODELS[0], torch.ones(1, 3, 8, 8)).close()
+    assert not inferences
+
+
+@pytest.mark.parametrize("model", MODELS[:2])
+def test_inputs_are_inferred_beside_the_kernel_before_anything_is_known(
+    model, inferences, monkeypatch
+):
+    go_on = threading.Event()
+    infer = inferred._guessed
+    monkeypatch.setattr(inferred, "_guessed", lambda model: go_on.wait() and infer(model))
+
+    async def main():
+        explorer = explore(model)
+        assert (explorer.graph.backend, explorer.maps.current_inputs) == ("", None)
+        assert explorer.maps.inputs.upload.disabled
+        go_on.set()
+        assert explorer.wait()
+        assert explorer.maps.current_inputs.shapes == "1×3×224×224"
+        assert "1×3×224×224" in explorer.header.children[0].value
+        assert not explorer.maps.inputs.upload.disabled
+        explorer.close()
+        explorer = explore(model, selected=[explorer.graph.nodes[-1].name])
+        assert explorer.run()
+        explorer.close()
+
+    asyncio.run(main())
+    assert len(inferences) == 2
+    assert threading.main_thread() not in inferences
 
 
 def test_the_photograph_is_prepared_as_imagenet_models_expect():
@@ -217,12 +267,20 @@ def test_what_the_caller_gives_is_taken():
     assert (both.args, both.kwargs) == ((x,), {"y": 1})
 
 
-@pytest.mark.parametrize("model", [nn.ReLU(), nn.Bilinear(2, 3, 4), nn.TransformerDecoder])
+class TakesWords(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, words: str, more: dict):
+        return self.layer(more["x"] * len(words.split()))
+
+
+@pytest.mark.parametrize("model", [nn.ReLU(), TakesWords()])
 def test_where_nothing_can_be_inferred_the_message_says_what_to_give(model):
-    if isinstance(model, type):
-        model = nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2), 1)
-    with pytest.raises(ValueError, match=r"example_inputs=torch\.randn"):
+    with pytest.raises(ValueError, match=r"example_inputs=torch\.randn") as caught:
         example_inputs_for(model)
+    assert ("tried in vain" in str(caught.value)) == isinstance(model, TakesWords)
 
 
 def test_something_else_is_refused():

@@ -91,10 +91,15 @@ def source_line() -> tuple[str, int] | None:
     return (frame.f_code.co_filename, frame.f_lineno) if frame else None
 
 
-def guarded_line() -> tuple[str, int] | None:
-    """The file and line of the model's own code that runs in a ``try`` with another way out."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code is not called_from_here.__code__:
+def guarded_line(until: CodeType) -> tuple[str, int] | None:
+    """The file and line of the model's own code that runs in a ``try`` with another way out.
+
+    Args:
+        until: the code that called what is looked at: as far out as a frame of it.
+    """
+    frame: FrameType | None = sys._getframe(3)
+    ends = (until, called_from_here.__code__)
+    while frame is not None and frame.f_code not in ends:
         if frame.f_lineno in _guarded_lines(frame.f_code):
             return frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back

@@ -24,8 +24,17 @@ class InPlaceProxy(fx.Proxy):
     see the old value.
     """
 
+    def __getattr__(self, name: str) -> Any:
+        attribute = super().__getattr__(name)
+        if name in _TENSORS:
+            _ = attribute.node  # made where it is read, and not in the module that uses it first
+        return attribute
+
     def __setitem__(self, key: Any, value: Any) -> None:
         self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
+
+
+_TENSORS = {"H", "T", "data", "imag", "mH", "mT", "real"}  # attributes that are tensors
 
 
 def _augmented(name: str) -> Callable[[fx.Proxy, Any], fx.Proxy]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import fx, nn
 
@@ -14,33 +14,7 @@ from fxexplore.feature_extraction.common.validation import (
     checked_model,
 )
 
-if TYPE_CHECKING:
-    from .tracer import LeafModuleAwareTracer
-
-
-class TracedGraph(fx.Graph):
-    """What our tracers make: a graph that knows its tracer, and so its model; copies do too."""
-
-    tracer: LeafModuleAwareTracer
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> TracedGraph:
-        copied = super().__deepcopy__(memo)
-        known_by(copied, self.tracer, dict(zip(self.nodes, copied.nodes, strict=True)))
-        return copied  # type: ignore[return-value]
-
-
-def known_by(
-    graph: fx.Graph, tracer: LeafModuleAwareTracer, copies: Mapping[fx.Node, fx.Node]
-) -> None:
-    """Have a graph know its tracer.
-
-    Args:
-        graph: the graph.
-        tracer: what traced it, or what it is a copy of.
-        copies: the nodes that the tracer knows, with those of the graph in their place.
-    """
-    graph.__class__ = TracedGraph
-    graph.tracer = tracer.for_nodes(graph, copies)  # type: ignore[attr-defined]
+from .tracer import LeafModuleAwareTracer, TracedGraph
 
 
 def model_and_tracer(model: Any) -> tuple[nn.Module, LeafModuleAwareTracer | None]:

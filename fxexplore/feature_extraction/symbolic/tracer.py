@@ -42,7 +42,6 @@ from .module_returns import ModuleReturn, nodes_in, with_nodes
 from .proxies import InPlaceProxy, RealTensorsInForward, holds_proxy
 from .runtime import AppliedFunction
 from .signature import Argument, arguments_while_tracing
-from .traced_graph import known_by
 
 VAR_POSITIONAL, KEYWORD_ONLY = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY
 
@@ -88,6 +87,7 @@ class LeafModuleAwareTracer(LeafDecisions):
         self.module_returns: dict[str, ModuleReturn] = {}
         self.fixed_arguments: dict[str, Any] = {}
         self.constants: dict[str, Any] = {}
+        self._is_guarded = False  # the module that runs was called in a ``try``
         self.mode = ""  # in which the model was traced
         self._autocast = _autocast_state()
         self._fed: set[str] = set()
@@ -116,7 +116,7 @@ class LeafModuleAwareTracer(LeafDecisions):
             return called_from_here(super().trace, root, concrete_args)
         with isolated(root):
             graph = self._trace_module(root, concrete_args)
-        known_by(graph, self, {node: node for node in graph.nodes})
+        _known_by(graph, self, {node: node for node in graph.nodes})
         return graph
 
     def for_nodes(
@@ -225,7 +225,8 @@ class LeafModuleAwareTracer(LeafDecisions):
                 f"{', '.join(state[:3])} would belong to no model. Assign the module to an "
                 f"attribute in __init__; for a list of modules use torch.nn.ModuleList."
             )
-        caller = self.current_module_qualname
+        caller, is_guarded = self.current_module_qualname, self._is_guarded
+        self._is_guarded = is_guarded or self._runs_guarded()
         self.current_module_qualname = path
         try:
             output = super().call_module(m, forward, args, kwargs)
@@ -233,7 +234,7 @@ class LeafModuleAwareTracer(LeafDecisions):
             self.failed_in = self.failed_in or path
             raise
         finally:
-            self.current_module_qualname = caller
+            self.current_module_qualname, self._is_guarded = caller, is_guarded
         node = output.node if type(output) is InPlaceProxy else None
         # A leaf module has become the one node that it returned.
         if node is None or node.op != "call_module" or node.target != path:
@@ -290,8 +291,7 @@ class LeafModuleAwareTracer(LeafDecisions):
             return proxy
         if kind.startswith("call_"):
             node.meta["source"] = source_line()
-        place = None if kind == "placeholder" else guarded_line()
-        if place is not None:
+        if kind != "placeholder" and (self._is_guarded or self._runs_guarded()):
             raise TraceError("it is in a try, whose except branch a trace would lose.")
         if kind == "call_module":
             qualname = self._namer.module_call(str(target))
@@ -305,6 +305,10 @@ class LeafModuleAwareTracer(LeafDecisions):
                 f"'{qualname}' runs under autocast, which a symbolic trace would lose."
             )
         return proxy
+
+    def _runs_guarded(self) -> bool:
+        """Whether the module that runs now is in a ``try``; its callers are not asked."""
+        return guarded_line(LeafModuleAwareTracer.call_module.__code__) is not None
 
     def _is_feature(self, node: fx.Node) -> bool:
         """Whether a value is more than computed from buffers and constants alone."""
@@ -430,3 +434,28 @@ class NodePathTracer(LeafModuleAwareTracer):
 
 def _autocast_state() -> tuple[bool, bool]:
     return torch.is_autocast_enabled("cuda"), torch.is_autocast_enabled("cpu")
+
+
+class TracedGraph(fx.Graph):
+    """What our tracers make: a graph that knows its tracer, and so its model; copies do too."""
+
+    tracer: LeafModuleAwareTracer
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> TracedGraph:
+        copied = super().__deepcopy__(memo)
+        _known_by(copied, self.tracer, dict(zip(self.nodes, copied.nodes, strict=True)))
+        return copied  # type: ignore[return-value]
+
+
+def _known_by(
+    graph: fx.Graph, tracer: LeafModuleAwareTracer, copies: Mapping[fx.Node, fx.Node]
+) -> None:
+    """Have a graph know its tracer.
+
+    Args:
+        graph: the graph.
+        tracer: what traced it, or what it is a copy of.
+        copies: the nodes that the tracer knows, with those of the graph in their place.
+    """
+    graph.__class__ = TracedGraph
+    graph.tracer = tracer.for_nodes(graph, copies)  # type: ignore[attr-defined]

@@ -111,6 +111,7 @@ class InputChooser(InputChoice, widgets.VBox):
         self.note = widgets.HTML()
         variable_row = _row(widgets.Label("variable"), named(self.name, "variable"))
         text_row = _row(widgets.Label("text"), named(self.text, "text or ids"))
+        self.text_row = text_row
         _show(text_row, "tokens" in inputs.places)
         for button, row in ((self.variable, variable_row), (self.numbers, self.preparation)):
             _show(row, False)
@@ -122,6 +123,22 @@ class InputChooser(InputChoice, widgets.VBox):
         choices = widgets.HBox([self.upload, self.variable, sample, self.numbers, *buttons])
         choices.add_class("fxx-group").add_class("fxx-inputs")
         return _row(self.thumbnail, self.words, choices)
+
+    def offer(self, inputs: ExampleInputs) -> None:
+        """Take example inputs that were not known before.
+
+        Args:
+            inputs: the inputs.
+        """
+        if inputs is self._base:
+            return
+        self.base_on(inputs)
+        takes_picture = "picture" in inputs.places
+        self.upload.disabled = self.numbers.disabled = not takes_picture
+        self.sample.options = [_NO_SAMPLE, *(SAMPLES if takes_picture else ()), EXAMPLE]
+        _show(self.text_row, "tokens" in inputs.places)
+        if inputs.missing:
+            self.say(inputs.missing)
 
     def use_variable(self, name: str, variables: Mapping[str, Any] | None = None) -> None:
         """Take a variable of the notebook.

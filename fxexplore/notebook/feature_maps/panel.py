@@ -12,7 +12,7 @@ import traitlets
 from torch import nn
 
 from fxexplore.feature_extraction import Backend, Mode, create_feature_extractor, twin_of
-from fxexplore.inputs import ExampleInputs, example_inputs_for, known_inputs
+from fxexplore.inputs import ExampleInputs, known_inputs
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.notebook.closing import close_parts
 from fxexplore.notebook.shell import present_shell
@@ -152,8 +152,8 @@ class FeatureMapsPanel(widgets.VBox):
         """
         self._cancel()
         self.controls.running = False
-        run, nodes = self._next_run(), dict(self.return_nodes)
-        values = computed(self.make_extractor(), run)
+        extractor, run, nodes = self._prepared()
+        values = computed(extractor, run)
         self._finished(run, nodes, values)
         return Features(values, self.graph, nodes)
 
@@ -252,17 +252,31 @@ class FeatureMapsPanel(widgets.VBox):
 
     # --- running ------------------------------------------------------------------------
 
+    def _prepared(self) -> tuple[nn.Module, Run, dict[str, str]]:
+        """The extractor, the run and the return nodes of a run now.
+
+        Raises:
+            ValueError: if nothing is ticked, or there are no inputs.
+        """
+        self._require_ticked()
+        # First, for it waits until the model is open, and with that for its inputs.
+        extractor = self.make_extractor()
+        return extractor, self._next_run(), dict(self.return_nodes)
+
+    def _require_ticked(self) -> None:
+        if not self.return_nodes:
+            raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
+
     def _next_run(self) -> Run:
         """What a run now would be of.
 
         Raises:
             ValueError: if nothing is ticked, or there are no inputs.
         """
-        if not self.return_nodes:
-            raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
+        self._require_ticked()
         chosen = self.current_inputs
         if chosen is None:
-            chosen = example_inputs_for(self.model)  # raises, and says what to give
+            raise ValueError(self.inputs.missing)
         return Run(chosen, self.graph.mode == "train", state_of(self.model), chosen.label)
 
     def _start(self) -> None:
@@ -272,8 +286,7 @@ class FeatureMapsPanel(widgets.VBox):
             return
         self.controls.problem, self.controls.message = None, ""
         self.inputs.forget_problem()
-        run, nodes = self._next_run(), dict(self.return_nodes)
-        extractor = self.make_extractor()
+        extractor, run, nodes = self._prepared()
         twin = twin_of(extractor) if running_loop() is not None else None
         self.controls.running = twin is not None
         self._task = Task(
