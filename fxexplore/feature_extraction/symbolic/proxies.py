@@ -26,9 +26,8 @@ class InPlaceProxy(fx.Proxy):
 
     def __getattr__(self, name: str) -> Any:
         attribute = super().__getattr__(name)
-        if name in _TENSORS:
-            _ = attribute.node  # made where it is read, and not in the module that uses it first
-        return attribute
+        # Read here, and not by the module that uses it first.
+        return InPlaceProxy(attribute.node, self.tracer) if name in _TENSORS else attribute
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
