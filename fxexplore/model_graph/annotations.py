@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from fxexplore.feature_extraction import Attributes, TensorInfo
 
 from .graph import ModelGraph
-from .nodes import Node, Part, prefixes
+from .nodes import Node, Part
 
 
 class Findings(NamedTuple):
@@ -123,10 +124,23 @@ def _sums(numbers: Iterable[tuple[str, int | None]]) -> tuple[dict[str, int], se
     """
     sums: dict[str, int] = {}
     unknown: set[str] = set()
+    by_depth: defaultdict[int, dict[str, None]] = defaultdict(dict)
     for parent, number in numbers:
-        for path in (*prefixes(parent), ""):
-            if number is None:
-                unknown.add(path)
-            else:
-                sums[path] = sums.get(path, 0) + number
+        by_depth[parent.count(".")][parent] = None
+        if number is None:
+            unknown.add(parent)
+        else:
+            sums[parent] = sums.get(parent, 0) + number
+    # Inwards out, each sum once: models may be nested deeply.
+    for depth in range(max(by_depth, default=0), -1, -1):
+        for path in by_depth[depth]:
+            outer = path.rpartition(".")[0]
+            if not path:
+                continue
+            if depth:
+                by_depth[depth - 1][outer] = None
+            if path in sums:
+                sums[outer] = sums.get(outer, 0) + sums[path]
+            if path in unknown:
+                unknown.add(outer)
     return sums, unknown

@@ -8,10 +8,14 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import torch
 from torch import fx, nn
+from torch.utils._pytree import tree_map_only
 
 from fxexplore.feature_extraction import (
+    Arguments,
     GraphFeatureExtractor,
+    RandomState,
     RecordedFeatureExtractor,
     ReturnNodes,
     checked_model,
@@ -19,9 +23,12 @@ from fxexplore.feature_extraction import (
     hint_on,
     keys_by_mode,
     model_and_tracer,
+    on_leaving,
     open_with_backend,
     require_no_lazy_parameters,
+    restores,
     shapes_of,
+    twin_of,
 )
 from fxexplore.inputs import ExampleInputs, known_inputs
 
@@ -52,7 +59,7 @@ class Opening:
 
     Raises:
         ValueError: if ``mode`` or ``backend`` is unknown, or the model has lazy modules that
-            have not run yet.
+            have not run yet, and there are no inputs for a dry run of a copy.
         TypeError: if ``model`` is not a module, or the inputs do not fit its forward.
         torch.fx.proxy.TraceError: if the model cannot be opened.
 
@@ -78,9 +85,12 @@ class Opening:
             mode = "eval" if tracer is None else tracer.mode
         if mode not in ("eval", "train"):
             raise ValueError(f"mode is {mode!r}; write 'eval' or 'train'")
-        require_no_lazy_parameters(model)
         inputs = known_inputs(model, example_inputs)
         arguments = None if inputs.missing else (inputs.args, inputs.kwargs)
+        self._given = model
+        if any(map(nn.parameter.is_lazy, (*model.parameters(), *model.buffers()))):
+            model = _after_dry_run(model, arguments)
+        self._after_dry_run = model is not self._given
         self._opened = open_with_backend(
             model,
             arguments,
@@ -172,6 +182,9 @@ class Opening:
             torch.Size([3, 2])
         """
         keys, _ = keys_by_mode(return_nodes, None, None)
+        if self._after_dry_run:
+            require_no_lazy_parameters(self._given)
+            raise ValueError("the model has run since a copy of it was opened; open it again")
         return extractor_of(self._model, self._opened, keys, keys)
 
     def of_original(self, model: nn.Module) -> Opening:
@@ -201,6 +214,20 @@ class Opening:
             raise ValueError("verify=True compares with a run, which needs example_inputs=...")
         tracer = self._opened.tracers[self._mode]
         verify_values(self._model, tracer, self._mode, self.arguments, self._tracer_kwargs)
+
+
+@restores
+def _after_dry_run(model: nn.Module, arguments: Arguments | None) -> nn.Module:
+    """A copy of a model with lazy modules that has run once; the model stays as it is."""
+    twin: nn.Module | None = None if arguments is None else twin_of(model, {})
+    if twin is None or arguments is None:
+        require_no_lazy_parameters(model)
+        return model
+    on_leaving(RandomState().put_back)
+    args, kwargs = tree_map_only(torch.Tensor, torch.clone, arguments)
+    with torch.no_grad():
+        twin(*args, **kwargs)
+    return twin
 
 
 def _stopped_at(graph: ModelGraph, error: Failure) -> ModelGraph:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import operator
 import os
 import re
@@ -329,7 +330,10 @@ def _never_ran(root: nn.Module, ran: set[str], leaves: set[str]) -> Iterator[str
                 yield path
 
     first_paths = {module: path for path, module in root.named_modules()}
-    active = {prefix for path in ran for prefix in prefixes(path)}
+    active: set[str] = set()
+    for path in ran:
+        for prefix in itertools.takewhile(lambda prefix: prefix not in active, prefixes(path)):
+            active.add(prefix)
     return walk(root, "")
 
 

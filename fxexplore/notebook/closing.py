@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import ipywidgets as widgets
+from comm import get_comm_manager
 from ipywidgets.widgets.widget import _instances
 
 from fxexplore.feature_extraction import on_leaving, restores
@@ -37,8 +39,12 @@ def close_parts(widget: widgets.Widget) -> None:
     """
     widget.unobserve_all()  # nobody is to hear that it gives up its values
     for part in list(parts_of(widget)):
-        part.unobserve_all()
-        part.close()
+        close_comm(part.comm, part)
+
+
+def open_comms() -> dict[str, Any]:
+    """The open channels to the page, by id; that of a widget has the widget's id."""
+    return dict(get_comm_manager().comms)
 
 
 @restores
@@ -46,12 +52,27 @@ def close_since(known: Collection[str]) -> None:
     """Close the widgets that were made since then, also if an interrupt comes meanwhile.
 
     Args:
-        known: ids of the widgets that there were.
+        known: ids of the channels that there were.
     """
 
     def close() -> None:
-        for part in [part for id_, part in list(_instances.items()) if id_ not in known]:
-            part.unobserve_all()
-            part.close()
+        for id_, comm in open_comms().items():
+            if id_ not in known:
+                close_comm(comm, _instances.get(id_))
 
     on_leaving(close)
+
+
+def close_comm(comm: Any, widget: widgets.Widget | None = None) -> None:
+    """Close a channel with its widget, also one whose opening or closing was interrupted.
+
+    Args:
+        comm: the channel; None for a widget that is closed.
+        widget: its widget, if it has one.
+    """
+    if widget is not None:
+        widget.unobserve_all()
+        widget.close()
+    if comm is not None:
+        comm.close()
+        get_comm_manager().comms.pop(comm.comm_id, None)

@@ -11,7 +11,6 @@ import ipywidgets as widgets
 import traitlets
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import DisplayHandle, display
-from ipywidgets.widgets.widget import _instances
 from torch import fx, nn
 
 from fxexplore.feature_extraction import (
@@ -24,7 +23,7 @@ from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.views import StaticPage, to_document, to_html, to_text
 
 from .cells import forget_result, made_in_present_cell
-from .closing import close_parts, close_since
+from .closing import close_comm, close_parts, close_since, open_comms
 from .code_tab import CodeTab
 from .feature_maps import FeatureMapsPanel
 from .header import Header
@@ -128,7 +127,7 @@ class Explorer(SharedState, widgets.VBox):
         query: str = "",
         layout: widgets.Layout | dict[str, str] | None = None,
     ) -> None:
-        known = frozenset(_instances)
+        known = open_comms()
         try:
             self.given_layout = layout if isinstance(layout, widgets.Layout) else None
             self.model, tracer = model_and_tracer(model)
@@ -204,8 +203,10 @@ class Explorer(SharedState, widgets.VBox):
             The values by key, with the graph that they are of.
 
         Raises:
-            ValueError: if nothing is ticked, or there are no example inputs.
+            ValueError: if nothing is ticked, there are no example inputs, or it is closed.
         """
+        if self.comm is None:
+            raise ValueError("this explorer is closed; make another one with explore(model)")
         return self.maps.run()
 
     def wait(self, seconds: float = 60.0) -> bool:
@@ -245,7 +246,9 @@ class Explorer(SharedState, widgets.VBox):
         self.maps.close()
         forget_result(self)
         close_parts(self)
+        comm = self.comm
         super().close()
+        close_comm(comm)
 
     def __del__(self) -> None:
         """Close it, but not while Python ends: nobody sees it then."""

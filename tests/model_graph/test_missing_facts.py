@@ -4,19 +4,22 @@ import pytest
 import torch
 from torch import nn
 
-from fxexplore import get_graph_node_names, open_model
+from fxexplore import extract_features, get_graph_node_names, open_model
 
 
 def lazy():
     return nn.Sequential(nn.LazyConv2d(8, 3), nn.Flatten(), nn.LazyLinear(5))
 
 
-@pytest.mark.parametrize("inputs", [None, torch.ones(1, 3, 8, 8)])
 @pytest.mark.parametrize("backend", ["auto", "recorded"])
-def test_a_lazy_model_is_refused_in_words_and_stays_lazy(inputs, backend):
-    model = lazy()
-    with pytest.raises(ValueError, match=r"'0' is a LazyConv2d.*run the model once"):
-        open_model(model, inputs, backend=backend)
+def test_a_lazy_model_is_shown_after_a_dry_run_of_a_copy_and_stays_lazy(backend):
+    model, x = lazy(), torch.ones(1, 3, 8, 8)
+    state = torch.get_rng_state()
+    assert open_model(model, x, backend=backend)["2"].shape == (1, 5)
+    for look in (lambda: open_model(model), lambda: extract_features(model, ["0"], x)):
+        with pytest.raises(ValueError, match=r"'0' is a LazyConv2d.*run the model once"):
+            look()
+    assert torch.equal(torch.get_rng_state(), state)
     assert isinstance(model[0], nn.LazyConv2d)
     assert model(torch.ones(1, 3, 8, 8)).shape == (1, 5)
     assert open_model(model, torch.ones(1, 3, 8, 8))["2"].shape == (1, 5)

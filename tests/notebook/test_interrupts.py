@@ -1,8 +1,8 @@
 """Promise 3 in the notebook: an interrupt leaves no widget, thread, figure or setting behind."""
 
-import contextlib
 import gc
 import threading
+import traceback
 
 import matplotlib as mpl
 import pytest
@@ -29,12 +29,20 @@ NODES = ["norm", "head"]
 
 def action_of(name):
     """A model, what is done with it, and what the user then closes."""
-    kind = {"explore": Plain, "explore recorded": Counting, "run": Branching, "plot": Plain}[name]
+    kind = {"explore recorded": Counting, "run": Branching}.get(name, Plain)
     model = kind().train()
     made = []
     if name == "plot":
         features = extract_features(model, NODES, X)
         return model, lambda: plot_feature_maps(features), made
+    if name == "close":
+
+        def make_and_close():
+            made.append(explore(model, X, selected=NODES))
+            made[-1].run()
+            made[-1].close()
+
+        return model, make_and_close, made
     if name == "run":
         explorer = explore(model, X, selected=NODES)
         return model, explorer.run, made
@@ -63,37 +71,40 @@ def check(name, interrupted, moments):
     close()
     before = all_around(model)
     for moment in moments(action):
-        with contextlib.suppress(KeyboardInterrupt):
+        where = ""
+        try:
             interrupted(action, moment)
+        except KeyboardInterrupt:
+            where = traceback.format_exc()
         close()
         after = all_around(model)
         left = {key: after[key] for key in before if before[key] != after.get(key)}
-        assert left == {}, f"{name}, interrupted at {moment}"
+        assert left == {}, f"{name}, interrupted at {moment}: {where}"
     action()
     close()
     gc.collect()
 
 
-def spread(times):
+def spread(times, last=1.0):
     def moments(action):
         count = at_event(action, 0)
-        return range(1, count, max(1, count // times))
+        return range(int((1 - last) * count) + 1, count, max(1, int(last * count) // times))
 
     return moments
 
 
-ACTIONS = ["explore", "explore recorded", "run", "plot"]
+ACTIONS = ["explore", "explore recorded", "run", "plot", "close"]
 
 
 @pytest.mark.parametrize("name", ACTIONS)
 def test_an_interrupt_leaves_nothing_behind(name):
-    check(name, at_event, spread(4))
+    check(name, at_event, spread(4, last=0.3 if name == "close" else 1.0))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ACTIONS)
 def test_of_hundreds_of_interrupts_none_leaves_anything_behind(name):
-    check(name, at_event, spread(250))
+    check(name, at_event, spread(250, last=0.3 if name == "close" else 1.0))
 
 
 @pytest.mark.slow

@@ -34,18 +34,26 @@ def is_called_from(frame: FrameType) -> bool:
     return True
 
 
-def items_taken(frame: FrameType) -> Iterator[list[Any]]:
+Place = tuple[int, ...]
+
+
+def items_taken(frame: FrameType) -> Iterator[tuple[Place, list[Any]]]:
     """The indices that the model's code takes out of the result of the present call.
 
     ``a, b = f()`` takes 0 and 1; ``f()[2]`` takes 2; ``a, b = f()[-2:]`` takes the slice,
-    then 0 and 1 out of it.
+    then 0 and 1 out of it; ``a, (b, c) = f()`` takes 0 and 1, then 0 and 1 out of the second.
+
+    Returns:
+        What they are taken out of, ``()`` for the result, and the indices. The first item taken
+        out of ``place`` is ``(*place, 0)``.
     """
+    place: Place = ()
     offsets, instructions = _instructions(frame.f_code)
     at = bisect.bisect_right(offsets, frame.f_lasti)
     while at < len(instructions):
         name = instructions[at].opname
         if name == "UNPACK_SEQUENCE":
-            yield list(range(instructions[at].argval))
+            yield from _unpacked(instructions[at:], place)
             return
         constants = []
         while at < len(instructions) and instructions[at].opname in _CONSTANTS:
@@ -64,8 +72,28 @@ def items_taken(frame: FrameType) -> Iterator[list[Any]]:
         last = instructions[at]
         if last.opname not in ("BINARY_SUBSCR", "BINARY_SLICE") and last.argrepr != "[]":
             return
-        yield constants
+        yield place, constants
+        place = (*place, 0)
         at += 1
+
+
+def _unpacked(
+    instructions: list[dis.Instruction], place: Place
+) -> Iterator[tuple[Place, list[int]]]:
+    """What is unpacked of the value at ``place``, and of its items, until they have names."""
+    to_name = [place]  # as they are on the stack: the next one last
+    for instruction in instructions:
+        name = instruction.opname
+        if name == "UNPACK_SEQUENCE":
+            inner, count = to_name.pop(), instruction.argval
+            yield inner, list(range(count))
+            to_name += [(*inner, at) for at in reversed(range(count))]
+        elif name in _STORES:
+            del to_name[-_STORES[name] :]
+        else:
+            return
+        if not to_name:
+            return
 
 
 def operands_of(frame: FrameType) -> tuple[list[Any], list[str]] | None:
@@ -111,4 +139,8 @@ def _set_in(code: CodeType) -> frozenset[Any]:
 
 
 _JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
+_STORES = {
+    "STORE_FAST": 1, "STORE_NAME": 1, "STORE_DEREF": 1, "STORE_GLOBAL": 1, "POP_TOP": 1,
+    "STORE_FAST_STORE_FAST": 2,
+}  # fmt: skip
 _CONSTANTS = ("LOAD_CONST", "LOAD_SMALL_INT")

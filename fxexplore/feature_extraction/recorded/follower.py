@@ -30,7 +30,7 @@ from fxexplore.feature_extraction.common.torch_ops import FunctionFacts
 from fxexplore.feature_extraction.common.validation import bound_arguments
 from fxexplore.feature_extraction.common.wrappers import run_uncompiled
 
-from .bytecode import is_called_from, is_operator, items_taken
+from .bytecode import Place, is_called_from, is_operator, items_taken
 from .constants import Constants
 from .leaves import LeafSpec, run_layer_by_layer, run_wrapped_by
 
@@ -171,23 +171,24 @@ class Follower(TorchFunctionMode):
 
     def _name_items(self, call: Call, result: Any, frame: FrameType) -> None:
         """Unpacking a result, or indexing it, is an operation too where tracing sees it."""
-        for items in items_taken(frame):
-            if len(items) > 1 and len(items) != len(result):
+        values: dict[Place, Any] = {(): result}
+        names: dict[Place, str] = {(): call.name}
+        for place, items in items_taken(frame):
+            whole = values.get(place)
+            if not isinstance(whole, (tuple, list)):
+                continue
+            if len(items) > 1 and len(items) != len(whole):
                 return
-            values = []
-            for index in items:
+            for at, index in enumerate(items):
                 name = self._namer.operation(self._path, "getitem")
                 try:
-                    value = result[index]
+                    value = whole[index]
                 except (IndexError, TypeError):
                     return  # the model's own code is about to raise it
                 item = Call(name, "call_function", operator.getitem, self._path)
                 if type(value) not in SCALARS:
-                    self.called(item, [call.name], value, None, frame)
-                values.append(value)
-            result = values[0]
-            if not isinstance(result, (tuple, list)):
-                return
+                    self.called(item, [names[place]], value, None, frame)
+                values[(*place, at)], names[(*place, at)] = value, name
 
     def _as_one_node(
         self,

@@ -24,8 +24,16 @@ class InPlaceProxy(fx.Proxy):
     see the old value.
     """
 
+    def __getattr__(self, name: str) -> Any:
+        attribute = super().__getattr__(name)
+        # Read here, and not by the module that uses it first.
+        return InPlaceProxy(attribute.node, self.tracer) if name in _TENSORS else attribute
+
     def __setitem__(self, key: Any, value: Any) -> None:
         self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
+
+
+_TENSORS = {"H", "T", "data", "imag", "mH", "mT", "real"}  # attributes that are tensors
 
 
 def _augmented(name: str) -> Callable[[fx.Proxy, Any], fx.Proxy]:

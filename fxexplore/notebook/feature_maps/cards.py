@@ -122,7 +122,8 @@ class MapCards:
         is_wide = shown is not None and shown.kept is not None
         (self.pictures.add_class if is_wide else self.pictures.remove_class)("fxx-wide")
         for key in [key for key in self.cards if key not in self._keys]:
-            self.cards.pop(key).close()
+            self.cards[key].close()
+            del self.cards[key]
         if self.at is not None and self._key_of(self.at[0]) is None:
             self.enlarge(None)
         self._soon()

@@ -27,6 +27,40 @@ EXPECTED_DIFFERENCES = {
 }
 
 
+class Recurrent(nn.Module):
+    """Unpacks a tuple in a tuple, and takes items later."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.fc = nn.LSTM(3, 8, batch_first=True), nn.Linear(8, 2)
+
+    def forward(self, x):
+        out, (hidden, _) = self.lstm(x)
+        return self.fc(out[:, -1]) + self.fc(hidden[-1])
+
+
+class Transposes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(3, 3))
+        self.inner.forward = lambda x: self.inner[0](x).mT
+        self.fc = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.fc(self.inner(x)).T
+
+
+def test_a_transposed_tensor_is_named_where_it_is_transposed():
+    recording = assert_same_names(Transposes(), False, (torch.randn(2, 3),))
+    assert recording.names == ["x", "inner.0", "inner.getattr", "fc", "getattr"]
+
+
+def test_items_of_nested_tuples_have_the_names_of_symbolic_tracing():
+    recording = assert_same_names(Recurrent(), False, (torch.randn(2, 5, 3),))
+    assert recording.nodes["getitem_2"].inputs == ("getitem_1",)
+    assert recording.nodes["getitem_4"].output.shape == (2, 8)
+
+
 @pytest.mark.parametrize("name", sorted(set(ODD) - set(EXPECTED_DIFFERENCES)))
 @pytest.mark.parametrize("training", [False, True])
 def test_names_are_those_of_symbolic_tracing_on_odd_models(name, training):
