@@ -71,6 +71,8 @@ def test_modules_may_return_constants_and_buffers(inner, backend):
     for one in (extractor, copy.deepcopy(extractor), pickle.loads(pickle.dumps(extractor))):
         for _ in range(2):
             assert same(one(X)["inner"], truth)
+    if inner is WithConstant:
+        assert type(one(X)["inner"]["shape"]) is torch.Size
 
 
 def test_a_buffer_that_was_returned_is_the_models_own():
