@@ -27,7 +27,7 @@ from .samples import FRAMES, TOKENS
 
 SECONDS = 1.0  # for all trials together
 _MOST = 2**24  # numbers in an argument
-_SIDE, _STEPS, _CLIP = 224, 256, 112
+_SIDE, _STEPS = 224, 256
 
 
 class Found(NamedTuple):
@@ -148,7 +148,9 @@ _WIDE: dict[type[nn.Module], Callable[[Any], list[tuple[int, ...]]]] = {
         for side in ((1,) if layer.stride[0] == 1 else (8, 1))
     ],
     nn.Conv1d: lambda layer: [(1, layer.in_channels, _STEPS)],
-    nn.Conv3d: lambda layer: [(1, layer.in_channels, FRAMES, _CLIP, _CLIP)],
+    nn.Conv3d: lambda layer: [
+        (1, layer.in_channels, *sides) for sides in ((64, 64, 64), (FRAMES, 112, 112))
+    ],
     nn.Linear: lambda layer: [(1, layer.in_features), (1, TOKENS, layer.in_features)],
     nn.RNNBase: lambda layer: [(1, TOKENS, layer.input_size)],
     nn.RNNCellBase: lambda layer: [(1, layer.input_size)],

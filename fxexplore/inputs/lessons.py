@@ -172,6 +172,9 @@ class _Lesson:
             yield from _at_rank(guess, rank)
         for got, want in self._sizes():
             yield from _resized(guess, got, want)
+        if "must match except" in self._text and len(guess.shape) >= PICTURE:
+            # What was halved and doubled again has its size only if that could be halved so often.
+            yield from (guess.with_size(side, *range(2, len(guess.shape))) for side in (64, 256))
         if _SMALL.search(self._text):
             longest = max(guess.shape[1:], default=1)
             yield from _scaled(guess._replace(low=longest + 1), 1, 4)

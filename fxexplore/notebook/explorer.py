@@ -203,8 +203,10 @@ class Explorer(SharedState, widgets.VBox):
             The values by key, with the graph that they are of.
 
         Raises:
-            ValueError: if nothing is ticked, or there are no example inputs.
+            ValueError: if nothing is ticked, there are no example inputs, or it is closed.
         """
+        if self.comm is None:
+            raise ValueError("this explorer is closed; make another one with explore(model)")
         return self.maps.run()
 
     def wait(self, seconds: float = 60.0) -> bool:

@@ -60,7 +60,7 @@ def test_what_runs_is_found(cls):
     assert runs(model)
     graph = open_model(model)
     assert not graph.missing
-    assert graph.inputs == f"{inputs.source} {inputs.shapes}"
+    assert graph.inputs.startswith(f"{inputs.source} {inputs.shapes}")
 
 
 @pytest.mark.thorough

@@ -1,8 +1,8 @@
 """Promise 3 in the notebook: an interrupt leaves no widget, thread, figure or setting behind."""
 
-import contextlib
 import gc
 import threading
+import traceback
 
 import matplotlib as mpl
 import pytest
@@ -39,8 +39,8 @@ def action_of(name):
 
         def make_and_close():
             made.append(explore(model, X, selected=NODES))
-            made[0].run()
-            made[0].close()
+            made[-1].run()
+            made[-1].close()
 
         return model, make_and_close, made
     if name == "run":
@@ -71,12 +71,15 @@ def check(name, interrupted, moments):
     close()
     before = all_around(model)
     for moment in moments(action):
-        with contextlib.suppress(KeyboardInterrupt):
+        where = ""
+        try:
             interrupted(action, moment)
+        except KeyboardInterrupt:
+            where = traceback.format_exc()
         close()
         after = all_around(model)
         left = {key: after[key] for key in before if before[key] != after.get(key)}
-        assert left == {}, f"{name}, interrupted at {moment}"
+        assert left == {}, f"{name}, interrupted at {moment}: {where}"
     action()
     close()
     gc.collect()

@@ -172,6 +172,8 @@ def test_a_closed_explorer_is_freed_with_its_model(use, looks, freed):
         with freed(**features):
             del features
             explorer.close()
+        with pytest.raises(ValueError, match="this explorer is closed"):
+            explorer.run()
         with freed(explorer=explorer, model=net, graph=explorer.graph, tree=explorer.tree):
             del explorer, net
             await until(lambda: not working_threads())
