@@ -127,6 +127,9 @@ class _Slice:
         kept = {node for node in self._nodes if node.op == "placeholder"}
         read: set[fx.Node] = set()
         draws_later = False
+        # In the mode that the model is in, what is frozen keeps its own.
+        mode, root = self._tracer.mode == "train", self._tracer.root
+        training = None if isinstance(root, nn.Module) and root.training == mode else mode
         state = {self._memory.of(n) for n in self._nodes if self._is_state(n)}
         for node in reversed(self._nodes):
             for observation in self._observed_after.get(node, ()):
@@ -137,7 +140,7 @@ class _Slice:
             changes_state = node.op != "call_module" and not written.isdisjoint(state)
             if node in kept or changes_state or not written.isdisjoint(read) or draws_later:
                 # What draws before it decides which random numbers a wanted operation gets.
-                draws_now = draws(node, self._modules, self._tracer.mode == "train")
+                draws_now = draws(node, self._modules, training)
                 draws_later = draws_later or draws_now
                 if not (node in kept or changes_state or draws_now or written & read):
                     continue
