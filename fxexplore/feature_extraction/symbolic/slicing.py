@@ -14,6 +14,7 @@ from fxexplore.feature_extraction.common.torch_ops import Effects, draws, effect
 
 from .module_returns import ModuleReturn, as_argument, nodes_in
 from .runtime import augmented, require_unchanged, snapshot, without_gradient
+from .sizes import size_nodes
 from .tracer import LeafModuleAwareTracer
 
 
@@ -61,7 +62,9 @@ def sliced(
     """
     nodes = {name: node for node, name in tracer.node_to_qualname.items()}
     returns, root = tracer.module_returns, tracer.root
-    names = Names(nodes, returns, root, mode, elsewhere)
+    sizes = size_nodes(tracer.graph)
+    numbers = {name for name, node in nodes.items() if node in sizes}
+    names = Names(nodes, numbers, returns, root, mode, elsewhere)
     observations = [_observation(found) for found in names.resolved(keys)]
     modules = dict(root.named_modules(remove_duplicate=False))
     return _Slice(tracer, observations, modules).graph()
