@@ -100,7 +100,7 @@ def steps(
     """
     lesson = _Lesson(model, recording)
     named = lesson.feeding or [n for n, g in arguments.items() if g.shape in lesson.given]
-    for cost, learn in ((0, lesson.told), (1, lesson.hinted), (1, _in_the_dark)):
+    for cost, learn in ((0, lesson.told), (1, _in_the_dark)):
         for name in named or arguments:
             guess = arguments[name]
             for changed in learn(guess) if guess.kind != "value" else ():
@@ -178,13 +178,6 @@ class _Lesson:
         if _SMALL.search(self._text):
             longest = max(guess.shape[1:], default=1)
             yield from _scaled(guess._replace(low=longest + 1), 1, 4)
-
-    def hinted(self, guess: Guess) -> Iterator[Guess]:
-        """What any two numbers of the message may mean."""
-        numbers = dict.fromkeys(map(int, re.findall(r"\d+", self._text)))
-        for got, want in itertools.permutations(numbers, 2):
-            if got in guess.shape and guess.kind != "ids":
-                yield from _resized(guess, got, want)
 
     def shared(self, arguments: dict[str, Guess]) -> Iterator[dict[str, Guess]]:
         """Arguments that are joined share the width that is wanted."""
