@@ -43,6 +43,7 @@ from .recorded.recorder import record
 from .recorded.recording import RecordedFailure, RecordedNode, Recording
 from .symbolic.extractor import GraphFeatureExtractor
 from .symbolic.module_returns import Built, ModuleReturn, nodes_in
+from .symbolic.sizes import size_nodes
 from .symbolic.traced_graph import model_and_tracer
 from .symbolic.tracer import LeafModuleAwareTracer, NodePathTracer
 

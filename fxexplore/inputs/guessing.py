@@ -26,8 +26,8 @@ from .lessons import PICTURE, Guess, steps
 from .samples import FRAMES, TOKENS
 
 SECONDS = 1.0  # for all trials together
-_MOST = 2**24  # numbers in an argument
-_SIDE, _STEPS, _CLIP = 224, 256, 112
+_MOST = 2**22  # numbers in an argument
+_SIDE, _STEPS = 224, 256
 
 
 class Found(NamedTuple):
@@ -96,11 +96,11 @@ def _tried(model: nn.Module, arguments: dict[str, Guess], deadline: float) -> Re
             raise _OutOfTime
 
     patch(warnings, "filters", [("ignore", None, Warning, None, 0)])
-    for module in model.modules():
-        hook(module, check, before=True)
     values = as_model_has_it(model, {name: guess.value for name, guess in arguments.items()})
     try:
         args, kwargs = as_called(model, values)
+        for module in model.modules():  # and not at every operation: some of them put things back
+            hook(module, check, before=True)
         return record(model, args, kwargs, training=False, partial=True)
     except Exception:  # noqa: BLE001  # whatever it was, the guess was wrong
         return None
@@ -148,7 +148,9 @@ _WIDE: dict[type[nn.Module], Callable[[Any], list[tuple[int, ...]]]] = {
         for side in ((1,) if layer.stride[0] == 1 else (8, 1))
     ],
     nn.Conv1d: lambda layer: [(1, layer.in_channels, _STEPS)],
-    nn.Conv3d: lambda layer: [(1, layer.in_channels, FRAMES, _CLIP, _CLIP)],
+    nn.Conv3d: lambda layer: [
+        (1, layer.in_channels, *sides) for sides in ((64, 64, 64), (FRAMES, 112, 112))
+    ],
     nn.Linear: lambda layer: [(1, layer.in_features), (1, TOKENS, layer.in_features)],
     nn.RNNBase: lambda layer: [(1, TOKENS, layer.input_size)],
     nn.RNNCellBase: lambda layer: [(1, layer.input_size)],

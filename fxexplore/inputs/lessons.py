@@ -172,6 +172,9 @@ class _Lesson:
             yield from _at_rank(guess, rank)
         for got, want in self._sizes():
             yield from _resized(guess, got, want)
+        if "must match except" in self._text and len(guess.shape) >= PICTURE:
+            # What was halved and doubled again has its size only if that could be halved so often.
+            yield from (guess.with_size(side, *range(2, len(guess.shape))) for side in (64, 256))
         if _SMALL.search(self._text):
             longest = max(guess.shape[1:], default=1)
             yield from _scaled(guess._replace(low=longest + 1), 1, 4)
@@ -290,7 +293,7 @@ def _at_rank(guess: Guess, rank: int) -> Iterator[Guess]:
         1: [(width,)],
         2: [(1, width), (TOKENS, width)],
         3: [(1, TOKENS, width), (1, width, 256)],
-        4: [(1, 3, 224, 224), (1, 1, 28, 28), (1, width, *sides)],
+        4: [(1, 3, 64, 64), (1, 1, 28, 28), (1, width, *sides)],
         5: [(1, TOKENS, *shape[1:]), (1, width, FRAMES, *sides)],
     }
     if 2 < rank < len(shape):  # noqa: PLR2004  # a picture without channels

@@ -23,6 +23,7 @@ from fxexplore.feature_extraction import (
     described,
     line_in_words,
     operation_name,
+    size_nodes,
 )
 
 from .annotations import Findings, annotated, facts_of
@@ -80,8 +81,8 @@ def _differing_names(tracer: LeafModuleAwareTracer) -> tuple[str, ...]:
     found = []
     for node, name in tracer.node_to_qualname.items():
         group = (name.rpartition(".")[0], operation_name(node.op, node.target))
-        is_python = getattr(node.target, "__module__", "") in _PYTHON
-        if node in sizes and is_python and node.target not in (getattr, operator.getitem):
+        seen_in_runs = node.op == "call_method" or node.target in (getattr, operator.getitem)
+        if node in sizes and not seen_in_runs and node.target is not torch._assert:
             shifted.add(group)
         if group in shifted:
             found.append(name)
@@ -346,27 +347,3 @@ def _named_inputs(node: fx.Node, names: Mapping[fx.Node, str]) -> tuple[str, ...
         else:
             found.update(dict.fromkeys(_named_inputs(source, names)))
     return tuple(found)
-
-
-_SIZE_METHODS = {"dim", "element_size", "ndimension", "nelement", "numel", "size", "stride"}
-_SIZE_ATTRIBUTES = {"device", "dtype", "layout", "ndim", "requires_grad", "shape"}
-_PYTHON = {"_operator", "builtins", "math"}
-
-
-def size_nodes(graph: fx.Graph) -> set[fx.Node]:
-    """The operations on sizes and flags, whose results are no tensors."""
-    sizes: set[fx.Node] = set()
-    for node in graph.nodes:
-        if node.op == "call_method":
-            is_size = node.target in _SIZE_METHODS
-        elif node.op != "call_function":
-            is_size = False
-        elif node.target is getattr:
-            is_size = node.args[1] in _SIZE_ATTRIBUTES
-        elif getattr(node.target, "__module__", "") in _PYTHON:
-            is_size = bool(node.all_input_nodes) and sizes.issuperset(node.all_input_nodes)
-        else:
-            is_size = node.target is torch._assert
-        if is_size:
-            sizes.add(node)
-    return sizes

@@ -19,9 +19,8 @@ from fxexplore.feature_extraction import (
     isolated,
     record,
     restores,
+    size_nodes,
 )
-
-from .reading import size_nodes
 
 
 @restores

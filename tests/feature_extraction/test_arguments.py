@@ -79,6 +79,13 @@ def test_arguments_with_a_default_have_torchvisions_names_and_give_it(backend):
     assert same(extractor(X), {"x": X, "mask": None, "scale": 2.0})
 
 
+def test_a_number_that_is_given_does_not_become_the_default():
+    extractor = create_feature_extractor(Masked(), ["mul"], example_inputs=(X, None, 3.0))
+    assert same(extractor(X, None, 3.0)["mul"], extractor(X, scale=3.0)["mul"])
+    with pytest.raises(ValueError, match=r"'scale'.*kept the value 3\.0"):
+        extractor(X)
+
+
 class Sum(nn.Module):
     def forward(self, x, *xs, gain=2.0):
         return x * gain + xs[0].relu()

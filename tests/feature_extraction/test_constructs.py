@@ -71,6 +71,8 @@ def test_modules_may_return_constants_and_buffers(inner, backend):
     for one in (extractor, copy.deepcopy(extractor), pickle.loads(pickle.dumps(extractor))):
         for _ in range(2):
             assert same(one(X)["inner"], truth)
+    if inner is WithConstant:
+        assert type(one(X)["inner"]["shape"]) is torch.Size
 
 
 def test_a_buffer_that_was_returned_is_the_models_own():
@@ -149,13 +151,16 @@ class Draws(nn.Module):
 
 
 @BOTH_WAYS
-def test_wanted_operations_draw_what_they_draw_in_the_model(backend):
-    model, x = Draws().train(), torch.ones(4, 8)
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_wanted_operations_draw_what_they_draw_in_the_model(backend, mode):
+    model, x = Draws().train(mode == "train"), torch.ones(4, 8)
+    model.unwanted.train()  # as for Monte Carlo dropout
+    model.wanted.train()
     truth = returned_by_modules(model, (x,))["wanted"][0]
     extractor = create_feature_extractor(model, ["wanted"], example_inputs=x, backend=backend)
     torch.manual_seed(0)
-    assert same(extractor.train()(x)["wanted"], truth)
-    if backend == "symbolic":  # and nothing is kept that does not draw
+    assert same(extractor(x)["wanted"], truth)
+    if backend == "symbolic" and mode == "train":  # and nothing is kept that does not draw
         assert [n.target for n in extractor.eval_graph.nodes if n.op == "call_module"] == ["wanted"]
 
 

@@ -360,6 +360,27 @@ def test_a_module_that_forward_never_calls_gives_the_last_node_below_it(backend)
     assert set(last) <= set(open_model(model, x, backend=backend).find("*"))
 
 
+@pytest.mark.parametrize("backend", ["symbolic", "recorded"])
+def test_a_size_is_not_the_last_node_below_a_module(backend):
+    class Block(nn.Module):
+        def forward(self, x):
+            x = x.relu()
+            return x, x.shape[0] * x.shape[1]
+
+    class Blocks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = nn.ModuleList([Block()])
+
+        def forward(self, x):
+            x, count = self.blocks[0](x)
+            return x / count
+
+    x = torch.randn(2, 3)
+    extractor = create_feature_extractor(Blocks(), ["blocks"], example_inputs=x, backend=backend)
+    assert same(extractor(x)["blocks"], x.relu())
+
+
 def test_containers_of_a_graph_module_give_the_last_node_below_them(resnet):
     image, traced = torch.rand(1, 3, 64, 64), torch.fx.symbolic_trace(resnet)
     their = {"train_return_nodes": ["layer4"], "eval_return_nodes": ["layer4"]}

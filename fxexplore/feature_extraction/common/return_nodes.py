@@ -117,6 +117,7 @@ class Names(NamedTuple):
 
     Attributes:
         nodes: the nodes by name, each with its ``op`` and ``target``.
+        sizes: the names of those whose value is no tensor.
         returns: what modules that are no node returned, by path.
         root: the model.
         mode: ``"train"`` or ``"eval"``.
@@ -124,6 +125,7 @@ class Names(NamedTuple):
     """
 
     nodes: Mapping[str, Any]
+    sizes: Collection[str]
     returns: Mapping[str, Any]
     root: nn.Module
     mode: str
@@ -138,7 +140,7 @@ class Names(NamedTuple):
         """Find what each spec names: a node, or else the module at any path that leads to it.
 
         A module that forward never calls itself, such as a ModuleList, gives the last node
-        below it.
+        below it that is no mere size.
 
         Args:
             keys: the specs with their output keys.
@@ -157,6 +159,7 @@ class Names(NamedTuple):
                 found = self.returns.get(path, last_calls.get(path))
             if found is None and path:
                 below = [name for name in self.nodes if name.startswith(f"{path}.")]
+                below = [name for name in below if name not in self.sizes]
                 path, found = "", self.nodes[below[-1]] if below else None
             if found is None:
                 raise self._unknown(spec)

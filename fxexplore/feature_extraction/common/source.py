@@ -109,7 +109,9 @@ def guarded_line(until: CodeType) -> tuple[str, int] | None:
 @functools.lru_cache(maxsize=4096)
 def _guarded_lines(code: CodeType) -> frozenset[int]:
     """The lines in a ``try`` of which an ``except`` goes on, and does not raise in the end."""
-    if _IS_LIBRARY.get(code.co_filename, code.co_filename.startswith(_LIBRARY_FOLDERS)):
+    catches = getattr(code, "co_exceptiontable", True)  # Python 3.10 has none
+    is_library = _IS_LIBRARY.get(code.co_filename, code.co_filename.startswith(_LIBRARY_FOLDERS))
+    if is_library or not catches:
         return frozenset()
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(code)))

@@ -272,20 +272,24 @@ def _module_effects(module: nn.Module) -> tuple[bool, bool]:
     return True, True
 
 
-def draws(node: fx.Node, modules: Mapping[str, nn.Module], training: bool) -> bool:
+def draws(node: fx.Node, modules: Mapping[str, nn.Module], training: bool | None) -> bool:
     """Whether what a node runs may draw random numbers.
 
     Args:
         node: a node of a traced graph.
         modules: the modules that ``call_module`` nodes name, by path.
-        training: whether the model is in train mode.
+        training: whether the modules run in train mode; None if as they are.
     """
     if node.op == "call_module":
-        return training and any(map(_may_draw, modules[str(node.target)].modules()))
+        return any(
+            _may_draw(module)
+            for module in modules[str(node.target)].modules()
+            if (module.training if training is None else training)
+        )
     if node.op not in ("call_function", "call_method"):
         return False
     if not isinstance(node.target, str) and not _is_known(node.target):
-        return training
+        return True
     # Functions of libraries, such as stochastic_depth, are known by that argument.
     has_training = _argument(node, "training")
     return has_training is not False and (

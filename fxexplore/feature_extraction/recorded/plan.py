@@ -88,7 +88,7 @@ def planned(
     """
     elsewhere = () if other is None else (*other.names, *other.module_returns)
     nodes = {name: recording.nodes[name] for name in recording.names}
-    names = Names(nodes, recording.module_returns, model, mode, elsewhere)
+    names = Names(nodes, (), recording.module_returns, model, mode, elsewhere)
     wanted = tuple(_wanted(found, recording) for found in names.resolved(keys))
     modules = dict(model.named_modules())
     leaves = recording.leaf_spec.leaves

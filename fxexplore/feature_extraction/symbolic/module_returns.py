@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from fxexplore.feature_extraction.common.tensors import SCALARS
@@ -56,12 +58,15 @@ def with_nodes(value: Any, constant: Callable[[Any], Any]) -> Any:
     """
 
     def copied(item: Any) -> Any:
-        if isinstance(item, fx.Proxy) or type(item) in SCALARS:
-            return item.node if isinstance(item, fx.Proxy) else item
+        if isinstance(item, fx.Proxy):
+            return item.node
+        is_size = isinstance(item, torch.Size)  # of which fx would make a tuple
+        if type(item) in SCALARS and not is_size:
+            return item
         names = _fields(item)
         if names is not None:
             return Built(type(item), {name: copied(getattr(item, name)) for name in names})
-        if isinstance(item, (tuple, list)):
+        if isinstance(item, (tuple, list)) and not is_size:
             return type(item)(copied(v) for v in item)
         if isinstance(item, dict):
             return {key: copied(v) for key, v in item.items()}
@@ -80,8 +85,11 @@ def _fields(value: Any) -> list[str] | None:
 
 
 def _is_opaque(value: Any) -> bool:
-    attributes = {} if isinstance(value, (nn.Module, type)) else getattr(value, "__dict__", {})
-    return isinstance(value, Iterator) or holds_proxy(list(attributes.values()))
+    if isinstance(value, (nn.Module, type)):
+        return False
+    items = list(value) if isinstance(value, (set, frozenset, deque)) else []
+    held = [*items, *getattr(value, "__dict__", {}).values()]
+    return isinstance(value, Iterator) or holds_proxy(held)
 
 
 def nodes_in(value: Any) -> Iterator[fx.Node]:

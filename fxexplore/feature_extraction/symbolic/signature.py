@@ -18,6 +18,12 @@ from fxexplore.feature_extraction.common.validation import Arguments, kind_of
 _INPUT = fx.PH  # type: ignore[attr-defined]  # documented, but exported by name alone
 
 
+class _Given(NamedTuple):
+    """A value that an optional argument has while tracing, and not whenever it is left out."""
+
+    value: Any
+
+
 class Argument(NamedTuple):
     """One argument of forward.
 
@@ -83,7 +89,10 @@ def arguments_while_tracing(
         in_order.sort(key=lambda p: p.kind)
     for p in in_order:
         value = concrete.get(p.name, p.default)
-        default = p.default if is_input[p.name] else value if _is_plain(value) else None
+        default = p.default if is_input[p.name] else value
+        if isinstance(value, _Given):  # who calls without it gets the model's own default
+            value, default = value.value, p.default
+        default = default if is_input[p.name] or _is_plain(default) else None
         arguments.append(
             Argument(
                 name=p.name,
@@ -157,11 +166,11 @@ def with_given(
         parameter = signature.parameters[name]
         if parameter.kind is parameter.VAR_KEYWORD:
             raise TraceError(
-                f"{', '.join(map(repr, value))} are given by **{name}, which a symbolic trace has "
-                f"no input for"
+                f"by **{name} is given what a symbolic trace has no input for: "
+                f"{', '.join(map(repr, value))}"
             )
         if parameter.default is not parameter.empty:
-            concrete.setdefault(name, _INPUT if holds_tensor(value) else value)
+            concrete.setdefault(name, _INPUT if holds_tensor(value) else _Given(value))
         elif parameter.kind is parameter.VAR_POSITIONAL:
             concrete.setdefault(name, _INPUT)
     return concrete

@@ -14,6 +14,7 @@ from fxexplore.feature_extraction.common.torch_ops import Effects, draws, effect
 
 from .module_returns import ModuleReturn, as_argument, nodes_in
 from .runtime import augmented, require_unchanged, snapshot, without_gradient
+from .sizes import size_nodes
 from .tracer import LeafModuleAwareTracer
 
 
@@ -61,7 +62,9 @@ def sliced(
     """
     nodes = {name: node for node, name in tracer.node_to_qualname.items()}
     returns, root = tracer.module_returns, tracer.root
-    names = Names(nodes, returns, root, mode, elsewhere)
+    sizes = size_nodes(tracer.graph)
+    numbers = {name for name, node in nodes.items() if node in sizes}
+    names = Names(nodes, numbers, returns, root, mode, elsewhere)
     observations = [_observation(found) for found in names.resolved(keys)]
     modules = dict(root.named_modules(remove_duplicate=False))
     return _Slice(tracer, observations, modules).graph()
@@ -127,6 +130,9 @@ class _Slice:
         kept = {node for node in self._nodes if node.op == "placeholder"}
         read: set[fx.Node] = set()
         draws_later = False
+        # In the mode that the model is in, what is frozen keeps its own.
+        mode, root = self._tracer.mode == "train", self._tracer.root
+        training = None if isinstance(root, nn.Module) and root.training == mode else mode
         state = {self._memory.of(n) for n in self._nodes if self._is_state(n)}
         for node in reversed(self._nodes):
             for observation in self._observed_after.get(node, ()):
@@ -137,7 +143,7 @@ class _Slice:
             changes_state = node.op != "call_module" and not written.isdisjoint(state)
             if node in kept or changes_state or not written.isdisjoint(read) or draws_later:
                 # What draws before it decides which random numbers a wanted operation gets.
-                draws_now = draws(node, self._modules, self._tracer.mode == "train")
+                draws_now = draws(node, self._modules, training)
                 draws_later = draws_later or draws_now
                 if not (node in kept or changes_state or draws_now or written & read):
                     continue
