@@ -26,7 +26,7 @@ from .lessons import PICTURE, Guess, steps
 from .samples import FRAMES, TOKENS
 
 SECONDS = 1.0  # for all trials together
-_MOST = 2**24  # numbers in an argument
+_MOST = 2**22  # numbers in an argument
 _SIDE, _STEPS = 224, 256
 
 
@@ -96,11 +96,11 @@ def _tried(model: nn.Module, arguments: dict[str, Guess], deadline: float) -> Re
             raise _OutOfTime
 
     patch(warnings, "filters", [("ignore", None, Warning, None, 0)])
-    for module in model.modules():
-        hook(module, check, before=True)
     values = as_model_has_it(model, {name: guess.value for name, guess in arguments.items()})
     try:
         args, kwargs = as_called(model, values)
+        for module in model.modules():  # and not at every operation: some of them put things back
+            hook(module, check, before=True)
         return record(model, args, kwargs, training=False, partial=True)
     except Exception:  # noqa: BLE001  # whatever it was, the guess was wrong
         return None

@@ -293,7 +293,7 @@ def _at_rank(guess: Guess, rank: int) -> Iterator[Guess]:
         1: [(width,)],
         2: [(1, width), (TOKENS, width)],
         3: [(1, TOKENS, width), (1, width, 256)],
-        4: [(1, 3, 224, 224), (1, 1, 28, 28), (1, width, *sides)],
+        4: [(1, 3, 64, 64), (1, 1, 28, 28), (1, width, *sides)],
         5: [(1, TOKENS, *shape[1:]), (1, width, FRAMES, *sides)],
     }
     if 2 < rank < len(shape):  # noqa: PLR2004  # a picture without channels
