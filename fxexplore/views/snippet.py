@@ -56,8 +56,10 @@ def to_python(
         return "# Tick a node to see the code that extracts it."
     imports = ["from fxexplore import create_feature_extractor"]
     further = "".join(_option(name, value, imports) for name, value in (options or {}).items())
-    if recorded and inputs is not None:
-        further = f'    example_inputs={inputs.example},\n    backend="recorded",\n{further}'
+    # Of several arguments some may be optional, which are inputs only if they are given.
+    if inputs is not None and (recorded or inputs.kwargs or len(inputs.args) > 1):
+        backend = '    backend="recorded",\n' * recorded
+        further = f"    example_inputs={inputs.example},\n{backend}{further}"
     extractor = _call("create_feature_extractor", model, return_nodes, mode, further)
     call = "x)  # x is what the model takes" if inputs is None else f"{inputs.call})"
     return _program(

@@ -67,6 +67,10 @@ def test_inputs_that_are_optional_open_what_they_are_for(backend):
     assert [n.name for n in alone.nodes] == ["text", "words", "mean"]
     explorer = explore(model, {"image": X, "text": text}, backend=backend)
     assert "inputs image, text: 2×3, 1×3" in explorer.header.children[0].value
+    explorer.selected = ["mean"]
+    names = {"model": model, "x": {"image": X, "text": text}}
+    exec(explorer.code.text, names)
+    assert same(names["features"]["mean"], explorer.run()["mean"])
 
 
 @BOTH_WAYS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from fxexplore.notebook.closing import close_parts
+from fxexplore.notebook.closing import close_parts, close_since, open_comms
 from fxexplore.notebook.problems import problem_html
 from fxexplore.notebook.task import running_loop
 from fxexplore.views.feature_maps import channel_at, channels_in
@@ -151,11 +151,20 @@ class MapCards:
         for key in self._keys:
             assert shown is not None  # it has the key
             if key not in self.cards:
-                self.cards[key] = Card(functools.partial(self._on_view, key))
+                self._add(key)
             make, alt = functools.partial(shown.plot, key), f"Feature maps of {key}"
             self.cards[key].draw(self.page, make, shown.depends(key), alt)
         self.pictures.children = [self.cards[key] for key in self._keys]
         self.enlarge(self.at)
+
+    def _add(self, key: str) -> None:
+        """Make a card; if that is interrupted, leave none of its widgets."""
+        known = open_comms()
+        try:
+            self.cards[key] = Card(functools.partial(self._on_view, key))
+        except BaseException:
+            close_since(known)
+            raise
 
     def close(self) -> None:
         """Close the widgets and drop the figures."""
