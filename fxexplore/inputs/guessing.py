@@ -1,8 +1,8 @@
 """Find what a model takes by trying.
 
 The first guesses are those that the first layer, the names of forward's arguments and a few
-attributes imply. A trial is one recorded run. Where it raises, :mod:`.lessons` tells what to try
-next.
+attributes imply. A trial is one recorded run. Where it raises, :mod:`.next_guesses` tells what to
+try next.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import nn
 from fxexplore.feature_extraction import Recording, hook, patch, record, restores
 
 from .example_inputs import as_model_has_it
-from .lessons import PICTURE, Guess, steps
+from .next_guesses import PICTURE, Guess, steps
 from .samples import FRAMES, TOKENS
 
 SECONDS = 1.0  # for all trials together

@@ -14,7 +14,7 @@ from fxexplore.feature_extraction import as_arguments, model_and_tracer
 
 from .example_inputs import BATCH_OF_PICTURES, ExampleInputs, required_arguments
 from .guessing import LAYERS, as_called, find_arguments, first_guesses
-from .lessons import Guess
+from .next_guesses import Guess
 from .preprocessing import RGB, Preprocessing, imagenet, photograph, photograph_or_noise
 from .samples import FRAMES
 from .transformers_inputs import from_config

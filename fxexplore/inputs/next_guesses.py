@@ -1,4 +1,4 @@
-"""What a trial that raised teaches about the arguments of a model."""
+"""What to try next, where a trial of guessed arguments raised."""
 
 from __future__ import annotations
 
@@ -98,9 +98,9 @@ def steps(
         recording: the trial, which raised.
         by_name: guesses an argument by its name.
     """
-    lesson = _Lesson(model, recording)
-    named = lesson.feeding or [n for n, g in arguments.items() if g.shape in lesson.given]
-    for cost, learn in ((0, lesson.told), (1, _in_the_dark)):
+    failed = _FailedTrial(model, recording)
+    named = failed.feeding or [n for n, g in arguments.items() if g.shape in failed.given]
+    for cost, learn in ((0, failed.told), (1, _in_the_dark)):
         for name in named or arguments:
             guess = arguments[name]
             for changed in learn(guess) if guess.kind != "value" else ():
@@ -108,8 +108,8 @@ def steps(
                 same = {n for n, other in arguments.items() if other == guess}
                 for names in (same, {name}) if len(same) > 1 else (same,):
                     yield cost, arguments | dict.fromkeys(names, changed)
-    yield from ((0, arguments | shares) for shares in lesson.shared(arguments))
-    for parameter in lesson.asked_for(arguments):
+    yield from ((0, arguments | shares) for shares in failed.shared(arguments))
+    for parameter in failed.asked_for(arguments):
         main = next(iter(arguments.values()))
         guess = by_name(model, parameter, main, [*arguments, parameter.name]) or main
         yield 0, arguments | {parameter.name: guess}
@@ -144,8 +144,8 @@ _SMALL = re.compile(r"too small|greater than actual|less than|at least|negative|
 _NO_ID = re.compile(r"out of range|out of bounds|smaller than num")
 
 
-class _Lesson:
-    """What a trial that raised teaches.
+class _FailedTrial:
+    """What a trial that raised tells about the arguments.
 
     Args:
         model: the model.
