@@ -244,6 +244,22 @@ def test_an_interrupt_from_another_thread_leaves_nothing_behind(name, send):
     _interrupted_at_random(name, send, 10)
 
 
+class Interrupted(nn.Module):
+    """Raises something else while it cleans up after an interrupt, as torch.fx may."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            x.size(7)[7].nowhere()
+
+
+@pytest.mark.parametrize("backend", ["symbolic", "recorded"])
+def test_an_interrupt_arrives_as_one_whatever_is_raised_on_its_way(backend):
+    with pytest.raises(KeyboardInterrupt):
+        open_model(Interrupted(), X, backend=backend)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ACTIONS)
 def test_of_thousands_of_interrupts_none_leaves_anything_behind(name):

@@ -346,6 +346,11 @@ def restores(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
                 # torch looks functions up while it ignores warnings, and may not have come back.
                 on_leaving(partial(setattr, warnings, "filters", filters))
                 raise
+            except Exception as error:
+                # torch.fx may raise while it cleans up after an interrupt.
+                if isinstance(error.__context__, KeyboardInterrupt):
+                    raise error.__context__ from None
+                raise
             finally:
                 _leave(depth)
         finally:
