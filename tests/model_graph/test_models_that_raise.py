@@ -163,3 +163,9 @@ def test_the_line_of_a_module_is_that_of_the_model_and_of_nobody_outside():
     for backend in ("symbolic", "recorded"):
         graph = open_model(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), backend=backend)
         assert {node.source for node in graph.nodes} == {None}
+
+
+def test_what_has_no_value_because_the_model_raised_before_says_so():
+    opening = Opening(LeNet(), X, backend="recorded", partial=True)
+    with pytest.raises(ValueError, match=r"'head\.1' has no value: the model raised before \(mat1"):
+        opening.extractor(["head.1"])

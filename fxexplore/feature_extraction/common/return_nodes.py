@@ -122,6 +122,7 @@ class Names(NamedTuple):
         root: the model.
         mode: ``"train"`` or ``"eval"``.
         elsewhere: what can be asked for in the other mode, as far as it is known.
+        raised: what the model raised, if it is known only as far as it ran.
     """
 
     nodes: Mapping[str, Any]
@@ -130,6 +131,7 @@ class Names(NamedTuple):
     root: nn.Module
     mode: str
     elsewhere: Collection[str]
+    raised: str = ""
 
     @property
     def known(self) -> list[str]:
@@ -189,6 +191,8 @@ class Names(NamedTuple):
             inside = [name for name in self.known if name.startswith(spec + ".")]
             kind = type(module).__name__
             problem = f"'{spec}' is a {kind} that forward never calls in {self.mode} mode"
+            if self.raised:
+                problem = f"'{spec}' has no value: the model raised before ({self.raised})"
             near = inside[-1:]
         else:
             problem = f"node '{spec}' is not present in the model in {self.mode} mode"

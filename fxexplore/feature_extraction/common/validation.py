@@ -154,18 +154,12 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 _SHOWN = 8  # items of a list in an error message
 
 
-def require_arguments_of_forward(model: nn.Module, concrete_args: Any) -> None:
-    """Refuse ``concrete_args`` that are no dict, or name something else than forward's arguments.
+def require_arguments_of_forward(model: nn.Module, concrete_args: Mapping[str, Any] | None) -> None:
+    """Refuse ``concrete_args`` that name something else than forward's arguments.
 
     Raises:
-        TypeError: if they are no dict.
         ValueError: if a name is unknown.
     """
-    if not isinstance(concrete_args, Mapping | None):
-        raise TypeError(
-            f"concrete_args is {kind_of(concrete_args)}; give a dict from names of forward's "
-            f"arguments to values"
-        )
     known = inspect.signature(model.forward).parameters
     for name in concrete_args or ():
         if name not in known:

@@ -88,7 +88,8 @@ def planned(
     """
     elsewhere = () if other is None else (*other.names, *other.module_returns)
     nodes = {name: recording.nodes[name] for name in recording.names}
-    names = Names(nodes, (), recording.module_returns, model, mode, elsewhere)
+    raised = recording.failure.message if recording.failure else ""
+    names = Names(nodes, (), recording.module_returns, model, mode, elsewhere, raised)
     wanted = tuple(_wanted(found, recording) for found in names.resolved(keys))
     modules = dict(model.named_modules())
     leaves = recording.leaf_spec.leaves
