@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fxexplore import create_feature_extractor, open_model
+from tests.marks import mostly_thorough
 from tests.random_models import SHAPE, random_model
 
 from .truth import returned_by_modules, same
@@ -52,7 +53,7 @@ def check(seed, odd, mode, backend):
 BACKENDS = {"recorded": (False, True), "symbolic": (False,), "auto": (True,)}
 
 
-@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("mode", mostly_thorough(["eval", "train"], "train"))
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_extractor_gives_what_hooks_see(backend, mode):
     values = sum(check(seed, odd, mode, backend) for seed in range(8) for odd in BACKENDS[backend])

@@ -88,7 +88,8 @@ IN_A_BOX = "import ipywidgets\nheld = ipywidgets.VBox([explorer])"
 HELD = ["held = explorer", "held = [[explorer]]", "held = explorer.tree", IN_A_BOX]
 
 
-@pytest.mark.parametrize("hold", mostly_thorough(HELD, IN_A_BOX))
+@pytest.mark.thorough
+@pytest.mark.parametrize("hold", HELD)
 def test_what_the_user_holds_goes_on_working(notebook, hold):
     notebook.run("a", f"explorer = %fxnodes make()\n{hold}\nexplorer")
     explorer = weakref.ref(notebook["explorer"])
@@ -106,6 +107,7 @@ def test_what_the_user_holds_goes_on_working(notebook, hold):
     assert explorer() is None
 
 
+@pytest.mark.thorough
 def test_a_result_is_held_until_its_cell_is_run_again(notebook):
     notebook.run("a", "%fxnodes make()")
     notebook.run("b", "same = _")
@@ -118,6 +120,7 @@ def test_a_result_is_held_until_its_cell_is_run_again(notebook):
     assert notebook["_"] == notebook["Out"][number] == 4
 
 
+@pytest.mark.thorough
 def test_a_result_that_is_closed_is_in_no_record_of_results(notebook):
     notebook.run("a", "%fxnodes make()")
     notebook.run("b", "_.close()")
@@ -126,6 +129,7 @@ def test_a_result_that_is_closed_is_in_no_record_of_results(notebook):
     assert notebook["_"] == ""
 
 
+@pytest.mark.thorough
 def test_where_cells_have_no_ids_nothing_is_freed(notebook):
     notebook.run(None, "%fxnodes make()")
     notebook.run(None, "%fxnodes make()")

@@ -22,6 +22,7 @@ from tests.feature_extraction.test_interrupts import (
     everything,
     quiet,
 )
+from tests.marks import mostly_thorough
 
 __all__ = ["quiet"]  # a fixture for every test
 NODES = ["norm", "head"]
@@ -96,7 +97,7 @@ def spread(times, last=1.0):
 ACTIONS = ["explore", "explore recorded", "run", "plot", "close"]
 
 
-@pytest.mark.parametrize("name", ACTIONS)
+@pytest.mark.parametrize("name", mostly_thorough(ACTIONS, "explore", "plot"))
 def test_an_interrupt_leaves_nothing_behind(name):
     check(name, at_event, spread(4, last=0.3 if name == "close" else 1.0))
 

@@ -9,6 +9,7 @@ import traitlets
 from torch import nn
 
 from fxexplore import explore
+from tests.marks import mostly_thorough
 from tests.model_graph.test_models_that_raise import MET, LeNet, Raises, X
 
 
@@ -29,7 +30,7 @@ def picture(explorer):
 
 
 @pytest.mark.parametrize("cls", [LeNet, Looks])
-@pytest.mark.parametrize("in_kernel", [False, True], ids=["script", "kernel"])
+@pytest.mark.parametrize("in_kernel", mostly_thorough([False, True], True))
 def test_it_leads_to_where_the_model_raised_and_says_why(cls, in_kernel):
     async def main():
         explorer = explore(cls().eval(), X)
