@@ -29,7 +29,7 @@ def shown(lab, code):
     explorer = lab.page.locator(".fxx-explorer")
     explorer.locator("[role=treeitem]").first.wait_for()
     explorer.locator(".fxx-diagram svg .node").first.wait_for()
-    explorer.scroll_into_view_if_needed()
+    explorer.evaluate("e => e.scrollIntoView({block: 'nearest'})")
     return explorer
 
 

@@ -42,7 +42,7 @@ def shown(lab, code):
     explorer = lab.page.locator(".fxx-explorer").first
     explorer.locator("[role=treeitem]").first.wait_for()
     explorer.locator(".fxx-diagram svg .node").first.wait_for()
-    explorer.scroll_into_view_if_needed()
+    explorer.evaluate("e => e.scrollIntoView({block: 'nearest'})")
     return explorer
 
 
@@ -159,7 +159,7 @@ class TestInOneNotebook:
         explorer = lab.page.locator(".fxx-explorer").first
         explorer.locator(".fxx-chip").first.wait_for(state="detached")
         tab(explorer, "Diagram")
-        explorer.scroll_into_view_if_needed()
+        explorer.evaluate("e => e.scrollIntoView({block: 'nearest'})")
         return explorer
 
     def test_facts_and_picture_are_there_and_saved_in_the_notebook(
@@ -275,7 +275,7 @@ class TestInOneNotebook:
         explorer.locator(".fxx-chip").nth(1).wait_for()
         explorer.evaluate("(e, width) => (e.style.width = `${width}px`)", width)
         try:
-            explorer.scroll_into_view_if_needed()
+            explorer.evaluate("e => e.scrollIntoView({block: 'nearest'})")
             lab.page.screenshot(path=screenshots / f"explorer-8-{width}.png")
             assert explorer.evaluate("e => e.scrollWidth <= e.clientWidth")
             for part in (".fxx-header", ".fxx-footer", ".fxx-left", ".fxx-right"):

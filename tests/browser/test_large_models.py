@@ -39,7 +39,7 @@ def explorer(lab, model):
     explorer.locator("[role=treeitem]").first.wait_for()
     assert int(lab.python("len(explorer.graph.nodes)")) > NODES[model]
     lab.python("setattr(explorer, 'query', '')")
-    explorer.scroll_into_view_if_needed()
+    explorer.evaluate("e => e.scrollIntoView({block: 'nearest'})")
     return explorer
 
 

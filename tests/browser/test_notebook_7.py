@@ -57,7 +57,7 @@ def test_the_main_job(notebook, screenshots):
     explorer.locator(".fxx-diagram svg .node").first.wait_for()
     explorer.locator(".fxx-tree [data-name=conv1] .fxx-box").click()
     explorer.locator(".fxx-chip").wait_for()
-    explorer.scroll_into_view_if_needed()
+    explorer.evaluate("e => e.scrollIntoView({block: 'nearest'})")
     notebook.screenshot(path=screenshots / "notebook-7.png")
     explorer.get_by_role("tab", name="Feature maps").click()
     explorer.get_by_role("button", name="Run", exact=True).click()

@@ -29,7 +29,7 @@ def explorer(lab):
     for trait, value in (("return_nodes", {}), ("focused", ""), ("query", "")):
         lab.python(f"setattr(_2, {trait!r}, {value!r})")
     explorer.locator(".fxx-chip").first.wait_for(state="detached")
-    explorer.scroll_into_view_if_needed()
+    explorer.evaluate("e => e.scrollIntoView({block: 'nearest'})")
     return explorer
 
 
