@@ -179,7 +179,6 @@ class Modes:
             return ended(None)
         if self._inputs.known is None:
             return self._find_inputs(twin, mode, ended, stopped, patience)
-
         return self._run_twin(twin, mode, ended, stopped, patience)
 
     def _run_twin(
@@ -192,12 +191,6 @@ class Modes:
     ) -> None:
         """Open a model in the background by running it as a twin."""
         make = self._maker(mode)
-
-        @restores
-        def work(progress: Progress) -> Opening:
-            beside_others()
-            with watched(twin, progress):
-                return make(twin)
 
         def opened(task: Task[Opening]) -> None:
             self.opening = ""
@@ -214,6 +207,7 @@ class Modes:
 
         self.opening = mode
         words = f"Running the model once in {mode} mode, to see what it does"
+        work = _run_as(twin, make)
         self._start(work, opened, words, stopped, patience=patience, shell=present_shell())
 
     def _find_inputs(
@@ -226,13 +220,7 @@ class Modes:
     ) -> None:
         """Find in the background what the model runs on, and then open it."""
 
-        @restores
-        def work(progress: Progress) -> None:
-            beside_others()
-            with watched(twin, progress):
-                self._inputs.get(twin)
-
-        def found(task: Task[None]) -> None:
+        def found(task: Task[Any]) -> None:
             self.opening = ""
             try:
                 task.result()
@@ -242,6 +230,7 @@ class Modes:
 
         self.opening = mode
         words = "Finding inputs that the model runs on"
+        work = _run_as(twin, self._inputs.get)
         self._start(work, found, words, stopped, patience=patience, shell=present_shell())
 
     def find_facts(self, mode: str) -> None:
@@ -352,6 +341,18 @@ class Modes:
     def _clear_progress(self) -> None:
         if self._notice.is_progress:
             self._notice.clear()
+
+
+def _run_as(twin: nn.Module, run: Callable[[nn.Module], Any]) -> Callable[[Progress], Any]:
+    """The work of a task that runs a twin beside other threads, and can be stopped."""
+
+    @restores
+    def work(progress: Progress) -> Any:
+        beside_others()
+        with watched(twin, progress):
+            return run(twin)
+
+    return work
 
 
 def check_mode(mode: str) -> None:
