@@ -308,7 +308,7 @@ class Explorer(SharedState, widgets.VBox):
         columns = Splitter(value=46.0, label="Width of the tree")
         body = widgets.HBox([self.tree, columns, tabs])
         height = Splitter(
-            value=520, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
+            value=None, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
         )
         save = SaveButton(self.page, label="Save page", file_name=f"{self.model._get_name()}.html")
         save.add_class("fxx-needs-kernel")
