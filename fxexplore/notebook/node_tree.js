@@ -69,7 +69,8 @@ class Tree {
     this.list.tabIndex = 0;
     this.list.setAttribute("role", "tree");
     this.list.setAttribute("aria-label", "Nodes of the model");
-    this.list.setAttribute("aria-multiselectable", "true");
+    this.list.setAttribute("aria-multiselectable", String(this.model.get("ticks")));
+    this.root.classList.toggle("fxx-unticked", !this.model.get("ticks"));
     this.space.setAttribute("role", "presentation");
     const bar = make("div", "fxx-find");
     bar.append(this.search, this.helpButton, this.count, this.previous, this.next, this.tickHits, this.fold);

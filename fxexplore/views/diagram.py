@@ -46,7 +46,8 @@ def opening_fold(graph: ModelGraph, limit: int = OPENING_BOXES) -> list[str]:
     """Choose what to unfold so that the first picture says much in few boxes.
 
     Whole levels are unfolded while they fit; of the first level that does not, only the
-    first module is, and so on into its depth.
+    first module is, and so on into its depth. Of a graph of two models that is what is around
+    the nodes that were added, removed or changed, if there are any.
 
     Args:
         graph: the model.
@@ -56,6 +57,12 @@ def opening_fold(graph: ModelGraph, limit: int = OPENING_BOXES) -> list[str]:
         Paths of the modules to unfold, parents before children.
     """
     boxes = len(graph.children())
+    differing = (
+        row for row in graph.rows if row.item.changes[:1] and row.item.changes[0][0] in "+−≠"
+    )
+    around = [path for row in differing for path in graph.ancestors(row.name)]
+    if around:
+        return list(dict.fromkeys(around))
     expanded: list[str] = []
     level = _modules_among(graph, graph.children())
     while level:
