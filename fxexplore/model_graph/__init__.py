@@ -1,5 +1,6 @@
 """One graph of a model, which every view reads."""
 
+from .comparison import Change, Comparison, compare, comparison_of
 from .features import Features, extract_features
 from .graph import ModelGraph
 from .nodes import Module, Node, Part, Row

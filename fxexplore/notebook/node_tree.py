@@ -108,6 +108,9 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
     columns = traitlets.List(traitlets.Enum(_COLUMNS), list(_COLUMNS)).tag(sync=True)
     """The columns beside the names that are shown, where there is room."""
 
+    ticks = traitlets.Bool(True).tag(sync=True)
+    """Whether rows have boxes to tick."""
+
     labels = _texts()
     """What stands in each row, in order of execution: the name inside its module."""
 
@@ -196,9 +199,14 @@ def _marks(graph: ModelGraph, only: Collection[str]) -> list[str]:
         for row in graph.rows
     )
     return [
-        "\n".join(f"{words}: {' '.join(why.split())}" for words, why in one.items())
+        "\n".join(f"{_word(words)}: {' '.join(why.split())}" for words, why in one.items())
         for one in found
     ]
+
+
+def _word(text: str) -> str:
+    """Words in one line without the colon that ends them."""
+    return " ".join(text.replace(":", "∶").split())
 
 
 def _other_names(rows: Sequence[Row]) -> dict[str, str]:

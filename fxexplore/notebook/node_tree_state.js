@@ -137,6 +137,7 @@ class TreeState {
 
   /** @param {number} key */
   isTickable(key) {
+    if (!this.model.get("ticks")) return false;
     return this.rows.isGroup(key) ? this.groupTickable[key - this.rows.length] > 0 : this.rows.is(key, TICKABLE);
   }
 
@@ -215,6 +216,7 @@ class TreeState {
   /** Tick or untick a row, or all siblings of a group. @param {number} key @returns {string} why not */
   toggleTick(key) {
     const { rows } = this;
+    if (!this.model.get("ticks")) return "";
     if (!this.isTickable(key)) {
       if (rows.is(rows.first(key), NEVER_RAN)) return "It never ran: there is no output to tick.";
       return "The model has not run yet: there is no output to tick.";
@@ -235,7 +237,7 @@ class TreeState {
 
   /** What the button for all hits would do; null if there are none, or too many. */
   hitsToTick() {
-    const hits = (this.search.hits ?? []).filter((i) => this.rows.is(i, TICKABLE));
+    const hits = (this.search.hits ?? []).filter((i) => this.rows.is(i, TICKABLE) && this.isTickable(i));
     if (!hits.length) return null;
     const isDone = this.undo !== null && same(this.model.get("selected"), this.undo.after);
     const missing = hits.filter((i) => !this.ticked[i]).length;

@@ -14,14 +14,77 @@ and views as well, which only pass values on."""
 DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 _VIEWS = frozenset(
-    "alias bfloat16 bool broadcast_to chunk clone contiguous cpu cuda detach double expand "
-    "expand_as flatten float getattr getitem half int long mH mT H T movedim moveaxis narrow "
-    "permute ravel reshape reshape_as select split squeeze swapaxes swapdims t tensor_split to "
-    "transpose type type_as unbind unflatten unsqueeze view view_as".split()
+    [
+        "alias",
+        "bfloat16",
+        "bool",
+        "broadcast_to",
+        "chunk",
+        "clone",
+        "contiguous",
+        "cpu",
+        "cuda",
+        "detach",
+        "double",
+        "expand",
+        "expand_as",
+        "flatten",
+        "float",
+        "getattr",
+        "getitem",
+        "half",
+        "int",
+        "long",
+        "mH",
+        "mT",
+        "H",
+        "T",
+        "movedim",
+        "moveaxis",
+        "narrow",
+        "permute",
+        "ravel",
+        "reshape",
+        "reshape_as",
+        "select",
+        "split",
+        "squeeze",
+        "swapaxes",
+        "swapdims",
+        "t",
+        "tensor_split",
+        "to",
+        "transpose",
+        "type",
+        "type_as",
+        "unbind",
+        "unflatten",
+        "unsqueeze",
+        "view",
+        "view_as",
+    ]
 )
 _CONSTANTS = frozenset(
-    "arange as_tensor empty empty_like eye full full_like linspace new_empty new_full new_ones "
-    "new_zeros ones ones_like scalar_tensor tensor zeros zeros_like".split()
+    [
+        "arange",
+        "as_tensor",
+        "empty",
+        "empty_like",
+        "eye",
+        "full",
+        "full_like",
+        "linspace",
+        "new_empty",
+        "new_full",
+        "new_ones",
+        "new_zeros",
+        "ones",
+        "ones_like",
+        "scalar_tensor",
+        "tensor",
+        "zeros",
+        "zeros_like",
+    ]
 )
 
 
@@ -29,13 +92,14 @@ def detail_of(graph: ModelGraph, node: Node) -> Detail:
     """The least detail that a node is shown in.
 
     A view that reads several tensors, such as a table at the places of an index, is no mere view.
+    What differs in another model shows in any case.
 
     Example:
         >>> graph = ModelGraph("Net", (), ())
         >>> [detail_of(graph, Node("x", kind, "view")) for kind in ("module", "size", "operation")]
         ['modules', 'everything', 'everything']
     """
-    if node.kind in ("module", "input"):
+    if node.kind in ("module", "input") or node.changes:
         return "modules"
     if node.kind == "size":
         return "everything"

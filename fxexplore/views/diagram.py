@@ -49,7 +49,8 @@ def opening_fold(
     """Choose what to unfold so that the first picture says much in few boxes.
 
     Whole levels are unfolded while they fit; of the first level that does not, only the
-    first module is, and so on into its depth.
+    first module is, and so on into its depth. Of a graph of two models that is what is around
+    the nodes that were added, removed or changed, if there are any.
 
     Args:
         graph: the model.
@@ -59,6 +60,12 @@ def opening_fold(
     Returns:
         Paths of the modules to unfold, parents before children.
     """
+    differing = (
+        row for row in graph.rows if row.item.changes[:1] and row.item.changes[0][0] in "+−≠"
+    )
+    around = [path for row in differing for path in graph.ancestors(row.name)]
+    if around:
+        return list(dict.fromkeys(around))
 
     def boxes_in(path: str) -> int:
         return sum(name not in hidden for name in graph.children(path))

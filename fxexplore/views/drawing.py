@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Literal
 
-from fxexplore.model_graph import ModelGraph, Module, Node
+from fxexplore.model_graph import ModelGraph, Node
 
 OUTPUT = -1
 """Stands for the box of the model's outputs, which is no row."""

@@ -21,6 +21,13 @@ _STYLE = "font:12px/1.7 ui-monospace,Menlo,Consolas,monospace;max-width:900px"
 _LINE = "margin-left:2.4em"
 _ROOM_FOR_NAMES = 0.45  # of the width of a terminal
 _BOXES, _LINES = 30, 40  # of a model that is printed
+_CHANGES = {
+    "+": "only the second model has it",
+    "−": "only the first model had it",
+    "≠": "what it was in the first model → what it is in the second",
+    "Δ": "its numbers differ: the norm of the difference relative to the first model's",
+}
+_INSIDE = "so many nodes and modules inside it were added, removed or changed"
 
 
 def marks(
@@ -37,7 +44,7 @@ def marks(
         >>> marks(Node("relu_1", "module", "ReLU", call=2, calls=2, shared=("act",)))
         {'call 2 of 2': 'the same module is called 2 times', 'shared': 'the same as act'}
     """
-    found = {}
+    found = {words: _CHANGES.get(words[0], _INSIDE) for words in item.changes}
     if graph is not None and (failure := failure_at(graph, item)):
         found[failure] = error_in_words(graph)
     if isinstance(item, Module) and item.ran is False:
@@ -107,8 +114,9 @@ input noise (for the first layer, Linear) 1×4 · eval · symbolic
     outline = _Outline(graph, expanded, {}, limit, hidden_nodes(graph, detail))
     cells = [("node", "output", "params", "FLOPs", "class")]
     for depth, line in _open_lines(outline.lines(), 0):
+        note = " · ".join(filter(None, (line.changes, line.note)))
         cells.append(
-            (f"{'  ' * depth}{line.mark}{line.name}", *line.numbers, " ".join(line.note.split()))
+            (f"{'  ' * depth}{line.mark}{line.name}", *line.numbers, " ".join(note.split()))
         )
     shown = cells if most is None else cells[:most]
     room = [max(map(len, column)) for column in zip(*shown, strict=True)]
@@ -149,6 +157,8 @@ def _open_lines(lines: Iterable[_Line], depth: int) -> Iterator[tuple[int, _Line
 
 def facts_in_words(graph: ModelGraph) -> str:
     """What is known of a whole model, in one line."""
+    if graph.compared:
+        return graph.compared
     facts = [
         f"{short_count(graph.parameters)} parameters",
         f"{short_flops(graph.flops, graph.flops_at_least)} (a multiply-add counts 2)"
@@ -211,6 +221,7 @@ class _Line:
         mark: whether it is folded or ticked, as a sign.
         name: the name of the node or module, or the first and the last of siblings.
         note: what stands quietly beside it.
+        changes: how it differs from another model's.
         numbers: output, parameters and FLOPs.
         inside: the lines inside it.
         is_open: whether those are shown.
@@ -226,6 +237,7 @@ class _Line:
     is_open: bool = False
     is_group: bool = False
     left_out: int = 0
+    changes: str = ""
 
 
 class _Outline:
@@ -272,14 +284,16 @@ class _Outline:
         is_cut = row.depth >= self._deepest
         is_open = not is_cut and (self._unfolded is None or row.name in self._unfolded)
         mark = "☑ " if row.name in self._ticked else ""
+        others = [words for words in marks(item, graph=self._graph) if words not in item.changes]
         return _Line(
             mark if is_open or not count or mark else "▸ ",
             row.label,
-            " · ".join([item.description, *marks(item, graph=self._graph)]),
+            " · ".join([item.description, *others]),
             _in_digits([item]),
             tuple(self.lines(position + 1, row.end)) if count and not is_cut else (),
             is_open,
             left_out=count if is_cut else 0,
+            changes=" · ".join(item.changes),
         )
 
     def _group(self, group: SiblingGroup) -> _Line:
@@ -331,7 +345,8 @@ def _in_digits(items: Sequence[Node | Module]) -> tuple[str, str, str]:
 def _line_html(line: _Line) -> str:
     mark = "" if line.mark == "▸ " else line.mark  # <details> has a sign of its own
     name = f"<b>{html.escape(line.name)}</b>"
-    text = f"{_numbers(line.numbers)}{mark}{name} {_quiet(line.note)}"
+    changes = f"<b>{html.escape(line.changes)}</b> " if line.changes else ""
+    text = f"{_numbers(line.numbers)}{mark}{name} {changes}{_quiet(line.note)}"
     if line.left_out:
         text += f" {_note(f'{line.left_out:,} rows inside are left out')}"
     if not line.inside:

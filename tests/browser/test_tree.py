@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 import torchvision
+from torch import nn
 
-from fxexplore import open_model
+from fxexplore import compare, open_model
 from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.notebook.node_tree import NodeTree
 from fxexplore.views.numbers import short_count
@@ -607,7 +608,9 @@ class TestLooks:
         assert outline == "solid"
         widget_page.screenshot("tree-forced-colours")
 
-    def test_without_a_kernel_it_says_so_and_folds_still(self, widget_page, tree, host):
+    def test_without_a_kernel_it_says_so_and_folds_still_but_does_not_tick(
+        self, widget_page, tree, host
+    ):
         offline = host.locator(".fxx-offline")
         assert offline.is_hidden()
         widget_page.disconnect()
@@ -615,6 +618,12 @@ class TestLooks:
         assert "Not connected" in offline.inner_text()
         row(host, "layers").locator(".fxx-fold").click()
         assert "layers.12" not in names(host)
+        box = row(host, "stem").locator(".fxx-box")
+        assert box.evaluate("e => getComputedStyle(e).visibility") == "hidden"
+        row(host, "stem").click()
+        widget_page.page.keyboard.press("Space")
+        host.get_by_text("run the cell again to tick").wait_for()
+        assert widget_page.get("selected") == tree.selected == []
         widget_page.screenshot("tree-offline")
 
     @pytest.mark.parametrize(
@@ -637,3 +646,20 @@ class TestLooks:
         tree.query = "class:conv2d params>10k"
         widget_page.wait_for("document.querySelector('.fxx-count').innerText !== ''")
         widget_page.screenshot(f"tree-{name}-search")
+
+
+def test_a_tree_of_two_models_marks_what_differs_and_has_nothing_to_tick(widget_page):
+    before = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Sequential(nn.Tanh()))
+    after = nn.Sequential(nn.Linear(2, 2), nn.GELU(), nn.Sequential(nn.Tanh(), nn.ReLU()))
+    tree = NodeTree(compare(before, after).graph, ticks=False)
+    host = widget_page.show(tree)
+    row = host.locator('[data-name="1"]')
+    assert row.locator(".fxx-differs").inner_text() == "≠ ReLU → GELU"
+    assert "≠ ReLU → GELU" in row.get_attribute("aria-label")
+    assert host.locator('[data-name="2.1"] .fxx-plus').inner_text() == "+ added"
+    assert not host.locator(".fxx-box").first.is_visible()
+    host.locator(".fxx-list").focus()
+    for key in ("End", "Space", "ArrowLeft", "ArrowLeft"):  # ticks nothing, and folds
+        widget_page.page.keyboard.press(key)
+    widget_page.wait_for(lambda: tree.expanded == [])
+    assert tree.selected == []
