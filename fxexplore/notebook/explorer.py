@@ -35,7 +35,7 @@ from .notice import Notice
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
 from .shell import is_interactive
-from .small_widgets import SaveButton, Splitter
+from .small_widgets import PageKeeper, SaveButton, Splitter
 
 _DISPLAY_WAIT = 1.0  # seconds that the first display may wait, so that it is saved with facts
 _BATCH_WAIT = 120.0  # the same where a notebook is run to be read, and nobody is held up
@@ -315,7 +315,8 @@ class Explorer(SharedState, widgets.VBox):
         footer = widgets.HBox([self.chips, self.code.copy_button, save])
         for part, cls in ((self.tree, "left"), (tabs, "right"), (body, "body"), (footer, "footer")):
             part.add_class(f"fxx-{cls}")
-        return [self.header, self.notice, body, height, footer]
+        self._keeper = PageKeeper(layout={"display": "none"})
+        return [self.header, self.notice, body, height, footer, self._keeper]
 
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
@@ -328,6 +329,7 @@ class Explorer(SharedState, widgets.VBox):
         self.header.switch.observe(lambda change: self._switch(change["new"]), "value")
         self.observe(lambda _: self._show_code(), "return_nodes")
         self.maps.inputs.observe(lambda _: self._show_code(), "chosen")
+        self._keeper.widget_id = self.model_id
         self._show_code()
 
     def refused(self, problem: traitlets.TraitError) -> None:

@@ -341,6 +341,9 @@ def test_without_a_kernel_the_picture_stays_and_says_so(shown):
     expect(shown.host.locator(".fxx-hint")).to_contain_text("run the cell again")
     assert shown.widget_page.get("expanded") == ["body"]
     assert shown.box("body.0").is_visible()
+    shown.page.keyboard.press("Space")
+    expect(shown.host.locator(".fxx-hint")).to_contain_text("run the cell again to tick")
+    assert shown.widget_page.get("selected") == []
 
 
 def test_what_is_chosen_elsewhere_comes_into_sight(widget_page, graph):

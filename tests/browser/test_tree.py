@@ -574,7 +574,9 @@ class TestLooks:
         assert outline == "solid"
         widget_page.screenshot("tree-forced-colours")
 
-    def test_without_a_kernel_it_says_so_and_folds_still(self, widget_page, tree, host):
+    def test_without_a_kernel_it_says_so_and_folds_still_but_does_not_tick(
+        self, widget_page, tree, host
+    ):
         offline = host.locator(".fxx-offline")
         assert offline.is_hidden()
         widget_page.disconnect()
@@ -582,6 +584,12 @@ class TestLooks:
         assert "Not connected" in offline.inner_text()
         row(host, "layers").locator(".fxx-fold").click()
         assert "layers.12" not in names(host)
+        box = row(host, "stem").locator(".fxx-box")
+        assert box.evaluate("e => getComputedStyle(e).visibility") == "hidden"
+        row(host, "stem").click()
+        widget_page.page.keyboard.press("Space")
+        host.get_by_text("run the cell again to tick").wait_for()
+        assert widget_page.get("selected") == tree.selected == []
         widget_page.screenshot("tree-offline")
 
     @pytest.mark.parametrize(
