@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     )
     from .inputs import example_inputs_for
     from .model_graph import Features, ModelGraph, extract_features, open_model
+    from .notebook.comparison import Comparison, compare
     from .notebook.explorer import Explorer, explore
     from .picture import to_svg
     from .views import to_dot, to_html, to_text
@@ -42,17 +43,21 @@ _HOMES = {
     "to_html": "views",
     "to_svg": "picture",
     "to_text": "views",
+    "Comparison": "notebook.comparison",
+    "compare": "notebook.comparison",
     "Explorer": "notebook.explorer",
     "explore": "notebook.explorer",
 }
 
 __all__ = [
+    "Comparison",
     "Explorer",
     "Features",
     "LeafModuleAwareTracer",
     "ModelGraph",
     "NodePathTracer",
     "channel_at",
+    "compare",
     "create_feature_extractor",
     "example_inputs_for",
     "explore",

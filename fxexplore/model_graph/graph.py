@@ -39,6 +39,8 @@ class ModelGraph:
             recorded: arithmetic on sizes has names in a trace alone, which shifts those after it.
         activation_bytes: bytes of what modules and operations give in one run, if known.
         error: where the model raised, if it did: what comes after that did not run.
+        compared: of a graph of two models how they differ, in words; see
+            :func:`fxexplore.compare`.
 
     Example:
         >>> from torch import nn
@@ -66,6 +68,7 @@ class ModelGraph:
     activation_bytes: int | None = None
     differing: tuple[str, ...] = ()
     error: Failure | None = None
+    compared: str = ""
 
     shown_as: ClassVar[dict[str, Callable[[ModelGraph], str]]] = {}
     """How a graph is shown, as ``"text"`` and as ``"html"``.

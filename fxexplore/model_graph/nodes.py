@@ -41,6 +41,7 @@ class Facts:
         activation_bytes: bytes of the tensors in the output, of a module the sum of all nodes
             below, if known; 0 for parameters.
         reached: False for what stands after the place where the model raised.
+        changes: how it differs from another model's, in short words, in a graph of both.
     """
 
     detail: str = ""
@@ -55,6 +56,7 @@ class Facts:
     flops_at_least: bool = False
     activation_bytes: int | None = None
     reached: bool = True
+    changes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -74,16 +74,19 @@ def _differing_names(tracer: LeafModuleAwareTracer) -> tuple[str, ...]:
     """Names in a trace that mean another operation, or none, in a recording of the model.
 
     A run sees no arithmetic on sizes, which are plain numbers there, so that the operations of
-    that name which follow have smaller numbers.
+    that name which follow have smaller numbers; and ``operator.iadd(x, y)`` as ``x.add_(y)``.
     """
     sizes = size_nodes(tracer.graph)
     shifted: set[tuple[str, str]] = set()
     found = []
     for node, name in tracer.node_to_qualname.items():
-        group = (name.rpartition(".")[0], operation_name(node.op, node.target))
+        scope, operation = name.rpartition(".")[0], operation_name(node.op, node.target)
+        group = (scope, operation)
         seen_in_runs = node.op == "call_method" or node.target in (getattr, operator.getitem)
         if node in sizes and not seen_in_runs and node.target is not torch._assert:
             shifted.add(group)
+        if node.meta.get("is_call"):
+            shifted |= {group, (scope, f"{operation}_")}
         if group in shifted:
             found.append(name)
     return tuple(found)

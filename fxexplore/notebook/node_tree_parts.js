@@ -3,6 +3,9 @@
 const ROW = 22; // pixels
 const LEAST_NAME = 168; // pixels: the least width of the names
 
+/** @type {Record<string, string>} The class of a mark that starts with a sign. */
+const SIGNS = { "✗": "fxx-cross", "−": "fxx-cross", "+": "fxx-plus", "≠": "fxx-differs" };
+
 /** @type {{id: string, title: string, rank: number}[]} The rank says which one goes first. */
 const COLUMNS = [
   { id: "output", title: "output", rank: 2 },
@@ -34,6 +37,15 @@ function makeButton(text, title, action) {
 function label(element, words) {
   element.title = words;
   element.setAttribute("aria-label", words);
+}
+
+/** The control that says how much is shown. @param {(detail: string) => void} choose */
+function makeDetail(choose) {
+  const control = make("select", "fxx-button fxx-detail");
+  for (const detail of Object.keys(LEAVES_OUT)) control.append(make("option", "", detail));
+  label(control, "Detail: how much is shown");
+  control.addEventListener("change", () => choose(control.value));
+  return control;
 }
 
 /** The lines of help under the search box. @param {string} id */
@@ -189,7 +201,7 @@ function makeRow(rows, key, look) {
   name.append(makeBox(look), make("span", "fxx-name", rows.label(key)));
   for (const mark of rows.isGroup(key) ? [] : rows.marks.at(key).split("\n").filter(Boolean)) {
     const words = mark.slice(0, mark.indexOf(":"));
-    name.append(make("span", words.startsWith("✗") ? "fxx-mark fxx-cross" : "fxx-mark", words));
+    name.append(make("span", ["fxx-mark", ...(SIGNS[words[0]] ? [SIGNS[words[0]]] : [])].join(" "), words));
   }
   name.append(make("span", "fxx-note", rows.note(key)));
   if (!rows.isGroup(key)) name.append(makeCopy(rows.names[key]));

@@ -17,6 +17,8 @@ class TreeState {
     this.isUnsaved = false;
     this.rows = rows;
     this.search = new Search(rows);
+    this.hiddenHits = 0; // that the detail leaves out
+    this.detail = "";
     /** @type {Uint8Array | null} */
     this.kept = null; // by key: whether a search shows it, and why
     this.extra = NONE; // the row that is SHOWN
@@ -43,7 +45,9 @@ class TreeState {
     this.expanded = rows.unpack(model.get("expanded"), rows.modules);
     this.openGroups = rows.unpack(model.get("open_groups"), rows.groupKeys);
     this.countTicks(model.get("selected"));
-    if (model.get("query") !== this.search.query) this.find(model.get("query"));
+    rows.hide(LEAVES_OUT[model.get("detail")], (i) => this.ticked[i] === 1 || i === this.cursor || rows.is(i, RAISED));
+    if (model.get("query") !== this.search.query || model.get("detail") !== this.detail) this.find(model.get("query"));
+    this.detail = model.get("detail");
     this.lines = linesInSight(
       rows,
       (key) => this.isOpen(key),
@@ -55,7 +59,11 @@ class TreeState {
 
   /** @param {string} query */
   find(query) {
-    this.search.find(query);
+    const { search, rows } = this;
+    search.find(query);
+    const found = search.hits ?? [];
+    if (search.hits) search.hits = found.filter((i) => !rows.hidden[i]);
+    this.hiddenHits = found.length - (search.hits ?? found).length;
     this.toggled.clear();
     this.undo = null;
     this.extra = NONE;
@@ -129,6 +137,7 @@ class TreeState {
 
   /** @param {number} key */
   isTickable(key) {
+    if (!this.model.get("ticks")) return false;
     return this.rows.isGroup(key) ? this.groupTickable[key - this.rows.length] > 0 : this.rows.is(key, TICKABLE);
   }
 
@@ -207,6 +216,7 @@ class TreeState {
   /** Tick or untick a row, or all siblings of a group. @param {number} key @returns {string} why not */
   toggleTick(key) {
     const { rows } = this;
+    if (!this.model.get("ticks")) return "";
     if (!this.isTickable(key)) {
       if (rows.is(rows.first(key), NEVER_RAN)) return "It never ran: there is no output to tick.";
       return "The model has not run yet: there is no output to tick.";
@@ -227,7 +237,7 @@ class TreeState {
 
   /** What the button for all hits would do; null if there are none, or too many. */
   hitsToTick() {
-    const hits = (this.search.hits ?? []).filter((i) => this.rows.is(i, TICKABLE));
+    const hits = (this.search.hits ?? []).filter((i) => this.rows.is(i, TICKABLE) && this.isTickable(i));
     if (!hits.length) return null;
     const isDone = this.undo !== null && same(this.model.get("selected"), this.undo.after);
     const missing = hits.filter((i) => !this.ticked[i]).length;

@@ -1,4 +1,4 @@
-"""Small widgets of the explorer: copy, save, unfold, full screen, and separators to drag."""
+"""Small widgets of the explorer: copy, save, unfold, full screen, separators, and a page kept."""
 
 from __future__ import annotations
 
@@ -134,3 +134,20 @@ class FullScreenButton(anywidget.AnyWidget):
 
     panel = traitlets.Unicode(".fxx-explorer").tag(sync=True)
     """CSS selector of the panel."""
+
+
+class PageKeeper(anywidget.AnyWidget):
+    """Keeps a widget's page in a notebook that is saved, to be shown when it is opened again.
+
+    It shows nothing. JupyterLab and Notebook 7 show a widget whose kernel is gone by the state in
+    the notebook's metadata, and else an error in place of the page that the same output has.
+
+    Example:
+        >>> PageKeeper(widget_id="8c2f").widget_id
+        '8c2f'
+    """
+
+    _esm = asset("page_keeper.js")
+
+    widget_id = traitlets.Unicode().tag(sync=True)
+    """The ``model_id`` of the widget."""

@@ -75,7 +75,9 @@ def _structures(rows: tuple[Row, ...], insides: list[list[int]]) -> list[int]:
 
 
 def _facts(item: Node | Module) -> tuple[Hashable, ...]:
-    common = (item.detail, item.parameters, item.frozen, item.shape, item.calls)
+    common = (
+        item.detail, item.parameters, item.frozen, item.shape, item.calls, item.changes,
+    )  # fmt: skip
     if isinstance(item, Module):
         return ("Module", item.cls, item.ran, *common)
     return (item.kind, item.target, item.call, *common)

@@ -9,6 +9,7 @@ from fxexplore.notebook.small_widgets import (
     CopyButton,
     Disclosure,
     FullScreenButton,
+    PageKeeper,
     SaveButton,
     Splitter,
 )
@@ -155,6 +156,44 @@ def test_a_page_is_saved_as_a_file(widget_page):
     assert download.value.suggested_filename == "Net.html"
     assert download.value.path().read_text() == "<p>ü</p>"
     host.get_by_role("button", name="Saved").wait_for()
+
+
+NOTEBOOK = """async () => {
+    const VIEW = "application/vnd.jupyter.widget-view+json";
+    const shows = (id, page) => ({data: {[VIEW]: {model_id: id}, "text/html": page}});
+    const area = (...items) => ({outputs: {length: items.length, get: (i) => items[i]}});
+    const metadata = {};
+    const heard = [];
+    window.cells = [{}, area({data: {"text/plain": "1"}}, shows("mine", ["<b>", "page</b>"]))];
+    const model = {
+        get cells() { return window.cells; },
+        getMetadata: (name) => metadata[name],
+        setMetadata: (name, value) => { metadata[name] = value; },
+        deleteMetadata: (name) => { delete metadata[name]; },
+    };
+    const saveState = {connect: (f) => heard.push(f), disconnect: () => heard.pop()};
+    fxxModel.widget_manager = {context: {saveState, model}};
+    window.save = () => {
+        for (const hear of heard) hear(null, "started");
+        return metadata.widgets ?? null;
+    };
+    const url = URL.createObjectURL(new Blob([fxxModel.get("_esm")], {type: "text/javascript"}));
+    window.forget = (await import(url)).default.initialize({model: fxxModel});
+}"""
+
+
+def test_the_page_of_a_widget_is_kept_as_long_as_its_output_is_there(widget_page):
+    widget_page.show(PageKeeper(widget_id="mine"))
+    page = widget_page.page
+    page.evaluate(NOTEBOOK)
+    ((mime, states),) = page.evaluate("save()").items()
+    assert mime == "application/vnd.jupyter.widget-state+json"
+    kept = states["state"]["mine"]
+    assert kept["model_name"] == "HTMLModel"
+    assert kept["state"]["value"].endswith("<b>page</b>")
+    page.evaluate("cells = []")
+    assert page.evaluate("save()") is None
+    page.evaluate("forget()")
 
 
 class TestSplitter:

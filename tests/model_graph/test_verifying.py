@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import pytest
 import torch
 from torch import nn
@@ -58,6 +60,25 @@ def test_a_graph_says_which_names_are_others_when_recorded():
     graph = open_model(CalculatesWithSizes(), X)
     assert graph.differing == tuple(n.name for n in graph.nodes if n.target in ("mul", "add"))
     assert open_model(ReturnsAParameter(), X).differing == ()
+
+
+class AddsInPlaceByFunction(nn.Module):
+    """A run sees ``operator.iadd(y, 1)`` as ``y.add_(1)``, and a trace as ``y += 1``."""
+
+    def forward(self, x):
+        y = x * 2
+        y = operator.iadd(y, 1)
+        y += 1
+        return y + 1
+
+
+def test_a_graph_says_that_an_operator_that_is_called_has_another_name_when_recorded():
+    traced, recorded = (
+        open_model(AddsInPlaceByFunction(), X, backend=b) for b in ("symbolic", "recorded")
+    )
+    assert [n.name for n in traced.nodes] == ["x", "mul", "add", "add_1", "add_2"]
+    assert [n.name for n in recorded.nodes] == ["x", "mul", "add_", "add", "add_1"]
+    assert traced.differing == ("add", "add_1", "add_2")
 
 
 def test_a_parameter_that_is_returned_can_be_wanted():

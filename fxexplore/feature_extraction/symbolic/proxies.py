@@ -40,7 +40,10 @@ def _augmented(name: str) -> Callable[[fx.Proxy, Any], fx.Proxy]:
     function = getattr(operator, name)
 
     def assign(self: fx.Proxy, other: Any) -> fx.Proxy:
-        return self.tracer.create_proxy("call_function", function, (self, other), {})
+        written = self.tracer.create_proxy("call_function", function, (self, other), {})
+        # A run of operator.iadd(x, y) cannot be told from x.add_(y), and is named like it.
+        written.node.meta["is_call"] = augmented_assignment(model_frame()) is None
+        return written
 
     return assign
 
