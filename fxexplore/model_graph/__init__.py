@@ -1,5 +1,7 @@
 """One graph of a model, which every view reads."""
 
+from .axes import Reading, fold, reading_of_layout, reading_of_shape
+from .axis_inference import axes_of
 from .comparison import Change, Comparison, compare, comparison_of
 from .features import Features, extract_features
 from .graph import ModelGraph

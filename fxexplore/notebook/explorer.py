@@ -20,7 +20,7 @@ from fxexplore.feature_extraction import (
 from fxexplore.inputs import ExampleInputs, InferredOnce
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.views import Direction, StaticPage, to_document, to_html, to_text
+from fxexplore.views import Detail, Direction, StaticPage, to_document, to_html, to_text
 
 from .cells import forget_result, made_in_present_cell
 from .closing import close_comm, close_parts, close_since, open_comms
@@ -35,7 +35,7 @@ from .notice import Notice
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
 from .shell import is_interactive
-from .small_widgets import SaveButton, Splitter
+from .small_widgets import PageKeeper, SaveButton, Splitter
 
 _DISPLAY_WAIT = 1.0  # seconds that the first display may wait, so that it is saved with facts
 _BATCH_WAIT = 120.0  # the same where a notebook is run to be read, and nobody is held up
@@ -73,6 +73,8 @@ class Explorer(SharedState, widgets.VBox):
         focused: name of the node whose facts are shown; ``""`` for none.
         query: what the tree is searched for, as ``ModelGraph.find`` describes it.
         direction: where the diagram leads: ``"down"`` from the top, ``"right"`` from the left.
+        detail: how much is shown: ``"modules"``; ``"operations"``, without sizes, asserts,
+            constants, and views that only pass values on; or ``"everything"``.
         layout: CSS of the widget as a whole, such as ``{"width": "900px"}``.
 
     Attributes:
@@ -130,6 +132,7 @@ class Explorer(SharedState, widgets.VBox):
         focused: str = "",
         query: str = "",
         direction: Direction = "down",
+        detail: Detail = "operations",
         layout: widgets.Layout | dict[str, str] | None = None,
     ) -> None:
         known = open_comms()
@@ -162,12 +165,16 @@ class Explorer(SharedState, widgets.VBox):
             )
             self.code = CodeTab(name, options)
             self.header = Header(graph, self._inputs.known)
-            self.tree = NodeTree(graph)
-            self.diagram = NodeGraph(graph, direction=direction)
+            self.tree = NodeTree(graph, detail=detail)
+            self.diagram = NodeGraph(graph, detail=detail, direction=direction)
             self.node = NodeFacts(graph)
             self.chips = ReturnNodes()
             super().__init__(
-                graph, self._laid_out(), mode=first_mode, layout={} if layout is None else layout
+                graph,
+                self._laid_out(),
+                mode=first_mode,
+                detail=detail,
+                layout={} if layout is None else layout,
             )
             self.add_class("fxx-explorer")
             self._connect()
@@ -292,7 +299,7 @@ class Explorer(SharedState, widgets.VBox):
             self._shown_early.pop().update(data, metadata=metadata, raw=True)
 
     def _as_text(self) -> str:
-        return to_text(self.graph, self.expanded)
+        return to_text(self.graph, self.expanded, detail=self.detail)
 
     def _fragment(self) -> str:
         return to_html(
@@ -301,6 +308,7 @@ class Explorer(SharedState, widgets.VBox):
             expanded=self.expanded,
             return_nodes=self.return_nodes,
             code=self.code.text if self.return_nodes else "",
+            detail=self.detail,
         )
 
     # --- its parts ----------------------------------------------------------------------
@@ -313,20 +321,22 @@ class Explorer(SharedState, widgets.VBox):
         columns = Splitter(value=46.0, label="Width of the tree")
         body = widgets.HBox([self.tree, columns, tabs])
         height = Splitter(
-            value=520, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
+            value=None, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
         )
         save = SaveButton(self.page, label="Save page", file_name=f"{self.model._get_name()}.html")
         save.add_class("fxx-needs-kernel")
         footer = widgets.HBox([self.chips, self.code.copy_button, save])
         for part, cls in ((self.tree, "left"), (tabs, "right"), (body, "body"), (footer, "footer")):
             part.add_class(f"fxx-{cls}")
-        return [self.header, self.notice, body, height, footer]
+        self._keeper = PageKeeper(layout={"display": "none"})
+        return [self.header, self.notice, body, height, footer, self._keeper]
 
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
-        self.share(self.tree, "selected", "expanded", "focused", "query", "hits")
+        self.share(self.tree, "selected", "expanded", "focused", "query", "hits", "detail")
         self.direction = self.diagram.direction
-        self.share(self.diagram, "selected", "expanded", "focused", "query", "hits", "direction")
+        shared = ("selected", "expanded", "focused", "query", "hits", "detail", "direction")
+        self.share(self.diagram, *shared)
         self.share(self.chips, "return_nodes", "focused")
         self.share(self.node, "focused")
         self.share(self.maps, "return_nodes")
@@ -334,6 +344,7 @@ class Explorer(SharedState, widgets.VBox):
         self.header.switch.observe(lambda change: self._switch(change["new"]), "value")
         self.observe(lambda _: self._show_code(), "return_nodes")
         self.maps.inputs.observe(lambda _: self._show_code(), "chosen")
+        self._keeper.widget_id = self.model_id
         self._show_code()
 
     def refused(self, problem: traitlets.TraitError) -> None:

@@ -364,7 +364,8 @@ class Diagram {
 
   /** @param {Box} box */
   toggleTick(box) {
-    if (box.canTick) this.toggle("selected", box.name);
+    if (this.isOffline()) this.tell("Not connected to a kernel: run the cell again to tick");
+    else if (box.canTick) this.toggle("selected", box.name);
     else this.tell(`${box.name || "output"} cannot be ticked: it has no output of its own`);
   }
 
@@ -463,7 +464,7 @@ class Diagram {
     const entries = [];
     // By the fold state, not by the picture: the layout may have been refused.
     if (box.kind === "folded") entries.push([has("expanded") ? "Fold" : "Unfold", () => this.toggleFold(box)]);
-    if (box.canTick) entries.push([has("selected") ? "Untick" : "Tick", () => this.toggleTick(box)]);
+    if (box.canTick && !this.isOffline()) entries.push([has("selected") ? "Untick" : "Tick", () => this.toggleTick(box)]);
     entries.push(["Centre", () => this.view.centre(box)]);
     if (box.name) entries.push(["Copy name", () => this.copy(box.name)]);
     this.point(undefined);

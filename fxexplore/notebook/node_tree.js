@@ -10,8 +10,10 @@ class Tree {
   count = make("span", "fxx-count");
   previous = makeButton("↑", "Previous hit", () => this.toHit(-1));
   next = makeButton("↓", "Next hit", () => this.toHit(1));
-  tickHits = makeButton("", "", () => this.act(() => this.state.toggleHits()));
+  tickHits = makeButton("", "", () => this.act(() => this.ifConnected(() => this.state.toggleHits())));
   fold = makeButton("Fold all", "Fold or unfold every module", () => this.act(() => this.state.foldAll()));
+  detail = makeDetail((detail) => this.state.set({ detail }));
+  hidden = makeButton("", "", () => this.state.set({ detail: "everything" }));
   help = makeHelp(`${this.id}-help`);
   helpButton = makeButton("?", "How to search", () => this.toggleHelp());
   problem = make("div", "fxx-problem");
@@ -61,6 +63,7 @@ class Tree {
     this.problem.id = `${this.id}-problem`;
     this.problem.setAttribute("role", "status");
     this.helpButton.classList.add("fxx-help-button");
+    this.tickHits.classList.add("fxx-tick-hits");
     this.helpButton.setAttribute("aria-expanded", "false");
     this.helpButton.setAttribute("aria-controls", this.help.id);
     this.count.setAttribute("role", "status");
@@ -72,10 +75,10 @@ class Tree {
     this.root.classList.toggle("fxx-unticked", !this.model.get("ticks"));
     this.space.setAttribute("role", "presentation");
     const bar = make("div", "fxx-find");
-    bar.append(this.search, this.helpButton, this.count, this.previous, this.next, this.tickHits, this.fold);
-    const offline = make("div", "fxx-offline", "Not connected to a kernel: what is ticked here reaches no Python.");
+    bar.append(this.search, this.helpButton, this.count, this.previous, this.next, this.tickHits, this.fold, this.detail);
+    const offline = make("div", "fxx-offline", "Not connected to a kernel: the tree folds and can be searched, but nothing can be ticked.");
     const foot = make("div", "fxx-foot");
-    foot.append(this.where, this.said);
+    foot.append(this.where, this.said, this.hidden);
     this.list.append(this.space);
     this.root.append(offline, bar, this.problem, this.help, this.head, this.menu.list, this.list, foot);
   }
@@ -111,6 +114,17 @@ class Tree {
     const answer = action();
     if (typeof answer === "string") this.say(answer);
     this.show();
+  }
+
+  /** @param {number} key @returns {string | void} why not */
+  tick(key) {
+    return this.ifConnected(() => this.state.toggleTick(key));
+  }
+
+  /** @param {() => string | void} action @returns {string | void} what it says, or why it is not done */
+  ifConnected(action) {
+    const isGone = this.root.closest(".jupyter-widgets-disconnected");
+    return isGone ? "Not connected to a kernel: run the cell again to tick" : action();
   }
 
   /** Show the state as it is now. */
@@ -149,6 +163,12 @@ class Tree {
     this.fold.hidden = hits !== null || !state.canFold();
     this.fold.textContent = state.isUnfolded() ? "Fold all" : "Unfold all";
     const { rows, cursor } = state;
+    this.detail.value = state.detail;
+    const hidden = hits ? state.hiddenHits : rows.length - rows.shownBefore[rows.length];
+    this.hidden.hidden = !hidden;
+    this.hidden.textContent = hits ? `${hidden} hidden ${hidden === 1 ? "hit" : "hits"}` : `${hidden} hidden`;
+    const what = state.detail === "modules" ? "operations" : "sizes, asserts, constants, and views that only pass values on";
+    label(this.hidden, `${this.hidden.textContent}: ${what}; show everything`);
     this.where.textContent = cursor < 0 ? "" : `${rows.name(cursor) || rows.label(cursor)}  ${rows.note(cursor)}`;
   }
 
@@ -290,7 +310,7 @@ class Tree {
     this.act(() => {
       this.state.moveTo(key);
       if (this.isOn(event, "fxx-fold")) this.state.toggleFold(key);
-      return this.isOn(event, "fxx-box") ? this.state.toggleTick(key) : "";
+      return this.isOn(event, "fxx-box") ? this.tick(key) : "";
     });
   }
 
@@ -413,8 +433,8 @@ class Tree {
     const { cursor } = state;
     if (key === "Escape" && state.search.query) state.set({ query: "" });
     else if (cursor < 0 || state.lines.place[cursor] < 0) return false;
-    else if (key === " ") this.act(() => state.toggleTick(cursor));
-    else if (key === "Enter") this.act(() => (state.rows.hasInside(cursor) ? state.toggleFold(cursor) : state.toggleTick(cursor)));
+    else if (key === " ") this.act(() => this.tick(cursor));
+    else if (key === "Enter") this.act(() => (state.rows.hasInside(cursor) ? state.toggleFold(cursor) : this.tick(cursor)));
     else if (key === "*") this.act(() => state.unfoldSiblings(cursor));
     else return false;
     return true;
@@ -445,7 +465,7 @@ class Tree {
 }
 
 const ROW_TRAITS = ["labels", "names", "classes", "notes", "shapes", "marks", "depth", "flags", "groups", "parameters", "flops", "whole"];
-const STATE_TRAITS = ["selected", "expanded", "open_groups", "query", "columns"];
+const STATE_TRAITS = ["selected", "expanded", "open_groups", "query", "columns", "detail"];
 
 /**
  * Keep the class by which Jupyter marks a view whose kernel is gone. Jupyter sets it when the view

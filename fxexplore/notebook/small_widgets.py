@@ -1,4 +1,4 @@
-"""Small widgets of the explorer's panel: copy, save, full screen, and separators to drag."""
+"""Small widgets of the explorer: copy, save, unfold, full screen, separators, and a page kept."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class Splitter(anywidget.AnyWidget):
     _esm = asset("splitter.js")
     _css = asset("splitter.css")
 
-    value = traitlets.Float(50.0).tag(sync=True)
-    """Where the separator is."""
+    value = traitlets.Float(50.0, allow_none=True).tag(sync=True)
+    """Where the separator is; None for where the style sheet of the panel has it."""
 
     least = traitlets.Float(15.0).tag(sync=True)
     """The smallest value."""
@@ -98,6 +98,29 @@ class Splitter(anywidget.AnyWidget):
     """What the separator is called for those who cannot see it."""
 
 
+class Disclosure(anywidget.AnyWidget):
+    """A button that unfolds the parts of its panel that have the class ``fxx-more``.
+
+    Args:
+        **kwargs: initial values of traits.
+
+    Example:
+        >>> Disclosure(label="More").unfolded
+        False
+    """
+
+    _esm = asset("disclosure.js")
+
+    label = traitlets.Unicode("More").tag(sync=True)
+    """What stands on the button."""
+
+    unfolded = traitlets.Bool(False).tag(sync=True)
+    """Whether they are unfolded."""
+
+    panel = traitlets.Unicode(".fxx-maps").tag(sync=True)
+    """CSS selector of the panel, which has the class ``fxx-unfolded`` meanwhile."""
+
+
 class FullScreenButton(anywidget.AnyWidget):
     """A button that fills the screen with the panel that it is in, whose style sheet it has.
 
@@ -111,3 +134,20 @@ class FullScreenButton(anywidget.AnyWidget):
 
     panel = traitlets.Unicode(".fxx-explorer").tag(sync=True)
     """CSS selector of the panel."""
+
+
+class PageKeeper(anywidget.AnyWidget):
+    """Keeps a widget's page in a notebook that is saved, to be shown when it is opened again.
+
+    It shows nothing. JupyterLab and Notebook 7 show a widget whose kernel is gone by the state in
+    the notebook's metadata, and else an error in place of the page that the same output has.
+
+    Example:
+        >>> PageKeeper(widget_id="8c2f").widget_id
+        '8c2f'
+    """
+
+    _esm = asset("page_keeper.js")
+
+    widget_id = traitlets.Unicode().tag(sync=True)
+    """The ``model_id`` of the widget."""

@@ -5,7 +5,14 @@ import pytest
 from fxexplore.model_graph import ModelGraph, Node
 from fxexplore.notebook.node_facts import NodeFacts
 from fxexplore.notebook.return_nodes import ReturnNodes
-from fxexplore.notebook.small_widgets import CopyButton, FullScreenButton, SaveButton, Splitter
+from fxexplore.notebook.small_widgets import (
+    CopyButton,
+    Disclosure,
+    FullScreenButton,
+    PageKeeper,
+    SaveButton,
+    Splitter,
+)
 
 STRANGE = '<img src=x onerror="console.error(1)">'
 
@@ -151,6 +158,44 @@ def test_a_page_is_saved_as_a_file(widget_page):
     host.get_by_role("button", name="Saved").wait_for()
 
 
+NOTEBOOK = """async () => {
+    const VIEW = "application/vnd.jupyter.widget-view+json";
+    const shows = (id, page) => ({data: {[VIEW]: {model_id: id}, "text/html": page}});
+    const area = (...items) => ({outputs: {length: items.length, get: (i) => items[i]}});
+    const metadata = {};
+    const heard = [];
+    window.cells = [{}, area({data: {"text/plain": "1"}}, shows("mine", ["<b>", "page</b>"]))];
+    const model = {
+        get cells() { return window.cells; },
+        getMetadata: (name) => metadata[name],
+        setMetadata: (name, value) => { metadata[name] = value; },
+        deleteMetadata: (name) => { delete metadata[name]; },
+    };
+    const saveState = {connect: (f) => heard.push(f), disconnect: () => heard.pop()};
+    fxxModel.widget_manager = {context: {saveState, model}};
+    window.save = () => {
+        for (const hear of heard) hear(null, "started");
+        return metadata.widgets ?? null;
+    };
+    const url = URL.createObjectURL(new Blob([fxxModel.get("_esm")], {type: "text/javascript"}));
+    window.forget = (await import(url)).default.initialize({model: fxxModel});
+}"""
+
+
+def test_the_page_of_a_widget_is_kept_as_long_as_its_output_is_there(widget_page):
+    widget_page.show(PageKeeper(widget_id="mine"))
+    page = widget_page.page
+    page.evaluate(NOTEBOOK)
+    ((mime, states),) = page.evaluate("save()").items()
+    assert mime == "application/vnd.jupyter.widget-state+json"
+    kept = states["state"]["mine"]
+    assert kept["model_name"] == "HTMLModel"
+    assert kept["state"]["value"].endswith("<b>page</b>")
+    page.evaluate("cells = []")
+    assert page.evaluate("save()") is None
+    page.evaluate("forget()")
+
+
 class TestSplitter:
     def test_moves_by_keyboard_within_its_limits(self, widget_page):
         splitter = Splitter(value=46.0, label="Width of the tree")
@@ -177,6 +222,33 @@ class TestSplitter:
         assert host.evaluate(height) == "600px"  # while it is dragged, before Python knows
         mouse.up()
         widget_page.wait_for(lambda: splitter.value == 600)
+
+    def test_starts_where_the_style_sheet_has_it_and_goes_back_there(self, widget_page):
+        splitter = Splitter(value=None, least=240, most=900, unit="px", variable="--fxx-height")
+        host = widget_page.show(splitter)
+        widget_page.page.add_style_tag(
+            content="@property --fxx-height {syntax: '<length>'; inherits: true; initial-value: 0}"
+            ".fxx-explorer { --fxx-height: calc(100vh - 400px) }"  # of 700 pixels
+        )
+        host.evaluate("e => e.classList.add('fxx-explorer')")
+        host.get_by_role("separator").focus()
+        widget_page.page.keyboard.press("ArrowDown")
+        widget_page.wait_for(lambda: splitter.value == 324)
+        widget_page.page.keyboard.press("Enter")
+        widget_page.wait_for(lambda: splitter.value is None)
+        height = "e => getComputedStyle(e).getPropertyValue('--fxx-height')"
+        assert host.evaluate(height) == "300px"
+
+
+def test_a_disclosure_unfolds_its_panel_by_mouse_and_keys(widget_page):
+    host = widget_page.show(disclosure := Disclosure())
+    host.evaluate("e => e.classList.add('fxx-maps')")
+    button = host.get_by_role("button", name="More")
+    for act, unfolded in ((button.click, True), (lambda: button.press("Enter"), False)):
+        act()
+        widget_page.wait_for(lambda unfolded=unfolded: disclosure.unfolded is unfolded)
+        assert button.get_attribute("aria-expanded") == str(unfolded).lower()
+        assert host.evaluate("e => e.classList.contains('fxx-unfolded')") is unfolded
 
 
 def test_the_full_screen_button_fills_the_screen_and_comes_back(widget_page):

@@ -17,6 +17,7 @@ OURS = (
     "splitter",
     "full_screen_button",
     "node_facts",
+    "page_keeper",
 )
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from fxexplore.model_graph import Reading
+
 from .arrays import (
     checked_channel,
     chosen_channels,
@@ -21,7 +23,6 @@ from .arrays import (
     strips,
     tiled,
 )
-from .axes import Reading
 from .charts import Bars, Chart, ColourImage, Curve, HeatMap, Histogram, TileGrid, Words
 from .tensors import Item, facts
 

@@ -11,11 +11,15 @@ from typing import Any
 import torch
 
 from fxexplore.feature_extraction import kind_of
-from fxexplore.model_graph import ModelGraph
+from fxexplore.model_graph import (
+    ModelGraph,
+    Reading,
+    axes_of,
+    fold,
+    reading_of_layout,
+    reading_of_shape,
+)
 from fxexplore.views.numbers import shape_text
-
-from .axes import Reading, fold, reading_of_layout, reading_of_shape
-from .axis_inference import axes_of
 
 Layout = str | Mapping[str, str] | None
 _LARGEST = 1e300  # numbers beyond have differences and means that are no numbers

@@ -11,10 +11,10 @@ import dataclasses
 import math
 import re
 
-from fxexplore.model_graph import ModelGraph, Node
-
 from .axes import Reading, grid_of
 from .axis_rules import Known, derived, of_dimensional, of_input, of_operation, of_readers
+from .graph import ModelGraph
+from .nodes import Node
 
 _JOINS = ("cat", "concat", "concatenate")
 _SHUFFLES = ("gather", "index_select", "take_along_dim", "index", "scatter", "sort", "topk")

@@ -6,9 +6,8 @@ import dataclasses
 import math
 import re
 
-from fxexplore.model_graph import Node
-
 from .axes import Reading
+from .nodes import Node
 
 _FIRST = {1: "NCL", 2: "NCHW", 3: "NCTHW"}  # by the d in Conv1d, Conv2d, Conv3d
 _LAST = {2: "NC", 3: "NLC", 4: "NHWC", 5: "NTHWC"}  # by the number of axes
