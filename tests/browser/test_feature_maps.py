@@ -315,7 +315,10 @@ def test_a_run_whose_kernel_goes_is_said_to_be_interrupted(lab, screenshots):
 @pytest.mark.parametrize("width", mostly_slow([480, 600, 800], 480))
 def test_in_a_narrow_place_buttons_go_to_the_next_line_together(lab, width):
     panel = panel_in(lab, RESNET, f"widgets.Box([panel], layout={{'width': '{width}px'}})")
-    for group in (["Upload", "Variable…", "Prepare…", "Run"], ["Save PNG", "Copy code", "Compare"]):
+    for group in (
+        ["Upload", "Variable…", "Prepare…", "Run"],
+        ["Save PNG", "Copy figure code", "Compare"],
+    ):
         boxes = [button(panel, name).bounding_box() for name in group]
         assert len({round(box["y"] + box["height"] / 2) for box in boxes}) == 1
     assert panel.evaluate("e => e.scrollWidth <= e.clientWidth")
@@ -352,7 +355,7 @@ def test_a_run_is_saved_copied_and_compared(lab, panel, screenshots):
         with page.expect_download() as download:
             button(panel, f"Save {kind}").click()
         assert download.value.suggested_filename == f"feature_maps.{kind.lower()}"
-    button(panel, "Copy code").click()
+    button(panel, "Copy figure code").click()
     code = panel.locator(".fxx-code")
     code.wait_for()
     assert "plot_feature_maps(" in code.inner_text()
