@@ -15,6 +15,7 @@ def to_svg(
     selected: Collection[str] = (),
     *,
     edges: Literal["auto", "all", "fewest"] = "auto",
+    detail: Literal["modules", "operations", "everything"] = "operations",
     time_limit: float = layout.TIME_LIMIT,
 ) -> str:
     """Draw a model as SVG.
@@ -26,6 +27,7 @@ def to_svg(
         selected: names of the nodes and modules that are marked as ticked.
         edges: which of the edges that longer paths imply are drawn: ``"all"``, ``"fewest"``
             (none of them), or ``"auto"`` (in a dense picture those that stand alone).
+        detail: how much has a box; ``"operations"`` leaves out sizes, asserts, constants and views.
         time_limit: seconds after which Graphviz is stopped.
 
     Returns:
@@ -41,5 +43,5 @@ def to_svg(
         >>> to_svg(open_model(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())))[:4]
         '<svg'
     """
-    dot = views.to_dot(graph, expanded, selected, edges=edges)
+    dot = views.to_dot(graph, expanded, selected, edges=edges, detail=detail)
     return layout.to_svg(str(dot.source), time_limit=time_limit)

@@ -20,7 +20,7 @@ from fxexplore.feature_extraction import (
 from fxexplore.inputs import ExampleInputs, InferredOnce
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.views import StaticPage, to_document, to_html, to_text
+from fxexplore.views import Detail, StaticPage, to_document, to_html, to_text
 
 from .cells import forget_result, made_in_present_cell
 from .closing import close_comm, close_parts, close_since, open_comms
@@ -73,6 +73,8 @@ class Explorer(SharedState, widgets.VBox):
             boxes.
         focused: name of the node whose facts are shown; ``""`` for none.
         query: what the tree is searched for, as ``ModelGraph.find`` describes it.
+        detail: how much is shown: ``"modules"``; ``"operations"``, without sizes, asserts,
+            constants, and views that only pass values on; or ``"everything"``.
         layout: CSS of the widget as a whole, such as ``{"width": "900px"}``.
 
     Attributes:
@@ -126,6 +128,7 @@ class Explorer(SharedState, widgets.VBox):
         expanded: Sequence[str] | None = None,
         focused: str = "",
         query: str = "",
+        detail: Detail = "operations",
         layout: widgets.Layout | dict[str, str] | None = None,
     ) -> None:
         known = open_comms()
@@ -161,12 +164,16 @@ class Explorer(SharedState, widgets.VBox):
             )
             self.code = CodeTab(name, options)
             self.header = Header(graph, self._inputs.known)
-            self.tree = NodeTree(graph)
-            self.diagram = NodeGraph(graph)
+            self.tree = NodeTree(graph, detail=detail)
+            self.diagram = NodeGraph(graph, detail=detail)
             self.node = NodeFacts(graph)
             self.chips = ReturnNodes()
             super().__init__(
-                graph, self._laid_out(), mode=first_mode, layout={} if layout is None else layout
+                graph,
+                self._laid_out(),
+                mode=first_mode,
+                detail=detail,
+                layout={} if layout is None else layout,
             )
             self.add_class("fxx-explorer")
             self._connect()
@@ -291,7 +298,7 @@ class Explorer(SharedState, widgets.VBox):
             self._shown_early.pop().update(data, metadata=metadata, raw=True)
 
     def _as_text(self) -> str:
-        return to_text(self.graph, self.expanded)
+        return to_text(self.graph, self.expanded, detail=self.detail)
 
     def _fragment(self) -> str:
         return to_html(
@@ -300,6 +307,7 @@ class Explorer(SharedState, widgets.VBox):
             expanded=self.expanded,
             return_nodes=self.return_nodes,
             code=self.code.text if self.return_nodes else "",
+            detail=self.detail,
         )
 
     # --- its parts ----------------------------------------------------------------------
@@ -312,7 +320,7 @@ class Explorer(SharedState, widgets.VBox):
         columns = Splitter(value=46.0, label="Width of the tree")
         body = widgets.HBox([self.tree, columns, tabs])
         height = Splitter(
-            value=520, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
+            value=None, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
         )
         save = SaveButton(self.page, label="Save page", file_name=f"{self.model._get_name()}.html")
         save.add_class("fxx-needs-kernel")
@@ -324,8 +332,8 @@ class Explorer(SharedState, widgets.VBox):
 
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
-        self.share(self.tree, "selected", "expanded", "focused", "query", "hits")
-        self.share(self.diagram, "selected", "expanded", "focused", "query", "hits")
+        self.share(self.tree, "selected", "expanded", "focused", "query", "hits", "detail")
+        self.share(self.diagram, "selected", "expanded", "focused", "query", "hits", "detail")
         self.share(self.chips, "return_nodes", "focused")
         self.share(self.node, "focused")
         self.share(self.maps, "return_nodes")

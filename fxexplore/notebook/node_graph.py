@@ -17,6 +17,7 @@ from fxexplore.views import (
     draw,
     error_in_words,
     failure_at,
+    hidden_nodes,
     kind_of,
     opening_fold,
     shape_text,
@@ -86,11 +87,14 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
     _task: Task[layout.Layout] | None = None
 
     def __init__(self, graph: ModelGraph, **kwargs: Any) -> None:
-        kwargs.setdefault("expanded", opening_fold(graph))
+        hidden = hidden_nodes(graph, kwargs.get("detail", "operations"))
+        kwargs.setdefault("expanded", opening_fold(graph, hidden=hidden))
         self._is_newest = False
+        self._hidden = hidden
         super().__init__(graph, mode=graph.mode, **kwargs)
         self.on_msg(self._on_message)
         self.observe(lambda _: self._draw(), "expanded")
+        self.observe(lambda _: self._hide(), ["detail", "selected", "focused"])
         self._draw()
 
     def _show_graph(self) -> None:
@@ -146,13 +150,19 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
     @property
     def dot(self) -> str:
         """The picture of this fold state and selection in the DOT language."""
-        return str(to_dot(self._graph, self.expanded, self.selected).source)
+        return str(to_dot(self._graph, self.expanded, self.selected, detail=self.detail).source)
+
+    def _hide(self) -> None:
+        """Draw again if other nodes are hidden now."""
+        if hidden_nodes(self._graph, self.detail, [*self.selected, self.focused]) != self._hidden:
+            self._draw()
 
     def _draw(self) -> None:
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        drawing = Drawing.of(self._graph, self.expanded)
+        self._hidden = hidden_nodes(self._graph, self.detail, [*self.selected, self.focused])
+        drawing = Drawing.of(self._graph, self.expanded, hidden=self._hidden)
         self._is_newest = False
         self.busy = True  # the page hears that somebody is there
         if not self._graph.backend:

@@ -2,6 +2,7 @@
 
 from fxexplore.model_graph import ModelGraph
 
+from .detail import DETAILS, Detail, detail_of, hidden_nodes
 from .diagram import draw, opening_fold, to_dot
 from .drawing import Drawing
 from .failures import RAISED, error_in_words, failure_at

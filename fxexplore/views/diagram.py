@@ -13,6 +13,7 @@ import graphviz
 
 from fxexplore.model_graph import ModelGraph, Module, Node
 
+from .detail import Detail, hidden_nodes
 from .drawing import OUTPUT, Drawing, Edges, Link
 from .failures import RAISED, failure_at
 from .kinds import FILLS, GLYPHS, kind_of
@@ -42,7 +43,9 @@ _QUICK = {"mclimit": "0.1", "nslimit": "0.5", "nslimit1": "0.5"}
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def opening_fold(graph: ModelGraph, limit: int = OPENING_BOXES) -> list[str]:
+def opening_fold(
+    graph: ModelGraph, limit: int = OPENING_BOXES, hidden: Collection[str] = ()
+) -> list[str]:
     """Choose what to unfold so that the first picture says much in few boxes.
 
     Whole levels are unfolded while they fit; of the first level that does not, only the
@@ -52,21 +55,26 @@ def opening_fold(graph: ModelGraph, limit: int = OPENING_BOXES) -> list[str]:
     Args:
         graph: the model.
         limit: how many boxes the picture may hold.
+        hidden: names of the nodes that have no box.
 
     Returns:
         Paths of the modules to unfold, parents before children.
     """
-    boxes = len(graph.children())
     differing = (
         row for row in graph.rows if row.item.changes[:1] and row.item.changes[0][0] in "+−≠"
     )
     around = [path for row in differing for path in graph.ancestors(row.name)]
     if around:
         return list(dict.fromkeys(around))
+
+    def boxes_in(path: str) -> int:
+        return sum(name not in hidden for name in graph.children(path))
+
+    boxes = boxes_in("")
     expanded: list[str] = []
     level = _modules_among(graph, graph.children())
     while level:
-        more = {path: len(graph.children(path)) - 1 for path in level}
+        more = {path: boxes_in(path) - 1 for path in level}
         if boxes + sum(more.values()) <= limit:
             chosen = level
         else:
@@ -88,6 +96,7 @@ def to_dot(
     selected: Collection[str] = (),
     *,
     edges: Edges = "auto",
+    detail: Detail = "operations",
 ) -> graphviz.Digraph:
     """Draw a model as DOT.
 
@@ -101,12 +110,14 @@ def to_dot(
         selected: names of the nodes and modules that are ticked.
         edges: which of the edges that longer paths imply are drawn: ``"all"``, ``"fewest"``
             (none of them), or ``"auto"`` (in a dense picture those that stand alone).
+        detail: how much has a box, ``"modules"``, ``"operations"`` or ``"everything"``; what
+            is ticked has one in any case.
 
     Returns:
         A ``graphviz.Digraph``. Names of the model are escaped in it.
 
     Raises:
-        ValueError: if ``edges`` is none of those words.
+        ValueError: if ``edges`` or ``detail`` is none of those words.
 
     Example:
         >>> from torch import nn
@@ -119,8 +130,9 @@ def to_dot(
         raise ValueError(
             f"edges is {edges!r}; write one of {', '.join(map(repr, get_args(Edges)))}"
         )
-    unfolded = opening_fold(graph) if expanded is None else expanded
-    return draw(Drawing.of(graph, unfolded, edges), selected)
+    hidden = hidden_nodes(graph, detail, selected)
+    unfolded = opening_fold(graph, hidden=hidden) if expanded is None else expanded
+    return draw(Drawing.of(graph, unfolded, edges, hidden), selected)
 
 
 def draw(

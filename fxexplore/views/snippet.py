@@ -101,7 +101,8 @@ def figure_to_python(
         other: whether the second run is of another model.
 
     Returns:
-        Code that runs where ``model`` is defined, leaves the figure in ``figure``, and shows it in a notebook.
+        Code that runs where ``model`` is defined, leaves the figure in ``figure`` and shows
+        it in a notebook.
 
     Example:
         >>> import torch
