@@ -34,7 +34,7 @@ from .node_tree import NodeTree
 from .notice import Notice
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
-from .shell import is_interactive
+from .shell import is_interactive, variable_of
 from .small_widgets import PageKeeper, SaveButton, Splitter
 
 _DISPLAY_WAIT = 1.0  # seconds that the first display may wait, so that it is saved with facts
@@ -59,11 +59,12 @@ class Explorer(SharedState, widgets.VBox):
         tracer_kwargs: keyword arguments for :class:`fxexplore.NodePathTracer`, such as
             ``{"leaf_modules": [MyBlock]}``.
         concrete_args: values for arguments of forward while tracing.
-        name: the expression that stands for the model in the code that is shown.
-        inputs_name: the expression that stands for ``example_inputs`` there.
+        name: the expression that stands for the model in the code that is shown; by default the
+            variable of the notebook that holds it, or ``model``.
+        inputs_name: the expression that stands for ``example_inputs`` there, likewise, or ``x``.
         tokenizer: for a model of text: turns a sentence into arguments of the model, as the
             tokenizers of transformers do.
-        tokenizer_name: the expression that stands for it in the code that is shown.
+        tokenizer_name: the expression that stands for it there, likewise, or ``tokenizer``.
         shell: the IPython shell whose variables can be named as inputs; by default the
             present one.
         selected: names of the nodes that are ticked.
@@ -97,7 +98,7 @@ class Explorer(SharedState, widgets.VBox):
         {'1': (1, 4, 222, 222)}
         >>> explorer = Explorer(nn.Sequential(nn.ReLU(), nn.Sigmoid()), selected=["0"])
         >>> explorer.return_nodes = {"0": "first"}
-        >>> print(explorer.code.text.splitlines()[5].strip())
+        >>> print(explorer.code.text.splitlines()[6].strip())
         "0": "first",
     """
 
@@ -121,10 +122,10 @@ class Explorer(SharedState, widgets.VBox):
         backend: Literal["auto", "symbolic", "recorded"] = "auto",
         tracer_kwargs: dict[str, Any] | None = None,
         concrete_args: dict[str, Any] | None = None,
-        name: str = "model",
-        inputs_name: str = "x",
+        name: str | None = None,
+        inputs_name: str | None = None,
         tokenizer: Any = None,
-        tokenizer_name: str = "tokenizer",
+        tokenizer_name: str | None = None,
         shell: InteractiveShell | None = None,
         selected: Sequence[str] | None = None,
         return_nodes: Mapping[str, str] | Sequence[str] | None = None,
@@ -138,6 +139,9 @@ class Explorer(SharedState, widgets.VBox):
         known = open_comms()
         try:
             self.given_layout = layout if isinstance(layout, widgets.Layout) else None
+            name = name or variable_of(model, "model", shell)
+            inputs_name = inputs_name or variable_of(example_inputs, "x", shell)
+            tokenizer_name = tokenizer_name or variable_of(tokenizer, "tokenizer", shell)
             self.model, tracer = model_and_tracer(model)
             first_mode = mode or ("eval" if tracer is None else tracer.mode)
             options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
