@@ -361,7 +361,7 @@ def test_a_run_is_saved_copied_and_compared(lab, panel, screenshots):
         with page.expect_download() as download:
             button(panel, f"Save {kind}").click()
         assert download.value.suggested_filename == f"feature_maps.{kind.lower()}"
-    button(panel, "Copy code").click()
+    button(panel, "Copy figure code").click()
     code = panel.locator(".fxx-code")
     code.wait_for()
     assert "plot_feature_maps(" in code.inner_text()

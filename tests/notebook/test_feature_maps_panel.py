@@ -1001,6 +1001,52 @@ def test_the_code_that_is_copied_makes_the_same_figure(
         assert module in ("fxexplore", "fxexplore.inputs"), name
 
 
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.low = nn.Conv2d(3, 4, 3)
+
+    def forward(self, image, offset):
+        return self.low(image) + offset
+
+
+def pasted(code, **variables):
+    """What a cell with this code shows in a notebook with these variables, and its variables."""
+    *lines, last = ast.parse(code).body
+    is_shown = isinstance(last, ast.Expr)
+    exec(compile(ast.Module(lines if is_shown else [*lines, last], []), "cell", "exec"), variables)
+    shown = ast.Expression(last.value) if is_shown else ast.parse("None", mode="eval")
+    return eval(compile(shown, "cell", "eval"), variables), variables
+
+
+@pytest.mark.parametrize("kind", ["picture", "variable", "sentence", "pair", "comparison"])
+def test_what_is_copied_gives_in_a_fresh_cell_what_is_on_screen(kind, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cat.png").write_bytes(picture_file())
+    net, node = {"sentence": (Text(), "words"), "pair": (Pair(), "low")}.get(kind, (model, "low"))
+    batch = (torch.rand(1, 3, 9, 9), torch.rand(1, 4, 7, 7)) if kind == "pair" else None
+    notebook = {"net": net.eval(), "batch": batch, "words": Tokenizer()}
+    notebook |= {"other": torch.rand(1, 3, 224, 224)}
+    explorer = explore(net, batch, tokenizer=notebook["words"], shell=shell_with(**notebook))
+    explorer.return_nodes = {node: "maps"}
+    maps = explorer.maps
+    if kind == "picture":
+        upload(maps, picture_file())
+    elif kind == "sentence":
+        maps.inputs.text.value = "the quick brown fox"
+    elif kind == "variable":
+        maps.inputs.name.value = "other"
+    elif kind == "comparison":
+        maps.compare(notebook["other"])
+    explorer.run()
+    shown, _ = pasted(maps.code, **notebook)
+    assert_same_drawing(shown, maps.figure())
+    _, scope = pasted(explorer.code.copy_button.text, **notebook)
+    assert torch.equal(scope["features"]["maps"], explorer.features["maps"])
+    assert not scope["features"]["maps"].requires_grad
+    explorer.close()
+
+
 @pytest.mark.parametrize("kind", ["noise", "impulse", "checkerboard"])
 @pytest.mark.parametrize("shape", [(2, 3, 40, 40), (1, 1, 33, 18)])
 def test_the_code_of_a_sample_makes_just_it_in_the_models_dtype(kind, shape):

@@ -96,7 +96,7 @@ class MapControls(traitlets.HasTraits):
     def _make_actions(self) -> list[widgets.Widget]:
         self.save_png = _button("Save PNG", "Save all that is shown as one picture")
         self.save_svg = _button("Save SVG", "Save all that is shown as one drawing")
-        self.copy = _button("Copy code", "Copy the code that makes this figure")
+        self.copy = _button("Copy figure code", "Copy the code that makes this figure")
         self.keep = _button("Keep run", "Keep this run, to compare the next with it")
         return [self.save_png, self.save_svg, self.copy, self.keep]
 

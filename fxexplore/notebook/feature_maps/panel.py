@@ -15,7 +15,7 @@ from fxexplore.feature_extraction import Backend, Mode, create_feature_extractor
 from fxexplore.inputs import ExampleInputs, known_inputs
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.notebook.closing import close_parts
-from fxexplore.notebook.shell import present_shell
+from fxexplore.notebook.shell import present_shell, variable_of
 from fxexplore.notebook.task import Stop, Task, running_loop
 from fxexplore.views.feature_maps import PlotOptions, extent_of
 
@@ -208,7 +208,8 @@ class FeatureMapsPanel(widgets.VBox):
         if other_model is not None:
             self._run_other(other_model)
         else:
-            self.inputs.chosen = known_inputs(self.model, other_inputs, self._name, "other_inputs")
+            inputs_name = variable_of(other_inputs, "other_inputs", self.shell)
+            self.inputs.chosen = known_inputs(self.model, other_inputs, self._name, inputs_name)
             self.run()
         self.comparing = True
         return self.figure()
