@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import ipywidgets as widgets
 import traitlets
@@ -21,7 +21,7 @@ from fxexplore.feature_extraction import (
 from fxexplore.inputs import ExampleInputs, InferredOnce
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.views import Detail, StaticPage, to_document, to_html, to_text
+from fxexplore.views import Detail, Direction, StaticPage, to_document, to_html, to_text
 
 from .cells import forget_result, made_in_present_cell
 from .closing import close_comm, close_parts, close_since, open_comms
@@ -75,6 +75,7 @@ class Explorer(SharedState, widgets.VBox):
             boxes.
         focused: name of the node whose facts are shown; ``""`` for none.
         query: what the tree is searched for, as ``ModelGraph.find`` describes it.
+        direction: where the diagram leads: ``"down"`` from the top, ``"right"`` from the left.
         detail: how much is shown: ``"modules"``; ``"operations"``, without sizes, asserts,
             constants, and views that only pass values on; or ``"everything"``.
         layout: CSS of the widget as a whole, such as ``{"width": "900px"}``.
@@ -106,6 +107,9 @@ class Explorer(SharedState, widgets.VBox):
     mode = traitlets.Unicode("eval")
     """``"eval"`` or ``"train"``: the mode whose nodes are shown, and that is run."""
 
+    direction = traitlets.Enum(get_args(Direction), "down")
+    """Where the diagram leads: ``"down"`` from the top, or ``"right"`` from the left."""
+
     features = traitlets.Dict(read_only=True)
     """The values of the return nodes at the last run, by key."""
 
@@ -130,6 +134,7 @@ class Explorer(SharedState, widgets.VBox):
         expanded: Sequence[str] | None = None,
         focused: str = "",
         query: str = "",
+        direction: Direction = "down",
         detail: Detail = "operations",
         layout: widgets.Layout | dict[str, str] | None = None,
     ) -> None:
@@ -168,7 +173,7 @@ class Explorer(SharedState, widgets.VBox):
             self.code = CodeTab(name, options)
             self.header = Header(graph, self._inputs.known)
             self.tree = NodeTree(graph, detail=detail)
-            self.diagram = NodeGraph(graph, detail=detail)
+            self.diagram = NodeGraph(graph, detail=detail, direction=direction)
             self.node = NodeFacts(graph)
             self.chips = ReturnNodes()
             super().__init__(
@@ -350,7 +355,9 @@ class Explorer(SharedState, widgets.VBox):
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
         self.share(self.tree, "selected", "expanded", "focused", "query", "hits", "detail")
-        self.share(self.diagram, "selected", "expanded", "focused", "query", "hits", "detail")
+        self.direction = self.diagram.direction
+        shared = ("selected", "expanded", "focused", "query", "hits", "detail", "direction")
+        self.share(self.diagram, *shared)
         self.share(self.chips, "return_nodes", "focused")
         self.share(self.node, "focused")
         self.share(self.maps, "return_nodes")
