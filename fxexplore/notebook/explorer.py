@@ -37,7 +37,7 @@ from .notice import Notice
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
 from .shell import is_interactive, variable_of
-from .small_widgets import PageKeeper, SaveButton, Splitter
+from .small_widgets import SaveButton, Splitter, keep_page_of
 
 _DISPLAY_WAIT = 1.0  # seconds that the first display may wait, so that it is saved with facts
 _BATCH_WAIT = 120.0  # the same where a notebook is run to be read, and nobody is held up
@@ -365,7 +365,7 @@ class Explorer(SharedState, widgets.VBox):
         self.header.switch.observe(lambda change: self._switch(change["new"]), "value")
         self.observe(lambda _: self._show_code(), "return_nodes")
         self.maps.inputs.observe(lambda _: self._show_code(), "chosen")
-        self.children = [*self.children, PageKeeper(widget_id=self.model_id)]
+        keep_page_of(self)
         self._show_code()
 
     def refused(self, problem: traitlets.TraitError) -> None:
