@@ -100,8 +100,9 @@ def test_a_printed_graph_fits_a_terminal_and_says_what_was_cut(name, columns, mo
     lines = repr(graph).splitlines()
     assert len(lines) <= 45
     assert max(map(len, lines)) <= columns
-    assert "is folded" in lines[-1]
-    assert len(fxexplore.to_text(graph).splitlines()) == len(graph.rows) + 2
+    assert "is folded" in lines[-2]
+    assert "left out" in lines[-1]
+    assert len(fxexplore.to_text(graph, detail="everything").splitlines()) == len(graph.rows) + 2
 
 
 def test_a_printed_graph_of_one_long_level_is_cut_too():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import ipywidgets as widgets
 import traitlets
@@ -20,12 +21,13 @@ from fxexplore.feature_extraction import (
 from fxexplore.inputs import ExampleInputs, InferredOnce
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.views import StaticPage, to_document, to_html, to_text
+from fxexplore.views import Detail, Direction, StaticPage, to_document, to_html, to_text
 
 from .cells import forget_result, made_in_present_cell
 from .closing import close_comm, close_parts, close_since, open_comms
 from .code_tab import CodeTab
 from .feature_maps import FeatureMapsPanel
+from .graph_view import why_not_ticked
 from .header import Header
 from .modes import Modes, check_mode
 from .node_facts import NodeFacts
@@ -34,8 +36,8 @@ from .node_tree import NodeTree
 from .notice import Notice
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
-from .shell import is_interactive
-from .small_widgets import PageKeeper, SaveButton, Splitter
+from .shell import is_interactive, variable_of
+from .small_widgets import SaveButton, Splitter, keep_page_of
 
 _DISPLAY_WAIT = 1.0  # seconds that the first display may wait, so that it is saved with facts
 _BATCH_WAIT = 120.0  # the same where a notebook is run to be read, and nobody is held up
@@ -59,11 +61,12 @@ class Explorer(SharedState, widgets.VBox):
         tracer_kwargs: keyword arguments for :class:`fxexplore.NodePathTracer`, such as
             ``{"leaf_modules": [MyBlock]}``.
         concrete_args: values for arguments of forward while tracing.
-        name: the expression that stands for the model in the code that is shown.
-        inputs_name: the expression that stands for ``example_inputs`` there.
+        name: the expression that stands for the model in the code that is shown; by default the
+            variable of the notebook that holds it, or ``model``.
+        inputs_name: the expression that stands for ``example_inputs`` there, likewise, or ``x``.
         tokenizer: for a model of text: turns a sentence into arguments of the model, as the
             tokenizers of transformers do.
-        tokenizer_name: the expression that stands for it in the code that is shown.
+        tokenizer_name: the expression that stands for it there, likewise, or ``tokenizer``.
         shell: the IPython shell whose variables can be named as inputs; by default the
             present one.
         selected: names of the nodes that are ticked.
@@ -72,6 +75,9 @@ class Explorer(SharedState, widgets.VBox):
             boxes.
         focused: name of the node whose facts are shown; ``""`` for none.
         query: what the tree is searched for, as ``ModelGraph.find`` describes it.
+        direction: where the diagram leads: ``"down"`` from the top, ``"right"`` from the left.
+        detail: how much is shown: ``"modules"``; ``"operations"``, without sizes, asserts,
+            constants, and views that only pass values on; or ``"everything"``.
         layout: CSS of the widget as a whole, such as ``{"width": "900px"}``.
 
     Attributes:
@@ -94,12 +100,15 @@ class Explorer(SharedState, widgets.VBox):
         {'1': (1, 4, 222, 222)}
         >>> explorer = Explorer(nn.Sequential(nn.ReLU(), nn.Sigmoid()), selected=["0"])
         >>> explorer.return_nodes = {"0": "first"}
-        >>> print(explorer.code.text.splitlines()[5].strip())
+        >>> print(explorer.code.text.splitlines()[6].strip())
         "0": "first",
     """
 
     mode = traitlets.Unicode("eval")
     """``"eval"`` or ``"train"``: the mode whose nodes are shown, and that is run."""
+
+    direction = traitlets.Enum(get_args(Direction), "down")
+    """Where the diagram leads: ``"down"`` from the top, or ``"right"`` from the left."""
 
     features = traitlets.Dict(read_only=True)
     """The values of the return nodes at the last run, by key."""
@@ -115,27 +124,33 @@ class Explorer(SharedState, widgets.VBox):
         backend: Literal["auto", "symbolic", "recorded"] = "auto",
         tracer_kwargs: dict[str, Any] | None = None,
         concrete_args: dict[str, Any] | None = None,
-        name: str = "model",
-        inputs_name: str = "x",
+        name: str | None = None,
+        inputs_name: str | None = None,
         tokenizer: Any = None,
-        tokenizer_name: str = "tokenizer",
+        tokenizer_name: str | None = None,
         shell: InteractiveShell | None = None,
         selected: Sequence[str] | None = None,
         return_nodes: Mapping[str, str] | Sequence[str] | None = None,
         expanded: Sequence[str] | None = None,
         focused: str = "",
         query: str = "",
+        direction: Direction = "down",
+        detail: Detail = "operations",
         layout: widgets.Layout | dict[str, str] | None = None,
     ) -> None:
         known = open_comms()
         try:
             self.given_layout = layout if isinstance(layout, widgets.Layout) else None
+            name = name or variable_of(model, "model", shell)
+            inputs_name = inputs_name or variable_of(example_inputs, "x", shell)
+            tokenizer_name = tokenizer_name or variable_of(tokenizer, "tokenizer", shell)
             self.model, tracer = model_and_tracer(model)
             first_mode = mode or ("eval" if tracer is None else tracer.mode)
             options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
             warm_up()  # while the model is opened
             self._inputs = InferredOnce(self.model, example_inputs, name, inputs_name)
             self._shown_early: list[DisplayHandle] = []
+            self._former: dict[str, Any] = {}
             self.notice = Notice()
             self._modes = Modes(
                 self.model if tracer is None else model,
@@ -157,12 +172,16 @@ class Explorer(SharedState, widgets.VBox):
             )
             self.code = CodeTab(name, options)
             self.header = Header(graph, self._inputs.known)
-            self.tree = NodeTree(graph)
-            self.diagram = NodeGraph(graph)
+            self.tree = NodeTree(graph, detail=detail)
+            self.diagram = NodeGraph(graph, detail=detail, direction=direction)
             self.node = NodeFacts(graph)
             self.chips = ReturnNodes()
             super().__init__(
-                graph, self._laid_out(), mode=first_mode, layout={} if layout is None else layout
+                graph,
+                self._laid_out(),
+                mode=first_mode,
+                detail=detail,
+                layout={} if layout is None else layout,
             )
             self.add_class("fxx-explorer")
             self._connect()
@@ -174,8 +193,17 @@ class Explorer(SharedState, widgets.VBox):
             if return_nodes is not None:
                 self.return_nodes, _ = keys_by_mode(return_nodes, None, None)
             self.focused, self.query = focused, query
+            given = {
+                "expanded": expanded,
+                "return_nodes": return_nodes if selected is None else selected,
+                "focused": focused or None,
+                "query": query or None,
+                "detail": None if detail == "operations" else detail,
+            }
+            former = made_in_present_cell(self, name)
+            self._former = {n: v for n, v in former.items() if given.get(n) is None}
+            self._go_on()
             self._focus_failure()
-            made_in_present_cell(self)
         except BaseException:
             # Also when it is interrupted: ipywidgets would keep all that was made.
             if "_modes" in vars(self):
@@ -238,6 +266,12 @@ class Explorer(SharedState, widgets.VBox):
         self.wait()
         return to_document(self.graph.model, self._fragment())
 
+    @property
+    def view_state(self) -> dict[str, Any]:
+        """How it is looked at, which an explorer goes on with if the cell is run again."""
+        traits = {name: getattr(self, name) for name in _GOES_ON}
+        return traits | {"tab": self._tabs.selected_index, "inputs": self.maps.inputs.state}
+
     def close(self) -> None:
         """Stop what runs, drop all values, and take the widget with its parts off the page."""
         if self.comm is None:
@@ -287,7 +321,7 @@ class Explorer(SharedState, widgets.VBox):
             self._shown_early.pop().update(data, metadata=metadata, raw=True)
 
     def _as_text(self) -> str:
-        return to_text(self.graph, self.expanded)
+        return to_text(self.graph, self.expanded, detail=self.detail)
 
     def _fragment(self) -> str:
         return to_html(
@@ -296,32 +330,34 @@ class Explorer(SharedState, widgets.VBox):
             expanded=self.expanded,
             return_nodes=self.return_nodes,
             code=self.code.text if self.return_nodes else "",
+            detail=self.detail,
         )
 
     # --- its parts ----------------------------------------------------------------------
 
     def _laid_out(self) -> list[widgets.Widget]:
-        tabs = widgets.Tab(
+        tabs = self._tabs = widgets.Tab(
             [self.diagram, self.maps, self.code, self.node],
             titles=["Diagram", "Feature maps", "Code", "Node"],
         )
         columns = Splitter(value=46.0, label="Width of the tree")
         body = widgets.HBox([self.tree, columns, tabs])
         height = Splitter(
-            value=520, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
+            value=None, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
         )
         save = SaveButton(self.page, label="Save page", file_name=f"{self.model._get_name()}.html")
         save.add_class("fxx-needs-kernel")
         footer = widgets.HBox([self.chips, self.code.copy_button, save])
         for part, cls in ((self.tree, "left"), (tabs, "right"), (body, "body"), (footer, "footer")):
             part.add_class(f"fxx-{cls}")
-        self._keeper = PageKeeper(layout={"display": "none"})
-        return [self.header, self.notice, body, height, footer, self._keeper]
+        return [self.header, self.notice, body, height, footer]
 
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
-        self.share(self.tree, "selected", "expanded", "focused", "query", "hits")
-        self.share(self.diagram, "selected", "expanded", "focused", "query", "hits")
+        self.share(self.tree, "selected", "expanded", "focused", "query", "hits", "detail")
+        self.direction = self.diagram.direction
+        shared = ("selected", "expanded", "focused", "query", "hits", "detail", "direction")
+        self.share(self.diagram, *shared)
         self.share(self.chips, "return_nodes", "focused")
         self.share(self.node, "focused")
         self.share(self.maps, "return_nodes")
@@ -329,7 +365,7 @@ class Explorer(SharedState, widgets.VBox):
         self.header.switch.observe(lambda change: self._switch(change["new"]), "value")
         self.observe(lambda _: self._show_code(), "return_nodes")
         self.maps.inputs.observe(lambda _: self._show_code(), "chosen")
-        self._keeper.widget_id = self.model_id
+        keep_page_of(self)
         self._show_code()
 
     def refused(self, problem: traitlets.TraitError) -> None:
@@ -412,6 +448,7 @@ class Explorer(SharedState, widgets.VBox):
         for part in (self.tree, self.diagram, self.node, self.maps):
             part.graph = graph
         self.header.show(graph)
+        self._go_on()
         self._show_code()
         self._focus_failure()
         if gone:
@@ -419,6 +456,27 @@ class Explorer(SharedState, widgets.VBox):
             self.notice.say(
                 f"No longer ticked, because {graph.mode} mode has no such node: {names}"
             )
+
+    def _go_on(self) -> None:
+        """Take up the state of the explorer before this one, as far as the names are the same."""
+        if not self.graph.backend:  # more of the graph is on its way
+            return
+        former, self._former = self._former, {}
+        if not former:
+            return
+        index, keys = self.graph.index, former.get("return_nodes", {})
+        ticked = {n: key for n, key in keys.items() if not why_not_ticked(self.graph, n)}
+        unfolded = [path for path in former.get("expanded", ()) if path in index]
+        focused = former.get("focused", "")
+        known = former | {"return_nodes": ticked, "expanded": unfolded}
+        known["focused"] = focused if focused in index else ""
+        for name in _GOES_ON:
+            # Where nothing is the same, it is another model, and begins as any does.
+            if name in former and (known[name] or not former[name]):
+                setattr(self, name, known[name])
+        self._tabs.selected_index = former["tab"]
+        with contextlib.suppress(Exception):  # a variable may be gone
+            self.maps.inputs.choose_again(former["inputs"])
 
     def _focus_failure(self) -> None:
         """Lead to where the model raised, if nothing else has the focus."""
@@ -434,6 +492,7 @@ class Explorer(SharedState, widgets.VBox):
 
 explore = Explorer
 
+_GOES_ON = ("detail", "return_nodes", "expanded", "focused", "query")
 _NOT_YET = ExampleInputs((), {}, "none", missing="what the model runs on is being found")
 
 

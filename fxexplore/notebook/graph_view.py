@@ -8,7 +8,7 @@ import ipywidgets as widgets
 import traitlets
 
 from fxexplore.model_graph import ModelGraph, Module
-from fxexplore.views import error_in_words, failure_at
+from fxexplore.views import DETAILS, error_in_words, failure_at
 
 from .closing import close_parts
 
@@ -37,6 +37,10 @@ class GraphView(traitlets.HasTraits):
 
     hits = traitlets.List(traitlets.Unicode())
     """Names that the search found, at most 2,000."""
+
+    detail = traitlets.Enum(DETAILS, "operations")
+    """How much is shown: ``"modules"``; ``"operations"``, without sizes, asserts, constants, and
+    views that only pass values on; or ``"everything"``. What is ticked or focused always is."""
 
     def __init__(self, graph: ModelGraph, *args: Any, **traits: Any) -> None:
         self._graph = graph
@@ -68,7 +72,7 @@ class GraphWidget(GraphView, widgets.Widget):
     only = traitlets.List(traitlets.Unicode())
     """Names of the nodes that exist in this mode (train or eval) and not in the other."""
 
-    _shared: tuple[str, ...] = ("selected", "expanded", "focused", "query", "hits")
+    _shared: tuple[str, ...] = ("selected", "expanded", "focused", "query", "hits", "detail")
     """The traits of :class:`GraphView` that the page sees."""
 
     @property

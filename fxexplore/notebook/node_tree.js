@@ -12,6 +12,8 @@ class Tree {
   next = makeButton("↓", "Next hit", () => this.toHit(1));
   tickHits = makeButton("", "", () => this.act(() => this.ifConnected(() => this.state.toggleHits())));
   fold = makeButton("Fold all", "Fold or unfold every module", () => this.act(() => this.state.foldAll()));
+  detail = makeDetail((detail) => this.state.set({ detail }));
+  hidden = makeButton("", "", () => this.state.set({ detail: "everything" }));
   help = makeHelp(`${this.id}-help`);
   helpButton = makeButton("?", "How to search", () => this.toggleHelp());
   problem = make("div", "fxx-problem");
@@ -73,10 +75,10 @@ class Tree {
     this.root.classList.toggle("fxx-unticked", !this.model.get("ticks"));
     this.space.setAttribute("role", "presentation");
     const bar = make("div", "fxx-find");
-    bar.append(this.search, this.helpButton, this.count, this.previous, this.next, this.tickHits, this.fold);
+    bar.append(this.search, this.helpButton, this.count, this.previous, this.next, this.tickHits, this.fold, this.detail);
     const offline = make("div", "fxx-offline", "Not connected to a kernel: the tree folds and can be searched, but nothing can be ticked.");
     const foot = make("div", "fxx-foot");
-    foot.append(this.where, this.said);
+    foot.append(this.where, this.said, this.hidden);
     this.list.append(this.space);
     this.root.append(offline, bar, this.problem, this.help, this.head, this.menu.list, this.list, foot);
   }
@@ -161,6 +163,12 @@ class Tree {
     this.fold.hidden = hits !== null || !state.canFold();
     this.fold.textContent = state.isUnfolded() ? "Fold all" : "Unfold all";
     const { rows, cursor } = state;
+    this.detail.value = state.detail;
+    const hidden = hits ? state.hiddenHits : rows.length - rows.shownBefore[rows.length];
+    this.hidden.hidden = !hidden;
+    this.hidden.textContent = hits ? `${hidden} hidden ${hidden === 1 ? "hit" : "hits"}` : `${hidden} hidden`;
+    const what = state.detail === "modules" ? "operations" : "sizes, asserts, constants, and views that only pass values on";
+    label(this.hidden, `${this.hidden.textContent}: ${what}; show everything`);
     this.where.textContent = cursor < 0 ? "" : `${rows.name(cursor) || rows.label(cursor)}  ${rows.note(cursor)}`;
   }
 
@@ -457,7 +465,7 @@ class Tree {
 }
 
 const ROW_TRAITS = ["labels", "names", "classes", "notes", "shapes", "marks", "depth", "flags", "groups", "parameters", "flops", "whole"];
-const STATE_TRAITS = ["selected", "expanded", "open_groups", "query", "columns"];
+const STATE_TRAITS = ["selected", "expanded", "open_groups", "query", "columns", "detail"];
 
 /**
  * Keep the class by which Jupyter marks a view whose kernel is gone. Jupyter sets it when the view

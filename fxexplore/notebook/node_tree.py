@@ -13,7 +13,9 @@ import traitlets
 from fxexplore.model_graph import ModelGraph, Module, Node, Row
 from fxexplore.views import (
     RAISED,
+    detail_of,
     failure_at,
+    hidden_nodes,
     marks,
     opening_fold,
     repeated_siblings,
@@ -27,7 +29,7 @@ _COLUMNS = ("output", "parameters", "flops")
 _MOST_NAMES = 100  # of unfolded modules that travel by name
 _FLAGS = {
     "tickable": 1, "module": 2, "operation": 4, "size": 8, "never ran": 16, "at least": 32,
-    "raised": 64,
+    "raised": 64, "operations": 128, "everything": 256,
 }  # fmt: skip
 
 
@@ -133,7 +135,8 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
     flags = traitlets.Bytes().tag(sync=True)
     """Sums of 1 for a row that can be ticked, 2 for a module, 4 for an operation, 8 for an
     operation on sizes, 16 for what never ran, 32 for more FLOPs than are counted, 64 for where the
-    model raised (int32)."""
+    model raised, 128 for what is hidden among modules, 256 for what is shown in everything only
+    (int32)."""
 
     groups = traitlets.Bytes().tag(sync=True)
     """The first row and the length of each group of siblings with the same structure (int32)."""
@@ -149,7 +152,8 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
 
     def __init__(self, graph: ModelGraph, **traits: Any) -> None:
         self._graph = graph
-        traits.setdefault("expanded", opening_fold(graph))
+        hidden = hidden_nodes(graph, traits.get("detail", "operations"))
+        traits.setdefault("expanded", opening_fold(graph, hidden=hidden))
         super().__init__(graph, **self._describe(traits.get("only", [])), **traits)
         self.observe(lambda _: self._show_marks(), "only")
 
@@ -228,6 +232,7 @@ def _float64(numbers: Iterable[float]) -> bytes:
 def _flags(graph: ModelGraph, item: Node | Module) -> int:
     if isinstance(item, Node):
         flags = _FLAGS.get(item.kind, 0) if item.kind != "module" else 0
+        flags |= _FLAGS.get(detail_of(graph, item), 0)
     else:
         flags = _FLAGS["module"] | _FLAGS["never ran"] * (item.ran is False)
     flags |= _FLAGS["never ran"] * (not item.reached)

@@ -39,6 +39,15 @@ function label(element, words) {
   element.setAttribute("aria-label", words);
 }
 
+/** The control that says how much is shown. @param {(detail: string) => void} choose */
+function makeDetail(choose) {
+  const control = make("select", "fxx-button fxx-detail");
+  for (const detail of Object.keys(LEAVES_OUT)) control.append(make("option", "", detail));
+  label(control, "Detail: how much is shown");
+  control.addEventListener("change", () => choose(control.value));
+  return control;
+}
+
 /** The lines of help under the search box. @param {string} id */
 function makeHelp(id) {
   const help = make("dl", "fxx-help");

@@ -12,6 +12,10 @@ const SIZE = 8;
 const NEVER_RAN = 16;
 const AT_LEAST = 32; // more FLOPs than are counted
 const RAISED = 64;
+const IN_OPERATIONS = 128; // hidden among modules
+const IN_EVERYTHING = 256; // hidden among operations too
+/** @type {Record<string, number>} The flags of what each detail leaves out. */
+const LEAVES_OUT = { modules: IN_OPERATIONS | IN_EVERYTHING, operations: IN_EVERYTHING, everything: 0 };
 const MOST_NAMES = 100; // that are synced by name; more are synced as ranges, see `_pack_subset` in node_tree.py
 
 /** @param {DataView} view */
@@ -68,6 +72,9 @@ class Rows {
     this.parent = new Int32Array(this.length);
     this.end = new Int32Array(this.length).fill(this.length);
     this.nest(model.get("names"));
+    this.hidden = new Uint8Array(this.length);
+    this.shownBefore = new Int32Array(this.length + 1);
+    this.hide(0, () => true);
 
     const pairs = new Int32Array(bufferOf(model.get("groups")));
     this.groups = pairs.length / 2;
@@ -97,6 +104,14 @@ class Rows {
       names[i] = others[i] ?? (parent < 0 ? label : `${names[parent]}.${label}`);
       this.index.set(names[i], i);
       outer.push(i);
+    }
+  }
+
+  /** Leave out the rows that have a flag. @param {number} flag @param {(i: number) => boolean} isKept */
+  hide(flag, isKept) {
+    for (let i = 0; i < this.length; i++) {
+      this.hidden[i] = this.is(i, flag) && !isKept(i) ? 1 : 0;
+      this.shownBefore[i + 1] = this.shownBefore[i] + 1 - this.hidden[i];
     }
   }
 
@@ -143,7 +158,7 @@ class Rows {
 
   /** @param {number} key */
   hasInside(key) {
-    return key >= this.length || this.end[key] > key + 1;
+    return key >= this.length || this.shownBefore[this.end[key]] > this.shownBefore[key + 1];
   }
 
   /** The siblings of a group. @param {number} key */
@@ -256,7 +271,7 @@ function linesInSight(rows, isOpen, opensWhole, kept) {
       ends.pop();
       parents.pop();
     }
-    if (kept && i >= whole && !kept[i]) {
+    if (rows.hidden[i] || (kept && i >= whole && !kept[i])) {
       i = rows.end[i];
       continue;
     }

@@ -17,6 +17,8 @@ class TreeState {
     this.isUnsaved = false;
     this.rows = rows;
     this.search = new Search(rows);
+    this.hiddenHits = 0; // that the detail leaves out
+    this.detail = "";
     /** @type {Uint8Array | null} */
     this.kept = null; // by key: whether a search shows it, and why
     this.extra = NONE; // the row that is SHOWN
@@ -43,7 +45,9 @@ class TreeState {
     this.expanded = rows.unpack(model.get("expanded"), rows.modules);
     this.openGroups = rows.unpack(model.get("open_groups"), rows.groupKeys);
     this.countTicks(model.get("selected"));
-    if (model.get("query") !== this.search.query) this.find(model.get("query"));
+    rows.hide(LEAVES_OUT[model.get("detail")], (i) => this.ticked[i] === 1 || i === this.cursor || rows.is(i, RAISED));
+    if (model.get("query") !== this.search.query || model.get("detail") !== this.detail) this.find(model.get("query"));
+    this.detail = model.get("detail");
     this.lines = linesInSight(
       rows,
       (key) => this.isOpen(key),
@@ -55,7 +59,11 @@ class TreeState {
 
   /** @param {string} query */
   find(query) {
-    this.search.find(query);
+    const { search, rows } = this;
+    search.find(query);
+    const found = search.hits ?? [];
+    if (search.hits) search.hits = found.filter((i) => !rows.hidden[i]);
+    this.hiddenHits = found.length - (search.hits ?? found).length;
     this.toggled.clear();
     this.undo = null;
     this.extra = NONE;

@@ -13,7 +13,8 @@ import graphviz
 
 from fxexplore.model_graph import ModelGraph, Module, Node
 
-from .drawing import OUTPUT, Drawing, Edges, Link
+from .detail import Detail, hidden_nodes
+from .drawing import OUTPUT, Direction, Drawing, Edges, Link
 from .failures import RAISED, failure_at
 from .kinds import FILLS, GLYPHS, kind_of
 from .numbers import shape_text, short_count
@@ -42,7 +43,9 @@ _QUICK = {"mclimit": "0.1", "nslimit": "0.5", "nslimit1": "0.5"}
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def opening_fold(graph: ModelGraph, limit: int = OPENING_BOXES) -> list[str]:
+def opening_fold(
+    graph: ModelGraph, limit: int = OPENING_BOXES, hidden: Collection[str] = ()
+) -> list[str]:
     """Choose what to unfold so that the first picture says much in few boxes.
 
     Whole levels are unfolded while they fit; of the first level that does not, only the
@@ -52,21 +55,26 @@ def opening_fold(graph: ModelGraph, limit: int = OPENING_BOXES) -> list[str]:
     Args:
         graph: the model.
         limit: how many boxes the picture may hold.
+        hidden: names of the nodes that have no box.
 
     Returns:
         Paths of the modules to unfold, parents before children.
     """
-    boxes = len(graph.children())
     differing = (
         row for row in graph.rows if row.item.changes[:1] and row.item.changes[0][0] in "+−≠"
     )
     around = [path for row in differing for path in graph.ancestors(row.name)]
     if around:
         return list(dict.fromkeys(around))
+
+    def boxes_in(path: str) -> int:
+        return sum(name not in hidden for name in graph.children(path))
+
+    boxes = boxes_in("")
     expanded: list[str] = []
     level = _modules_among(graph, graph.children())
     while level:
-        more = {path: len(graph.children(path)) - 1 for path in level}
+        more = {path: boxes_in(path) - 1 for path in level}
         if boxes + sum(more.values()) <= limit:
             chosen = level
         else:
@@ -88,6 +96,8 @@ def to_dot(
     selected: Collection[str] = (),
     *,
     edges: Edges = "auto",
+    direction: Direction = "down",
+    detail: Detail = "operations",
 ) -> graphviz.Digraph:
     """Draw a model as DOT.
 
@@ -101,12 +111,15 @@ def to_dot(
         selected: names of the nodes and modules that are ticked.
         edges: which of the edges that longer paths imply are drawn: ``"all"``, ``"fewest"``
             (none of them), or ``"auto"`` (in a dense picture those that stand alone).
+        direction: ``"down"`` from the top down, ``"right"`` from left to right.
+        detail: how much has a box, ``"modules"``, ``"operations"`` or ``"everything"``; what
+            is ticked has one in any case.
 
     Returns:
         A ``graphviz.Digraph``. Names of the model are escaped in it.
 
     Raises:
-        ValueError: if ``edges`` is none of those words.
+        ValueError: if ``edges``, ``direction`` or ``detail`` is none of those words.
 
     Example:
         >>> from torch import nn
@@ -115,18 +128,20 @@ def to_dot(
         >>> 'row1 -> row2' in dot.source
         True
     """
-    if edges not in get_args(Edges):
-        raise ValueError(
-            f"edges is {edges!r}; write one of {', '.join(map(repr, get_args(Edges)))}"
-        )
-    unfolded = opening_fold(graph) if expanded is None else expanded
-    return draw(Drawing.of(graph, unfolded, edges), selected)
+    for name, word, words in (("edges", edges, Edges), ("direction", direction, Direction)):
+        if word not in get_args(words):
+            known = ", ".join(map(repr, get_args(words)))
+            raise ValueError(f"{name} is {word!r}; write one of {known}")
+    hidden = hidden_nodes(graph, detail, selected)
+    unfolded = opening_fold(graph, hidden=hidden) if expanded is None else expanded
+    return draw(Drawing.of(graph, unfolded, edges, hidden), selected, direction=direction)
 
 
 def draw(
     drawing: Drawing,
     selected: Collection[str] = (),
     *,
+    direction: Direction = "down",
     quick: bool = False,
     straight: bool = False,
 ) -> graphviz.Digraph:
@@ -135,22 +150,26 @@ def draw(
     Args:
         drawing: what it holds.
         selected: names of the nodes and modules that are ticked.
+        direction: where it leads.
         quick: whether Graphviz shall rather be fast than draw as few crossings as it can.
         straight: whether edges are straight lines, which takes less time again.
     """
     limits = (_QUICK if quick else {}) | ({"splines": "line"} if straight else {})
-    return _Draft(drawing, set(selected), limits).dot()
+    return _Draft(drawing, set(selected), limits, direction).dot()
 
 
 class _Draft:
-    def __init__(self, drawing: Drawing, selected: set[str], limits: dict[str, str]) -> None:
+    def __init__(
+        self, drawing: Drawing, selected: set[str], limits: dict[str, str], direction: Direction
+    ) -> None:
         self._drawing = drawing
         self._graph = drawing.graph
         self._selected = selected
         self._limits = limits
+        self._ahead = {"rankdir": "LR"} if direction == "right" else {}
 
     def dot(self) -> graphviz.Digraph:
-        graph_attr = _GRAPH | self._limits
+        graph_attr = _GRAPH | self._limits | self._ahead
         dot = graphviz.Digraph(graph_attr=graph_attr, node_attr=_BOX, edge_attr=_EDGE)
         rows = sorted({*self._drawing.boxes, *self._drawing.clusters}, reverse=True)
         self._fill(dot, rows, len(self._graph.rows))

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Literal
 
-from fxexplore.model_graph import ModelGraph, Module, Node
+from fxexplore.model_graph import ModelGraph, Node
 
 OUTPUT = -1
 """Stands for the box of the model's outputs, which is no row."""
 
 Pair = tuple[int, int]
+_Shape = tuple[int, ...] | None
 
 # Edges that longer paths imply are drawn while they pass by no more boxes than this in all.
 _BYPASSED = 60
@@ -28,6 +30,9 @@ _NEARLY = 0.9
 Edges = Literal["all", "auto", "fewest"]
 """Which of the edges that longer paths imply are drawn: every one; all in a sparse picture, in a
 dense one those that stand alone, as around a residual; or none: the transitive reduction."""
+
+Direction = Literal["down", "right"]
+"""Where a picture leads: from the top down, or from left to right."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,15 +69,22 @@ class Drawing:
     left_out: frozenset[Pair] = frozenset()
 
     @classmethod
-    def of(cls, graph: ModelGraph, expanded: Collection[str], edges: Edges = "auto") -> Drawing:
+    def of(
+        cls,
+        graph: ModelGraph,
+        expanded: Collection[str],
+        edges: Edges = "auto",
+        hidden: Collection[str] = (),
+    ) -> Drawing:
         """Find out what is in the picture of a fold state.
 
         Args:
             graph: the model.
             expanded: paths of the modules that are unfolded.
             edges: which edges are drawn.
+            hidden: names of the nodes that have no box: what flows in flows on.
         """
-        boxes, clusters, stand_in = _visible(graph, set(expanded))
+        boxes, clusters, stand_in = _visible(graph, set(expanded), hidden)
         drawing = cls(graph, tuple(boxes), frozenset(clusters), _links(graph, stand_in))
         return drawing.with_edges(edges)
 
@@ -103,21 +115,23 @@ class Drawing:
         return [(rows[row].name, count) for row, count in counts[:most]]
 
 
-def _visible(graph: ModelGraph, expanded: set[str]) -> tuple[list[int], list[int], list[int]]:
+def _visible(
+    graph: ModelGraph, expanded: set[str], hidden: Collection[str]
+) -> tuple[list[int], list[int], list[int]]:
     """Rows of boxes and clusters, and for each row the box that stands for it or -1."""
     rows = graph.rows
     flows = [isinstance(row.item, Node) and row.item.kind != "size" for row in rows]
-    before = [0]  # how many nodes with tensors stand before each row
-    for flow in flows:
-        before.append(before[-1] + flow)
+    before = list(itertools.accumulate(flows, initial=0))  # tensors before each row
+    shows = [row.name not in hidden and before[row.end] > before[i] for i, row in enumerate(rows)]
+    shown = list(itertools.accumulate(shows, initial=0))
     boxes, clusters = [], []
     stand_in = [-1] * len(rows)
     position = 0
     while position < len(rows):
         row = rows[position]
-        if before[row.end] == before[position]:
-            position = row.end  # nothing that flows: it never ran, or computes sizes only
-        elif isinstance(row.item, Module) and row.name in expanded:
+        if not shows[position]:
+            position = row.end  # it never ran, computes sizes only, or is hidden
+        elif row.name in expanded and shown[row.end] > shown[position + 1]:
             clusters.append(position)
             position += 1
         else:
@@ -128,13 +142,12 @@ def _visible(graph: ModelGraph, expanded: set[str]) -> tuple[list[int], list[int
 
 
 def _links(graph: ModelGraph, stand_in: list[int]) -> dict[Pair, Link]:
-    shapes: defaultdict[Pair, list[tuple[int, ...] | None]] = defaultdict(list)
-    arriving: defaultdict[int, set[tuple[int, ...] | None]] = defaultdict(set)
-    for source, head in _flows(graph, stand_in):
-        tail = stand_in[graph.index[source.name]]
+    shapes: defaultdict[Pair, list[_Shape]] = defaultdict(list)
+    arriving: defaultdict[int, set[_Shape]] = defaultdict(set)
+    for tail, shape, head in _flows(graph, stand_in):
         if tail != head:
-            shapes[tail, head].append(source.shape)
-            arriving[head].add(source.shape)
+            shapes[tail, head].append(shape)
+            arriving[head].add(shape)
     links: dict[Pair, Link] = {}
     for (tail, head), flowing in shapes.items():
         shape = flowing[0] if len(set(flowing)) == 1 else None
@@ -144,17 +157,23 @@ def _links(graph: ModelGraph, stand_in: list[int]) -> dict[Pair, Link]:
     return links
 
 
-def _flows(graph: ModelGraph, stand_in: list[int]) -> Iterator[tuple[Node, int]]:
-    """Each tensor that flows: the node that makes it, and the box that reads it."""
-    drawn = {node.name: node for node in graph.nodes if node.kind != "size"}
-    for node in drawn.values():
-        head = stand_in[graph.index[node.name]]
-        for source in node.inputs:
-            if source in drawn:
-                yield drawn[source], head
+def _flows(graph: ModelGraph, stand_in: list[int]) -> Iterator[tuple[int, _Shape, int]]:
+    """Each tensor that flows: the box that makes it, its shape, and the box that reads it."""
+    sent: dict[str, dict[str, tuple[int, _Shape]]] = {}  # by node: what it makes, or passes on
+    for node in graph.nodes:
+        if node.kind == "size":
+            continue
+        box = stand_in[graph.index[node.name]]
+        read = [sent[source] for source in node.inputs if source in sent]
+        if box < 0:
+            sent[node.name] = {
+                name: (tail, node.shape) for found in read for name, (tail, _) in found.items()
+            }
+            continue
+        sent[node.name] = {node.name: (box, node.shape)}
+        yield from ((tail, shape, box) for found in read for tail, shape in found.values())
     for name in graph.outputs:
-        if name in drawn:
-            yield drawn[name], OUTPUT
+        yield from ((tail, shape, OUTPUT) for tail, shape in sent.get(name, {}).values())
 
 
 def _left_out(links: Mapping[Pair, Link], edges: Edges) -> Iterable[Pair]:

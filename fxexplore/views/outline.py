@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from fxexplore.model_graph import ModelGraph, Module, Node
 
+from .detail import Detail, hidden_in_words, hidden_nodes
 from .diagram import opening_fold
 from .failures import error_in_words, failure_at
 from .numbers import shape_text, short_count, short_flops
@@ -72,7 +73,8 @@ def summary(graph: ModelGraph) -> str:
         graph: the model.
     """
     width = shutil.get_terminal_size((100, 24)).columns
-    return to_text(graph, opening_fold(graph, _BOXES), width=width, most=_LINES)
+    unfolded = opening_fold(graph, _BOXES, hidden_nodes(graph))
+    return to_text(graph, unfolded, width=width, most=_LINES)
 
 
 def to_text(
@@ -81,6 +83,7 @@ def to_text(
     *,
     width: int | None = None,
     most: int | None = None,
+    detail: Detail = "operations",
 ) -> str:
     """Write the tree as a table: names, output shapes, parameters, FLOPs and classes.
 
@@ -90,6 +93,8 @@ def to_text(
             choice, siblings with the same structure are folded into one line.
         width: how many characters a line may have; by default as many as it takes.
         most: how many lines there may be; by default as many as it takes.
+        detail: how much has a line: ``"modules"``, ``"operations"`` (without sizes, asserts,
+            constants, and views, which only pass values on), or ``"everything"``.
 
     Returns:
         The table. It ends with what was left out, if anything was.
@@ -105,7 +110,8 @@ input noise (for the first layer, Linear) 1×4 · eval · symbolic
         0         1×2      10     16  Linear(in_features=4, out_features=2, bias=True)
         1         1×2                 ReLU
     """
-    outline = _Outline(graph, expanded, {}, len(graph.rows) if most is None else 10 * most)
+    limit = len(graph.rows) if most is None else 10 * most
+    outline = _Outline(graph, expanded, {}, limit, hidden_nodes(graph, detail))
     cells = [("node", "output", "params", "FLOPs", "class")]
     for depth, line in _open_lines(outline.lines(), 0):
         note = " · ".join(filter(None, (line.changes, line.note)))
@@ -124,12 +130,15 @@ input noise (for the first layer, Linear) 1×4 · eval · symbolic
     for name, output, parameters, flops, note in shown:
         start = f"{_cut(name, room[0]):{room[0]}}  {output:>{room[1]}}  {parameters:>{room[2]}}"
         table.append(f"{start}  {flops:>{room[3]}}  {note}".rstrip())
-    if len(shown) <= len(graph.rows):
+    hidden = len(outline.hidden)
+    if len(shown) <= len(graph.rows) - hidden:
         left_out = f"… {len(cells) - len(shown):,} more lines; " if cells[len(shown) :] else ""
         table.append(
             f"{left_out}▸ is folded; print(fxexplore.to_text(graph)) shows all "
-            f"{len(graph.rows):,} rows"
+            f"{len(graph.rows) - hidden:,} rows"
         )
+    if hidden:
+        table.append(hidden_in_words(hidden, detail))
     return "\n".join(table if width is None else (_cut(line, width) for line in table))
 
 
@@ -169,6 +178,7 @@ def tree_html(
     return_nodes: Mapping[str, str] | None = None,
     *,
     limit: int = 1_000,
+    detail: Detail = "operations",
 ) -> str:
     """Write the tree as nested ``<details>``, for pages with no kernel and no script.
 
@@ -181,12 +191,17 @@ def tree_html(
             :func:`fxexplore.views.diagram.opening_fold`.
         return_nodes: the ticked names with their output keys.
         limit: how many lines there may be.
+        detail: how much has a line.
     """
-    unfolded = opening_fold(graph) if expanded is None else expanded
     ticked = return_nodes or {}
-    lines = [_line_html(line) for line in _Outline(graph, unfolded, ticked, limit).lines()]
+    hidden = hidden_nodes(graph, detail, ticked)
+    unfolded = opening_fold(graph, hidden=hidden) if expanded is None else expanded
+    outline = _Outline(graph, unfolded, ticked, limit, hidden)
+    lines = [_line_html(line) for line in outline.lines()]
     if len(lines) > limit:
         lines[limit:] = [_note(f"… and {len(lines) - limit:,} more lines")]
+    if hidden:
+        lines.append(f"<div>{_note(hidden_in_words(len(hidden), detail))}</div>")
     nodes = " · ".join(name if name == key else f"{name} → {key}" for name, key in ticked.items())
     head = [
         f"<b>{html.escape(graph.model)}</b> {_quiet(facts_in_words(graph))}",
@@ -233,6 +248,7 @@ class _Outline:
         expanded: paths of the modules that are unfolded; None for all, one line for each row.
         ticked: the ticked names.
         limit: about how many lines there may be; the deepest levels are left out for it.
+        hidden: names of the nodes that have no line.
     """
 
     def __init__(
@@ -241,7 +257,9 @@ class _Outline:
         expanded: Collection[str] | None,
         ticked: Collection[str],
         limit: int,
+        hidden: Collection[str],
     ) -> None:
+        self.hidden = hidden
         self._rows = graph.rows
         self._graph = graph
         self._unfolded = None if expanded is None else set(expanded)
@@ -255,12 +273,14 @@ class _Outline:
     def lines(self, position: int = 0, end: int | None = None) -> Iterator[_Line]:
         while position < (len(self._rows) if end is None else end):
             group = self._repeated.get(position)
-            yield self._item(position) if group is None else self._group(group)
+            if self._rows[position].name not in self.hidden:
+                yield self._item(position) if group is None else self._group(group)
             position = self._rows[position].end if group is None else group.end
 
     def _item(self, position: int, *, shows_inside: bool = True) -> _Line:
         row, item = self._rows[position], self._rows[position].item
-        count = row.end - position - 1 if shows_inside else 0
+        inside = self._rows[position + 1 : row.end] if shows_inside else ()
+        count = sum(inner.name not in self.hidden for inner in inside)
         is_cut = row.depth >= self._deepest
         is_open = not is_cut and (self._unfolded is None or row.name in self._unfolded)
         mark = "☑ " if row.name in self._ticked else ""
@@ -296,10 +316,11 @@ class _Outline:
 
     def _depth_within(self, limit: int) -> int:
         """How deep the lines may go, so that they are no more than ``limit``."""
-        counts = Counter(row.depth for row in self._rows)
+        counts = Counter(row.depth for row in self._rows if row.name not in self.hidden)
         for group in self._repeated.values():
             start = self._rows[group.first].end
-            inside = (row.depth for row in self._rows[start : group.end])
+            rows = self._rows[start : group.end]
+            inside = (row.depth for row in rows if row.name not in self.hidden)
             counts.subtract(d for d in inside if d > self._rows[group.first].depth)
         depth, lines = 0, counts[0]
         while counts[depth + 1] and lines + counts[depth + 1] <= limit:

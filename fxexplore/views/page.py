@@ -9,6 +9,7 @@ from collections.abc import Collection
 from fxexplore.feature_extraction import ReturnNodes, keys_by_mode
 from fxexplore.model_graph import ModelGraph
 
+from .detail import Detail
 from .outline import tree_html
 
 _DOCUMENT = """\
@@ -39,6 +40,7 @@ def to_html(
     svg: str = "",
     code: str = "",
     limit: int = 1_000,
+    detail: Detail = "operations",
 ) -> str:
     """Write a model as HTML that needs no script and no network, and stays when sanitised.
 
@@ -53,6 +55,8 @@ def to_html(
         svg: a picture to show below the tree, such as ``to_svg(graph)``; ``""`` for none.
         code: code to show below it; ``""`` for none.
         limit: how many lines the tree may have; the deepest levels are left out of a larger one.
+        detail: how much has a line, ``"modules"``, ``"operations"`` or ``"everything"``; what is
+            ticked has one in any case.
 
     Returns:
         HTML to put into a page.
@@ -66,7 +70,7 @@ def to_html(
         (True, True, True)
     """
     keys = keys_by_mode(return_nodes, None, None)[0] if return_nodes else {}
-    parts = [tree_html(graph, expanded, keys, limit=limit)]
+    parts = [tree_html(graph, expanded, keys, limit=limit, detail=detail)]
     if svg:
         data = base64.b64encode(svg.encode()).decode()
         alt = html.escape(f"Diagram of {graph.model}", quote=True)

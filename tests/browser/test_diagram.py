@@ -141,10 +141,10 @@ def test_the_keyboard_reaches_every_box_and_keeps_its_keys(shown):
     assert sorted(seen, key=str) == sorted(shown.names(), key=str)
     assert seen[:3] == ["x", "stem", "body"]
     shown.page.keyboard.press("Home")
-    for name in ("stem", "body.0", "body.1", "pool", "flatten", "fc", None):
+    for name in ("stem", "body.0", "body.1", "pool", "fc", None):
         shown.page.keyboard.press("ArrowDown")
         assert shown.at() == name
-    for name in ("fc", "flatten", "pool", "body.1", "body.0"):
+    for name in ("fc", "pool", "body.1", "body.0"):
         shown.page.keyboard.press("ArrowUp")
         assert shown.at() == name
     shown.page.keyboard.press("d")
@@ -173,6 +173,21 @@ def test_keys_fold_tick_and_zoom(shown):
     assert sheet["height"] <= frame["height"] + 1
     assert sheet["width"] <= frame["width"] + 1
     assert shown.page.evaluate("fxxHandledKeys") == []
+
+
+def test_the_picture_turns_and_arrows_follow_the_data(shown):
+    size = "document.querySelector('.fxx-sheet svg').viewBox.baseVal"
+    shown.host.get_by_role("button", name="Draw from left to right").click()
+    shown.widget_page.wait_for(f"{size}.width > 2 * {size}.height")
+    assert shown.diagram.direction == "right"
+    assert shown.box("stem").is_visible()
+    shown.box("stem").focus()
+    shown.page.keyboard.press("ArrowRight")
+    shown.widget_page.wait_for(lambda: shown.diagram.focused.startswith("body.0"))
+    shown.page.keyboard.press("ArrowLeft")
+    shown.widget_page.wait_for(lambda: shown.diagram.focused == "stem")
+    shown.host.get_by_role("button", name="Draw from the top down").click()
+    shown.widget_page.wait_for(f"{size}.height > {size}.width")
 
 
 @pytest.mark.parametrize("way", ["mouse", "m", "Shift+F10", "ContextMenu"])
@@ -287,7 +302,7 @@ def test_edges_that_are_left_out_show_for_the_box_that_is_pointed_at(widget_page
 
 def test_ticked_found_and_other_boxes_differ_without_colour(widget_page, graph):
     diagram = NodeGraph(
-        graph, expanded=["body"], selected=["stem"], hits=["pool"], only=["fc"], focused="flatten"
+        graph, expanded=["body"], selected=["stem"], hits=["pool"], only=["fc"], focused="body.0"
     )
     shown = Shown(widget_page, diagram)
     expect(shown.box("stem").locator(".fxx-badge path")).to_have_count(1)
@@ -300,7 +315,7 @@ def test_ticked_found_and_other_boxes_differ_without_colour(widget_page, graph):
                         box.querySelectorAll('.fxx-badge').length]; }""",
             name,
         )
-        for name in ("stem", "pool", "fc", "flatten", "x")
+        for name in ("stem", "pool", "fc", "body.0", "x")
     }
     assert len({tuple(look) for look in looks.values()}) == 5
     expect(shown.host.locator(".fxx-legend")).to_contain_text("in eval mode only")
@@ -309,8 +324,8 @@ def test_ticked_found_and_other_boxes_differ_without_colour(widget_page, graph):
 def test_the_legend_names_the_kinds_in_the_picture_and_folds(shown):
     entries = shown.host.locator(".fxx-legend li")
     assert [text.split("\n") for text in entries.all_inner_texts()] == [
-        ["▦", "convolution"], ["▽", "pooling"], ["∑", "linear"], ["ƒ", "other operation"],
-        ["○", "input"], ["●", "output"], ["▸", "folded module"],
+        ["▦", "convolution"], ["▽", "pooling"], ["∑", "linear"], ["○", "input"], ["●", "output"],
+        ["▸", "folded module"],
     ]  # fmt: skip
     shown.host.get_by_text("Legend").click()
     expect(entries.first).to_be_hidden()
@@ -360,7 +375,7 @@ def test_what_is_chosen_elsewhere_comes_into_sight(widget_page, graph):
 def test_a_refused_picture_leaves_the_last_one_and_says_what_to_fold(
     widget_page, graph, monkeypatch
 ):
-    monkeypatch.setattr("fxexplore.notebook.node_graph._MOST_BOXES", 9)
+    monkeypatch.setattr("fxexplore.notebook.node_graph._MOST_BOXES", 8)
     shown = Shown(widget_page, NodeGraph(graph, expanded=["body"]))
     shown.box("body.0").dblclick()
     shown.wait_for("document.querySelector('.fxx-message').textContent.includes('Fold body (')")

@@ -44,6 +44,7 @@ def test_it_shows_what_ran_and_where_it_raised(lab, looks, screenshots):
     assert failed.get_attribute("data-name") == "classifier.0"
     assert MESSAGE in failed.get_attribute("aria-label")
     assert "✗ raised" in failed.inner_text()
+    explorer.get_by_role("button", name="show everything").click()
     assert "1×400" in row(explorer, "flatten").inner_text()
     rest = row(explorer, "classifier.2")
     assert ("never ran" if looks else "not reached") in rest.inner_text()

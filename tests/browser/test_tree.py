@@ -240,7 +240,7 @@ class TestKeyboard:
         press(widget_page, "Enter")
         widget_page.wait_for(lambda: "layers.12" in tree.expanded)
         goes_to(["PageDown"], "aux")
-        goes_to(["ArrowUp", "ArrowUp"], f"tied.{STRANGE}")
+        goes_to(["ArrowUp"], f"tied.{STRANGE}")
         goes_to(["ArrowLeft"], "tied")
         goes_to(["Home", "ArrowDown"], "stem")
         press(widget_page, " ")
@@ -270,6 +270,40 @@ class TestKeyboard:
         active = host.get_by_role("tree").get_attribute("aria-activedescendant")
         label = widget_page.page.evaluate("id => document.getElementById(id).ariaLabel", active)
         assert label.startswith("stem, Conv2d(3, 16), output 1×16×8×8")
+
+
+class TestDetail:
+    def test_one_control_says_how_much_is_shown_and_one_click_shows_the_rest(
+        self, widget_page, tree, host
+    ):
+        hidden = host.locator(".fxx-foot .fxx-button")
+        assert "getattr" not in names(host)
+        assert hidden.inner_text() == "1 hidden"
+        hidden.click()
+        widget_page.wait_for(lambda: tree.detail == "everything")
+        row(host, "getattr").locator(".fxx-box").click()
+        assert hidden.is_hidden()
+        host.get_by_label("Detail").select_option("modules")
+        widget_page.wait_for(lambda: tree.detail == "modules")
+        assert hidden.inner_text() == "14 hidden"
+        assert "tied.relu" not in names(host)
+        assert "getattr" in names(host)  # it is ticked
+        tree.focused = "tied.relu"
+        row(host, "tied.relu").wait_for()
+        host.locator(".fxx-search").fill("op:add")
+        widget_page.wait_for(lambda: tree.query == "op:add")
+        assert hidden.inner_text() == "13 hidden hits"
+        tree.detail = "operations"
+        widget_page.wait_for(lambda: len(tree.hits) == 13)
+
+    def test_a_module_with_nothing_to_show_does_not_unfold(self, widget_page):
+        nodes = (Node("flip.t", "operation", "t", "flip"), Node("fc", "module", "Linear"))
+        host = widget_page.show(NodeTree(ModelGraph("M", nodes, (Module("flip", "Flip"),))))
+        assert row(host, "flip").get_attribute("aria-expanded") is None
+        host.get_by_label("Detail").focus()
+        press(widget_page, "e")  # as a select has it
+        widget_page.wait_for("fxxModel.get('detail') === 'everything'")
+        assert row(host, "flip").get_attribute("aria-expanded") == "true"
 
 
 class TestSearch:

@@ -69,6 +69,19 @@ class TestSharedState:
         assert explorer.tree.selected == ["layer2"]
         assert (explorer.tree.query, explorer.node.focused) == ("relu", "layer1")
 
+    def test_detail_is_one_in_tree_picture_and_page(self, model):
+        explorer = Explorer(model, detail="everything", expanded=[])
+        assert explorer.tree.detail == explorer.diagram.detail == "everything"
+        assert "flatten" in explorer.diagram.boxes.values()
+        assert "flatten" in str(explorer.static())
+        explorer.tree.detail = "operations"
+        assert explorer.detail == explorer.diagram.detail == "operations"
+        explorer.wait()
+        assert "flatten" not in explorer.diagram.boxes.values()
+        assert "flatten" not in explorer.page()
+        with pytest.raises(traitlets.TraitError, match="modules"):
+            explorer.detail = "all"
+
     @pytest.mark.parametrize(
         ("trait", "value"),
         [

@@ -40,8 +40,8 @@ class Outline(HTMLParser):
 
 def test_the_text_has_a_line_per_row_and_says_what_is_folded():
     graph = open_model(torchvision.models.resnet18(weights=None))
-    assert len(to_text(graph).splitlines()) == len(graph.rows) + 2
-    folded = to_text(graph, expanded=["layer1"]).splitlines()
+    assert len(to_text(graph, detail="everything").splitlines()) == len(graph.rows) + 2
+    folded = to_text(graph, expanded=["layer1"], detail="everything").splitlines()
     cells = [line.split() for line in folded]
     assert ["▸", "0", "1×64×56×56", "74.0", "k", "462", "M", "BasicBlock"] in cells
     assert ["▸", "layer2", "1×128×28×28", "526", "k", "822", "M", "Sequential"] in cells

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from fxexplore.feature_extraction import kind_of
 
 from .charts import Chart
-from .style import Style, inches, shortened, wrapped
+from .style import Style, inches, shortened, text_width, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH = 6.8
+_LEAST = 1  # inch
 _MARGIN = 0.12
 _GAP = 0.22
 _NAME = 1.5  # lines of facts that a name takes
@@ -33,6 +34,7 @@ class Panel:
         key: the key of the features that it shows.
         chart: the chart.
         title: what stands above it.
+        side: which of those that are compared it is of.
         facts: what is known of its values.
         notes: how it was read and drawn.
     """
@@ -42,15 +44,21 @@ class Panel:
     title: str
     facts: Sequence[str] = ()
     notes: Sequence[str] = ()
+    side: str = ""
 
-    def lines(self, width: float, style: Style) -> list[str]:
-        """Facts and notes, in lines of a width in inches."""
-        facts = wrapped(self.facts, style.small, width)
-        return facts + wrapped(self.notes, style.small, width)
+    def words(self, width: float, style: Style) -> tuple[str, list[str]]:
+        """The name, and below it facts and notes in lines of a width in inches."""
+        name = f"{self.title} · {self.side}" if self.side else self.title
+        facts: list[str] = []
+        if self.side and text_width(name, style.size, bold=True) > width:
+            name, facts = self.title, wrapped([self.side], style.small, width)
+        name = shortened(name, style.size, width, bold=True)
+        facts += wrapped(self.facts, style.small, width)
+        return name, facts + wrapped(self.notes, style.small, width)
 
     def head(self, width: float, style: Style) -> float:
         """Inches that name, facts and notes take above the chart."""
-        return (_NAME + len(self.lines(width, style)) + _AIR) * style.line
+        return (_NAME + len(self.words(width, style)[1]) + _AIR) * style.line
 
     def draw(
         self, axes: Axes, style: Style, width: float, *, head: float = 0.0, left: float = 0.0
@@ -67,13 +75,13 @@ class Panel:
         _PANELS[axes] = self
         axes.patch.set_alpha(0)
         self.chart.draw(axes, style)
+        name, lines = self.words(width, style)
         rise = max(head, self.head(width, style)) - _NAME * style.line
         axes.set_title(
-            shortened(self.title, style.size, width, bold=True), loc="left", fontweight="bold",
-            fontsize=style.size, pad=rise * 72, x=-left / max(inches(axes)[0], 0.01),
-            **style.words,
+            name, loc="left", fontweight="bold", fontsize=style.size,
+            pad=rise * 72, x=-left / max(inches(axes)[0], 0.01), **style.words,
         )  # fmt: skip
-        for i, line in enumerate(self.lines(width, style)):
+        for i, line in enumerate(lines):
             up = rise - (i + 1 + _AIR / 3) * style.line
             axes.annotate(
                 line, (0, 1), (-left * 72, up * 72), xycoords="axes fraction",
@@ -86,7 +94,7 @@ class Panel:
 _PANELS: weakref.WeakKeyDictionary[Axes, Panel] = weakref.WeakKeyDictionary()
 
 
-def figure_of(rows: Sequence[Sequence[Panel]], width: float = WIDTH) -> Figure:
+def figure_of(rows: Sequence[Sequence[Panel]], width: float) -> Figure:
     """Place rows of panels in a figure of their own, which pyplot does not know.
 
     Args:
@@ -95,6 +103,8 @@ def figure_of(rows: Sequence[Sequence[Panel]], width: float = WIDTH) -> Figure:
     """
     from matplotlib.figure import Figure
 
+    if not isinstance(width, int | float) or not width >= _LEAST:
+        raise ValueError(f"width is {width!r}; give inches, at least {_LEAST}, such as {WIDTH}")
     style = Style.of_the_user()
     column = (width - _MARGIN) / len(rows[0]) - _MARGIN
     rooms = [[panel.chart.room(column, style) for panel in panels] for panels in rows]
