@@ -211,6 +211,7 @@ class Failing(data.Dataset):
         return self.elements[index]
 
 
+@pytest.mark.thorough
 @settings(max_examples=12, deadline=None)
 @given(
     count=st.integers(1, 30),
