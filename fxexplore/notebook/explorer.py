@@ -63,10 +63,12 @@ class Explorer(SharedState, widgets.VBox):
         concrete_args: values for arguments of forward while tracing.
         name: the expression that stands for the model in the code that is shown; by default the
             variable of the notebook that holds it, or ``model``.
-        inputs_name: the expression that stands for ``example_inputs`` there, likewise, or ``x``.
+        inputs_name: the expression that stands for ``example_inputs`` there;
+            by default the variable that holds it, or ``x``.
         tokenizer: for a model of text: turns a sentence into arguments of the model, as the
             tokenizers of transformers do.
-        tokenizer_name: the expression that stands for it there, likewise, or ``tokenizer``.
+        tokenizer_name: the expression that stands for it there; by default the
+            variable that holds it, or ``tokenizer``.
         shell: the IPython shell whose variables can be named as inputs; by default the
             present one.
         selected: names of the nodes that are ticked.
