@@ -29,6 +29,7 @@ from .code_tab import CodeTab
 from .feature_maps import FeatureMapsPanel
 from .graph_view import why_not_ticked
 from .header import Header
+from .model_watch import ModelWatch
 from .modes import Modes, check_mode
 from .node_facts import NodeFacts
 from .node_graph import NodeGraph
@@ -152,6 +153,12 @@ class Explorer(SharedState, widgets.VBox):
             self._shown_early: list[DisplayHandle] = []
             self._former: dict[str, Any] = {}
             self.notice = Notice()
+            self._watch = ModelWatch(
+                self.model,
+                self.notice,
+                self.open_again,
+                lambda: self.maps.start(),  # noqa: PLW0108  # they are made below
+            )
             self._modes = Modes(
                 self.model if tracer is None else model,
                 self._inputs,
@@ -221,6 +228,7 @@ class Explorer(SharedState, widgets.VBox):
         """
         if not self.return_nodes:
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
+        self._watch.check()
         self.complete()
         return self._modes.extractor(self.mode, self.return_nodes)
 
@@ -246,6 +254,41 @@ class Explorer(SharedState, widgets.VBox):
         deadline = time.monotonic() + seconds
         found = self._modes.wait(seconds)
         return self.diagram.wait(max(0.0, deadline - time.monotonic())) and found
+
+    def open_again(self) -> None:
+        """Open the model anew, because it has changed; what has the same name stays as it is.
+
+        Example:
+            >>> from torch import nn
+            >>> model = nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 3))
+            >>> explorer = Explorer(model, selected=["1"])
+            >>> model[0] = nn.GELU()
+            >>> explorer.look_again()
+            >>> explorer.notice.words
+            "The model has changed since it was opened: '0' is another module, a GELU"
+            >>> explorer.open_again()
+            >>> explorer.graph["0"].cls, explorer.selected
+            ('GELU', ['1'])
+        """
+        self.notice.clear()
+        self.maps.forget()
+        former = self.view_state
+        self._modes.forget()
+        self._watch.begin()
+        self.header.switch.disabled = False
+        try:
+            graph = self._modes.first(self.mode)
+        except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
+            self.notice.error(problem, "The model does not open any more")
+            return
+        self._former = former
+        self._show(graph)
+        self._modes.find_facts(self.mode)
+
+    def look_again(self) -> None:
+        """Say so where the model is no longer what is shown; done after every cell and tick."""
+        if self.comm is not None:
+            self._watch.look(is_outdated=self.maps.is_outdated)
 
     def static(self) -> StaticPage:
         """Tree, picture and code without the widget, for pages that are read with no kernel.
@@ -361,12 +404,17 @@ class Explorer(SharedState, widgets.VBox):
         self.share(self.chips, "return_nodes", "focused")
         self.share(self.node, "focused")
         self.share(self.maps, "return_nodes")
-        self.maps.observe(lambda change: self.set_trait("features", change["new"]), "features")
+        self.maps.observe(self._on_features, "features")
+        self.observe(lambda _: self.look_again(), "return_nodes")
         self.header.switch.observe(lambda change: self._switch(change["new"]), "value")
         self.observe(lambda _: self._show_code(), "return_nodes")
         self.maps.inputs.observe(lambda _: self._show_code(), "chosen")
         keep_page_of(self)
         self._show_code()
+
+    def _on_features(self, change: dict[str, Any]) -> None:
+        self.set_trait("features", change["new"])
+        self.look_again()
 
     def refused(self, problem: traitlets.TraitError) -> None:
         """Say why a part's value was not taken."""

@@ -262,6 +262,13 @@ class Modes:
         elif graph.missing and not self._notice.words:
             self._notice.say(graph.missing[0].upper() + graph.missing[1:])
 
+    def forget(self) -> None:
+        """Know nothing of the model any more, which has changed."""
+        self.stop()
+        self._openings.clear()
+        self._annotated.clear()
+        self._inputs.forget()
+
     def wait(self, seconds: float) -> bool:
         """Block until nothing is on its way, but not longer than ``seconds``; says whether."""
         deadline = time.monotonic() + seconds

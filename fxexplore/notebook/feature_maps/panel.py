@@ -141,6 +141,22 @@ class FeatureMapsPanel(widgets.VBox):
         """How many bytes of values are held: of the last run, and of the run that is kept."""
         return self._runs.bytes
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether numbers were written into the model since the values that are shown."""
+        last = self._runs.last
+        if not self.features or last is None or last.is_other:
+            return False
+        return last.state != state_of(self.model)
+
+    def forget(self) -> None:
+        """Drop the values of the last run."""
+        self._cancel()
+        self.controls.running, self.controls.problem = False, None
+        self._runs = Runs(self.kept_bytes)
+        self.comparing = False
+        self._show()
+
     def run(self) -> Features:
         """Run the model as far as the ticked nodes need, and show their values.
 
@@ -156,6 +172,10 @@ class FeatureMapsPanel(widgets.VBox):
         values = computed(extractor, run)
         self._finished(run, nodes, values)
         return Features(values, self.graph, nodes)
+
+    def start(self) -> None:
+        """Run as the button does: in the background if that can be; errors are shown."""
+        self._guarded(self._start)
 
     def wait(self, seconds: float = 60.0) -> bool:
         """Block until the run that the button started has ended, and draw.
@@ -250,9 +270,7 @@ class FeatureMapsPanel(widgets.VBox):
         """Stop what runs, drop the values and close the widgets."""
         if self.comm is None:
             return
-        self._cancel()
-        self._runs = Runs(self.kept_bytes)
-        self._show()
+        self.forget()
         self.cards.close()
         close_parts(self)
         super().close()
@@ -352,7 +370,7 @@ class FeatureMapsPanel(widgets.VBox):
         self.observe(lambda c: self._set_limit(c["new"]), "kept_bytes")
         self.inputs.observe(lambda _: self._guarded(self._show), "chosen")
         controls = self.controls
-        controls.run.on_click(lambda _: self._guarded(self._start))
+        controls.run.on_click(lambda _: self.start())
         controls.keep.on_click(lambda _: self._guarded(self.keep))
         controls.discard.on_click(lambda _: self.discard())
         controls.save_png.on_click(lambda _: self._guarded(lambda: self._save("png")))
