@@ -15,6 +15,7 @@ def to_svg(
     selected: Collection[str] = (),
     *,
     edges: Literal["auto", "all", "fewest"] = "auto",
+    direction: Literal["down", "right"] = "down",
     detail: Literal["modules", "operations", "everything"] = "operations",
     time_limit: float = layout.TIME_LIMIT,
 ) -> str:
@@ -27,6 +28,7 @@ def to_svg(
         selected: names of the nodes and modules that are marked as ticked.
         edges: which of the edges that longer paths imply are drawn: ``"all"``, ``"fewest"``
             (none of them), or ``"auto"`` (in a dense picture those that stand alone).
+        direction: ``"down"`` from the top down, ``"right"`` from left to right.
         detail: how much has a box; ``"operations"`` leaves out sizes, asserts, constants and views.
         time_limit: seconds after which Graphviz is stopped.
 
@@ -34,6 +36,7 @@ def to_svg(
         An ``<svg>`` element.
 
     Raises:
+        ValueError: if ``edges``, ``direction`` or ``detail`` is none of those words.
         fxexplore.layout.LayoutTimeoutError: if the layout takes longer than that.
         RuntimeError: if there is no Graphviz.
 
@@ -43,5 +46,5 @@ def to_svg(
         >>> to_svg(open_model(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())))[:4]
         '<svg'
     """
-    dot = views.to_dot(graph, expanded, selected, edges=edges, detail=detail)
+    dot = views.to_dot(graph, expanded, selected, edges=edges, direction=direction, detail=detail)
     return layout.to_svg(str(dot.source), time_limit=time_limit)

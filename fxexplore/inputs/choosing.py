@@ -141,11 +141,13 @@ class InputChoice:
         place = self._picture_place()
         picture = read_picture(source, name, code)
         prepare = self._prepare = self._prepare or self.presets[0]
+        is_upload = isinstance(source, (bytes, bytearray, memoryview))
+        hint = (f"# {picture.name!r} was uploaded; save it beside the notebook",) * is_upload
         self._put(
             place,
             prepare(picture.image),
             f"prepare({picture.code}.image)",
-            lines=(f"prepare = {prepare.code}",),
+            lines=(*hint, f"prepare = {prepare.code}"),
             imports=("Preprocessing", picture.code.partition("(")[0]),
             name=picture.name,
             source=f"{picture.name} ({prepare.source})",

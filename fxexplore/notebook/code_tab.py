@@ -30,12 +30,12 @@ class CodeTab(widgets.VBox):
         >>> tab = CodeTab()
         >>> tab.show(ModelGraph("M", (), ()), {"layer1": "layer1"})
         >>> tab.text.splitlines()[-1]
-        'features = extractor(x)  # x is what the model takes'
+        '    features = extractor(x)  # x is what the model takes'
     """
 
     def __init__(self, name: str = "model", options: Mapping[str, Any] | None = None) -> None:
         self.text = ""
-        self.copy_button = CopyButton(label="Copy code")
+        self.copy_button = CopyButton(label="Copy extractor code")
         self._name = name
         self._options = options or {}
         self._page = widgets.HTML()

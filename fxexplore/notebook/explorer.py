@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import ipywidgets as widgets
 import traitlets
@@ -20,7 +20,7 @@ from fxexplore.feature_extraction import (
 from fxexplore.inputs import ExampleInputs, InferredOnce
 from fxexplore.layout import warm_up
 from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.views import Detail, StaticPage, to_document, to_html, to_text
+from fxexplore.views import Detail, Direction, StaticPage, to_document, to_html, to_text
 
 from .cells import forget_result, made_in_present_cell
 from .closing import close_comm, close_parts, close_since, open_comms
@@ -34,7 +34,7 @@ from .node_tree import NodeTree
 from .notice import Notice
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
-from .shell import is_interactive
+from .shell import is_interactive, variable_of
 from .small_widgets import PageKeeper, SaveButton, Splitter
 
 _DISPLAY_WAIT = 1.0  # seconds that the first display may wait, so that it is saved with facts
@@ -59,11 +59,12 @@ class Explorer(SharedState, widgets.VBox):
         tracer_kwargs: keyword arguments for :class:`fxexplore.NodePathTracer`, such as
             ``{"leaf_modules": [MyBlock]}``.
         concrete_args: values for arguments of forward while tracing.
-        name: the expression that stands for the model in the code that is shown.
-        inputs_name: the expression that stands for ``example_inputs`` there.
+        name: the expression that stands for the model in the code that is shown; by default the
+            variable of the notebook that holds it, or ``model``.
+        inputs_name: the expression that stands for ``example_inputs`` there, likewise, or ``x``.
         tokenizer: for a model of text: turns a sentence into arguments of the model, as the
             tokenizers of transformers do.
-        tokenizer_name: the expression that stands for it in the code that is shown.
+        tokenizer_name: the expression that stands for it there, likewise, or ``tokenizer``.
         shell: the IPython shell whose variables can be named as inputs; by default the
             present one.
         selected: names of the nodes that are ticked.
@@ -72,6 +73,7 @@ class Explorer(SharedState, widgets.VBox):
             boxes.
         focused: name of the node whose facts are shown; ``""`` for none.
         query: what the tree is searched for, as ``ModelGraph.find`` describes it.
+        direction: where the diagram leads: ``"down"`` from the top, ``"right"`` from the left.
         detail: how much is shown: ``"modules"``; ``"operations"``, without sizes, asserts,
             constants, and views that only pass values on; or ``"everything"``.
         layout: CSS of the widget as a whole, such as ``{"width": "900px"}``.
@@ -96,12 +98,15 @@ class Explorer(SharedState, widgets.VBox):
         {'1': (1, 4, 222, 222)}
         >>> explorer = Explorer(nn.Sequential(nn.ReLU(), nn.Sigmoid()), selected=["0"])
         >>> explorer.return_nodes = {"0": "first"}
-        >>> print(explorer.code.text.splitlines()[5].strip())
+        >>> print(explorer.code.text.splitlines()[6].strip())
         "0": "first",
     """
 
     mode = traitlets.Unicode("eval")
     """``"eval"`` or ``"train"``: the mode whose nodes are shown, and that is run."""
+
+    direction = traitlets.Enum(get_args(Direction), "down")
+    """Where the diagram leads: ``"down"`` from the top, or ``"right"`` from the left."""
 
     features = traitlets.Dict(read_only=True)
     """The values of the return nodes at the last run, by key."""
@@ -117,22 +122,26 @@ class Explorer(SharedState, widgets.VBox):
         backend: Literal["auto", "symbolic", "recorded"] = "auto",
         tracer_kwargs: dict[str, Any] | None = None,
         concrete_args: dict[str, Any] | None = None,
-        name: str = "model",
-        inputs_name: str = "x",
+        name: str | None = None,
+        inputs_name: str | None = None,
         tokenizer: Any = None,
-        tokenizer_name: str = "tokenizer",
+        tokenizer_name: str | None = None,
         shell: InteractiveShell | None = None,
         selected: Sequence[str] | None = None,
         return_nodes: Mapping[str, str] | Sequence[str] | None = None,
         expanded: Sequence[str] | None = None,
         focused: str = "",
         query: str = "",
+        direction: Direction = "down",
         detail: Detail = "operations",
         layout: widgets.Layout | dict[str, str] | None = None,
     ) -> None:
         known = open_comms()
         try:
             self.given_layout = layout if isinstance(layout, widgets.Layout) else None
+            name = name or variable_of(model, "model", shell)
+            inputs_name = inputs_name or variable_of(example_inputs, "x", shell)
+            tokenizer_name = tokenizer_name or variable_of(tokenizer, "tokenizer", shell)
             self.model, tracer = model_and_tracer(model)
             first_mode = mode or ("eval" if tracer is None else tracer.mode)
             options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
@@ -161,7 +170,7 @@ class Explorer(SharedState, widgets.VBox):
             self.code = CodeTab(name, options)
             self.header = Header(graph, self._inputs.known)
             self.tree = NodeTree(graph, detail=detail)
-            self.diagram = NodeGraph(graph, detail=detail)
+            self.diagram = NodeGraph(graph, detail=detail, direction=direction)
             self.node = NodeFacts(graph)
             self.chips = ReturnNodes()
             super().__init__(
@@ -316,7 +325,7 @@ class Explorer(SharedState, widgets.VBox):
         columns = Splitter(value=46.0, label="Width of the tree")
         body = widgets.HBox([self.tree, columns, tabs])
         height = Splitter(
-            value=520, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
+            value=None, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
         )
         save = SaveButton(self.page, label="Save page", file_name=f"{self.model._get_name()}.html")
         save.add_class("fxx-needs-kernel")
@@ -329,7 +338,9 @@ class Explorer(SharedState, widgets.VBox):
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
         self.share(self.tree, "selected", "expanded", "focused", "query", "hits", "detail")
-        self.share(self.diagram, "selected", "expanded", "focused", "query", "hits", "detail")
+        self.direction = self.diagram.direction
+        shared = ("selected", "expanded", "focused", "query", "hits", "detail", "direction")
+        self.share(self.diagram, *shared)
         self.share(self.chips, "return_nodes", "focused")
         self.share(self.node, "focused")
         self.share(self.maps, "return_nodes")

@@ -21,6 +21,7 @@ class Diagram {
   hint = make("div", "fxx-hint");
   message = make("div", "fxx-message");
   legend = make("details", "fxx-legend");
+  turn = makeButton("→", "Draw from left to right", () => this.toggleDirection());
   menu = new Menu(this.root);
   view = new View(this.pane, this.sheet, {
     tell: (text) => this.tell(text),
@@ -74,6 +75,7 @@ class Diagram {
       makeButton("−", "Zoom out", () => this.view.zoom(0.8)),
       makeButton("Fit", "Fit the whole diagram into view", () => this.view.fit(true)),
       makeButton("Centre", "Centre on the selection", () => this.centreOnSelection()),
+      this.turn,
       save,
     );
     tools.addEventListener("keydown", keepKey);
@@ -103,6 +105,8 @@ class Diagram {
 
   /** A readable size from the top; further down if the focus is there. @param {Picture} picture */
   fitFirst(picture) {
+    const first = picture.order.at(0);
+    if (first) this.view.start = { x: first.x + first.width / 2, y: first.y + first.height / 2 };
     this.view.fit(false);
     const focused = picture.byName.get(this.model.get("focused"));
     if (focused) this.view.reveal(focused);
@@ -132,13 +136,29 @@ class Diagram {
     this.mark();
     this.showLegend(picture);
     this.view.size = picture;
-    const first = picture.order.at(0);
-    this.view.start = first ? first.x + first.width / 2 : 0;
+    const wasTurned = this.showDirection();
     const { x, y } = this.view;
-    if (last?.isMeasured && this.keepPlace(picture, anchors)) this.settle(last, picture, x, y);
+    if (wasTurned) this.fitFirst(picture);
+    else if (last?.isMeasured && this.keepPlace(picture, anchors)) this.settle(last, picture, x, y);
     else if (!this.view.hasMoved) this.fitFirst(picture);
     const current = this.current();
     if (hadFocus && current) this.focusOn(current);
+  }
+
+  /** Whether the picture leads elsewhere than the last one. */
+  showDirection() {
+    const isAcross = this.model.get("direction") === "right";
+    const wasTurned = isAcross !== this.view.isAcross;
+    this.view.isAcross = isAcross;
+    this.turn.textContent = isAcross ? "↓" : "→";
+    label(this.turn, isAcross ? "Draw from the top down" : "Draw from left to right");
+    return wasTurned;
+  }
+
+  toggleDirection() {
+    if (this.isOffline()) return this.tell("Not connected to a kernel, which draws the picture");
+    this.expectAnswer();
+    this.set("direction", this.view.isAcross ? "down" : "right");
   }
 
   /** The boxes of the last picture that may stay where they are on the screen, best first. @param {Picture} last */
@@ -401,7 +421,7 @@ class Diagram {
         if (!tail || !head) continue;
         (tail === box ? head : tail).element.classList.add("fxx-lit");
         if (edge.element) edge.element.classList.add("fxx-lit");
-        else picture.drawExtra(tail, head);
+        else picture.drawExtra(tail, head, this.view.isAcross);
       }
     }
   }
@@ -510,6 +530,7 @@ class Diagram {
   onKey(event) {
     keepKey(event);
     const { picture } = this;
+    const { isAcross } = this.view;
     const box = this.boxAt(event) ?? this.current();
     if (event.ctrlKey || event.metaKey || event.altKey || !picture || !box) return;
     /** @type {Record<string, () => void>} */
@@ -524,10 +545,10 @@ class Diagram {
       Enter: () => this.toggleFold(box),
       " ": () => this.toggleTick(box),
       Escape: () => this.point(undefined),
-      ArrowDown: () => this.go(picture.nearest(box, "head") ?? picture.step(box, 1)),
-      ArrowUp: () => this.go(picture.nearest(box, "tail") ?? picture.step(box, -1)),
-      ArrowRight: () => this.go(picture.step(box, 1)),
-      ArrowLeft: () => this.go(picture.step(box, -1)),
+      [isAcross ? "ArrowRight" : "ArrowDown"]: () => this.go(picture.nearest(box, "head") ?? picture.step(box, 1)),
+      [isAcross ? "ArrowLeft" : "ArrowUp"]: () => this.go(picture.nearest(box, "tail") ?? picture.step(box, -1)),
+      [isAcross ? "ArrowDown" : "ArrowRight"]: () => this.go(picture.step(box, 1)),
+      [isAcross ? "ArrowUp" : "ArrowLeft"]: () => this.go(picture.step(box, -1)),
       Home: () => this.go(picture.order[0]),
       End: () => this.go(picture.order[picture.order.length - 1]),
     };

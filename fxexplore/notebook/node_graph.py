@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import anywidget
 import traitlets
@@ -13,6 +13,7 @@ import traitlets
 from fxexplore import layout
 from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.views import (
+    Direction,
     Drawing,
     draw,
     error_in_words,
@@ -63,6 +64,9 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
 
     _shared = (*GraphWidget._shared, "only")
 
+    direction = traitlets.Enum(get_args(Direction), "down").tag(sync=True)
+    """Where the picture leads: ``"down"`` from the top, or ``"right"`` from the left."""
+
     mode = traitlets.Unicode().tag(sync=True)
     """The mode of the model that is shown, ``"eval"`` or ``"train"``."""
 
@@ -93,7 +97,7 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
         self._hidden = hidden
         super().__init__(graph, mode=graph.mode, **kwargs)
         self.on_msg(self._on_message)
-        self.observe(lambda _: self._draw(), "expanded")
+        self.observe(lambda _: self._draw(), ["expanded", "direction"])
         self.observe(lambda _: self._hide(), ["detail", "selected", "focused"])
         self._draw()
 
@@ -150,7 +154,10 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
     @property
     def dot(self) -> str:
         """The picture of this fold state and selection in the DOT language."""
-        return str(to_dot(self._graph, self.expanded, self.selected, detail=self.detail).source)
+        dot = to_dot(
+            self._graph, self.expanded, self.selected, detail=self.detail, direction=self.direction
+        )
+        return str(dot.source)
 
     def _hide(self) -> None:
         """Draw again if other nodes are hidden now."""
@@ -175,8 +182,9 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
             return
         tries = 1 if len(drawing.boxes) > _MANY else 2
         limit = _SECONDS if len(drawing.boxes) <= _FEW else _SECONDS / tries
+        sources = _sources(drawing, tries, self.direction)
         self._task = Task(
-            lambda now: layout.lay_out(_sources(drawing, tries), time_limit=limit, stop=now.stop),
+            lambda now: layout.lay_out(sources, time_limit=limit, stop=now.stop),
             lambda task: self._deliver(task, drawing),
         )
         self._task.start()
@@ -214,12 +222,12 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
             self.send({"dot": self.dot})
 
 
-def _sources(drawing: Drawing, tries: int) -> Iterator[str]:
+def _sources(drawing: Drawing, tries: int, direction: Direction) -> Iterator[str]:
     """The picture, and a plainer one for when it takes too long."""
     if tries > 1:
-        yield draw(drawing).source
+        yield draw(drawing, direction=direction).source
         drawing = drawing.with_edges("fewest")
-    yield draw(drawing, quick=True, straight=tries > 1).source
+    yield draw(drawing, direction=direction, quick=True, straight=tries > 1).source
 
 
 def _said(drawing: Drawing) -> str:

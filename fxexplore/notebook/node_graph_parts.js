@@ -34,10 +34,15 @@ function draw(tag, attributes) {
 function makeButton(text, title, action) {
   const button = make("button", "fxx-button", text);
   button.type = "button";
-  button.title = title;
-  button.setAttribute("aria-label", title);
+  label(button, title);
   button.addEventListener("click", action);
   return button;
+}
+
+/** @param {HTMLElement} element @param {string} words */
+function label(element, words) {
+  element.title = words;
+  element.setAttribute("aria-label", words);
 }
 
 /** @param {KeyboardEvent} event */

@@ -111,7 +111,8 @@ class Picture {
   /** The closest box that an edge leads to, or comes from; drawn edges first. @param {Box} box @param {"head" | "tail"} end */
   nearest(box, end) {
     const edges = (end === "head" ? this.after : this.before).get(box.id) ?? [];
-    const far = (/** @type {Box} */ other) => Math.abs(other.y - box.y) + Math.abs(other.x + other.width / 2 - box.x - box.width / 2);
+    const far = (/** @type {Box} */ other) =>
+      Math.abs(other.y + other.height / 2 - box.y - box.height / 2) + Math.abs(other.x + other.width / 2 - box.x - box.width / 2);
     let best;
     for (const edge of edges) {
       const other = this.boxes.get(edge[end]);
@@ -134,9 +135,16 @@ class Picture {
     box.element.append(mark);
   }
 
-  /** An edge that is not in the picture, in a wide curve beside it. @param {Box} tail @param {Box} head */
-  drawExtra(tail, head) {
+  /** An edge that is not in the picture, in a wide curve beside it or below. @param {Box} tail @param {Box} head @param {boolean} isAcross */
+  drawExtra(tail, head, isAcross) {
     const { x, y } = this.offset;
+    if (isAcross) {
+      const [x1, y1] = [tail.x - x + tail.width / 2, tail.y - y + tail.height];
+      const [x2, y2] = [head.x - x + head.width / 2, head.y - y + head.height];
+      const out = 24 + Math.min(160, Math.abs(x2 - x1) / 6) + Math.max(y1, y2);
+      this.overlay.append(draw("path", { class: "fxx-extra", d: `M${x1} ${y1}C${x1} ${out} ${x2} ${out} ${x2} ${y2}` }));
+      return;
+    }
     const [x1, y1] = [tail.x - x + tail.width, tail.y - y + tail.height / 2];
     const [x2, y2] = [head.x - x + head.width, head.y - y + head.height / 2];
     const out = 24 + Math.min(160, Math.abs(y2 - y1) / 6) + Math.max(x1, x2);

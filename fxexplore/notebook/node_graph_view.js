@@ -13,7 +13,8 @@ class View {
   y = 0;
   scale = 1;
   size = { width: 1, height: 1 };
-  start = 0; // where on the sheet the model begins, from the left
+  start = { x: 0, y: 0 }; // where on the sheet the model begins
+  isAcross = false; // whether it leads from left to right
   hasMoved = false; // since it was last fitted
   wasDragged = false;
   /** @type {Map<number, {x: number, y: number}>} */
@@ -62,11 +63,13 @@ class View {
     if (!clientWidth) return;
     const whole = Math.min(clientWidth / width, clientHeight / height);
     // Readable first: a large model shows its beginning rather than shrinking to nothing.
-    const readable = Math.max(whole, Math.min(0.85, Math.max(READABLE, clientWidth / width)));
+    const broad = this.isAcross ? clientHeight / height : clientWidth / width;
+    const readable = Math.max(whole, Math.min(0.85, Math.max(READABLE, broad)));
     const scale = Math.max(SMALLEST, Math.min(1.2, isWhole ? whole : readable));
     const [freeX, freeY] = [clientWidth - width * scale, clientHeight - height * scale];
-    const atStart = Math.max(freeX - EDGE, Math.min(EDGE, clientWidth / 2 - this.start * scale));
-    this.moveTo(freeX >= 0 ? freeX / 2 : atStart, Math.max(isWhole ? 0 : 8, freeY / 2), scale);
+    const place = (/** @type {number} */ free, /** @type {number} */ middle, /** @type {number} */ start) =>
+      free >= 0 ? free / 2 : Math.max(free - EDGE, Math.min(EDGE, middle - start * scale));
+    this.moveTo(place(freeX, clientWidth / 2, this.start.x), place(freeY, clientHeight / 2, this.start.y), scale);
     this.hasMoved = isWhole;
   }
 

@@ -1,4 +1,4 @@
-"""Small widgets of the explorer's panel: copy, save, full screen, separators, and a page kept."""
+"""Small widgets of the explorer: copy, save, unfold, full screen, separators, and a page kept."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class Splitter(anywidget.AnyWidget):
     _esm = asset("splitter.js")
     _css = asset("splitter.css")
 
-    value = traitlets.Float(50.0).tag(sync=True)
-    """Where the separator is."""
+    value = traitlets.Float(50.0, allow_none=True).tag(sync=True)
+    """Where the separator is; None for where the style sheet of the panel has it."""
 
     least = traitlets.Float(15.0).tag(sync=True)
     """The smallest value."""
@@ -96,6 +96,29 @@ class Splitter(anywidget.AnyWidget):
 
     label = traitlets.Unicode("Resize").tag(sync=True)
     """What the separator is called for those who cannot see it."""
+
+
+class Disclosure(anywidget.AnyWidget):
+    """A button that unfolds the parts of its panel that have the class ``fxx-more``.
+
+    Args:
+        **kwargs: initial values of traits.
+
+    Example:
+        >>> Disclosure(label="More").unfolded
+        False
+    """
+
+    _esm = asset("disclosure.js")
+
+    label = traitlets.Unicode("More").tag(sync=True)
+    """What stands on the button."""
+
+    unfolded = traitlets.Bool(False).tag(sync=True)
+    """Whether they are unfolded."""
+
+    panel = traitlets.Unicode(".fxx-maps").tag(sync=True)
+    """CSS selector of the panel, which has the class ``fxx-unfolded`` meanwhile."""
 
 
 class FullScreenButton(anywidget.AnyWidget):

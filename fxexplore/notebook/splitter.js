@@ -15,18 +15,22 @@ function render({ model, el }) {
 
   /** @param {number} value */
   const limited = (value) => Math.max(model.get("least"), Math.min(model.get("most"), value));
-  /** @param {number} value */
+  /** @returns {HTMLElement | null} */
+  const panel = () => el.closest(".fxx-explorer");
+  /** Where it is; where nobody has moved it, as the style sheet has it. */
+  const present = () =>
+    model.get("value") ?? (parseFloat(getComputedStyle(panel() ?? el).getPropertyValue(model.get("variable"))) || model.get("least"));
+  /** @param {number | null} value */
   const show = (value) => {
-    /** @type {HTMLElement | null} */
-    const panel = el.closest(".fxx-explorer");
-    panel?.style.setProperty(model.get("variable"), `${value}${model.get("unit")}`);
-    for (const [name, number] of Object.entries({ now: value, min: model.get("least"), max: model.get("most") })) {
+    const text = value === null ? "" : `${value}${model.get("unit")}`;
+    panel()?.style.setProperty(model.get("variable"), text);
+    for (const [name, number] of Object.entries({ now: value ?? present(), min: model.get("least"), max: model.get("most") })) {
       bar.setAttribute(`aria-value${name}`, String(Math.round(number)));
     }
   };
-  /** @param {number} value */
+  /** @param {number | null} value */
   const save = (value) => {
-    model.set("value", limited(value));
+    model.set("value", value === null ? null : limited(value));
     model.save_changes();
   };
   const refresh = () => show(model.get("value"));
@@ -40,7 +44,7 @@ function render({ model, el }) {
     bar.focus();
     bar.setPointerCapture(event.pointerId);
     arrival.disconnect();
-    const from = { x: event.clientX, y: event.clientY, value: model.get("value") };
+    const from = { x: event.clientX, y: event.clientY, value: present() };
     const width = el.parentElement?.clientWidth || 1;
     let value = from.value;
     /** @param {PointerEvent} now */
@@ -65,7 +69,7 @@ function render({ model, el }) {
       : { ArrowUp: -step, ArrowDown: step, Home: -1e9, End: 1e9 };
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     event.stopPropagation(); // else they would trigger JupyterLab's shortcuts
-    if (event.key in steps) save(model.get("value") + steps[event.key]);
+    if (event.key in steps) save(present() + steps[event.key]);
     else if (event.key === "Enter") save(start);
     else return;
     event.preventDefault();

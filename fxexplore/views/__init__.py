@@ -4,7 +4,7 @@ from fxexplore.model_graph import ModelGraph
 
 from .detail import DETAILS, Detail, detail_of, hidden_nodes
 from .diagram import draw, opening_fold, to_dot
-from .drawing import Drawing
+from .drawing import Direction, Drawing
 from .failures import RAISED, error_in_words, failure_at
 from .kinds import kind_of
 from .numbers import shape_text, short_count, short_flops

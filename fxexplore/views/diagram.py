@@ -14,7 +14,7 @@ import graphviz
 from fxexplore.model_graph import ModelGraph, Module, Node
 
 from .detail import Detail, hidden_nodes
-from .drawing import OUTPUT, Drawing, Edges, Link
+from .drawing import OUTPUT, Direction, Drawing, Edges, Link
 from .failures import RAISED, failure_at
 from .kinds import FILLS, GLYPHS, kind_of
 from .numbers import shape_text, short_count
@@ -96,6 +96,7 @@ def to_dot(
     selected: Collection[str] = (),
     *,
     edges: Edges = "auto",
+    direction: Direction = "down",
     detail: Detail = "operations",
 ) -> graphviz.Digraph:
     """Draw a model as DOT.
@@ -110,6 +111,7 @@ def to_dot(
         selected: names of the nodes and modules that are ticked.
         edges: which of the edges that longer paths imply are drawn: ``"all"``, ``"fewest"``
             (none of them), or ``"auto"`` (in a dense picture those that stand alone).
+        direction: ``"down"`` from the top down, ``"right"`` from left to right.
         detail: how much has a box, ``"modules"``, ``"operations"`` or ``"everything"``; what
             is ticked has one in any case.
 
@@ -117,7 +119,7 @@ def to_dot(
         A ``graphviz.Digraph``. Names of the model are escaped in it.
 
     Raises:
-        ValueError: if ``edges`` or ``detail`` is none of those words.
+        ValueError: if ``edges``, ``direction`` or ``detail`` is none of those words.
 
     Example:
         >>> from torch import nn
@@ -126,19 +128,20 @@ def to_dot(
         >>> 'row1 -> row2' in dot.source
         True
     """
-    if edges not in get_args(Edges):
-        raise ValueError(
-            f"edges is {edges!r}; write one of {', '.join(map(repr, get_args(Edges)))}"
-        )
+    for name, word, words in (("edges", edges, Edges), ("direction", direction, Direction)):
+        if word not in get_args(words):
+            known = ", ".join(map(repr, get_args(words)))
+            raise ValueError(f"{name} is {word!r}; write one of {known}")
     hidden = hidden_nodes(graph, detail, selected)
     unfolded = opening_fold(graph, hidden=hidden) if expanded is None else expanded
-    return draw(Drawing.of(graph, unfolded, edges, hidden), selected)
+    return draw(Drawing.of(graph, unfolded, edges, hidden), selected, direction=direction)
 
 
 def draw(
     drawing: Drawing,
     selected: Collection[str] = (),
     *,
+    direction: Direction = "down",
     quick: bool = False,
     straight: bool = False,
 ) -> graphviz.Digraph:
@@ -147,22 +150,26 @@ def draw(
     Args:
         drawing: what it holds.
         selected: names of the nodes and modules that are ticked.
+        direction: where it leads.
         quick: whether Graphviz shall rather be fast than draw as few crossings as it can.
         straight: whether edges are straight lines, which takes less time again.
     """
     limits = (_QUICK if quick else {}) | ({"splines": "line"} if straight else {})
-    return _Draft(drawing, set(selected), limits).dot()
+    return _Draft(drawing, set(selected), limits, direction).dot()
 
 
 class _Draft:
-    def __init__(self, drawing: Drawing, selected: set[str], limits: dict[str, str]) -> None:
+    def __init__(
+        self, drawing: Drawing, selected: set[str], limits: dict[str, str], direction: Direction
+    ) -> None:
         self._drawing = drawing
         self._graph = drawing.graph
         self._selected = selected
         self._limits = limits
+        self._ahead = {"rankdir": "LR"} if direction == "right" else {}
 
     def dot(self) -> graphviz.Digraph:
-        graph_attr = _GRAPH | self._limits
+        graph_attr = _GRAPH | self._limits | self._ahead
         dot = graphviz.Digraph(graph_attr=graph_attr, node_attr=_BOX, edge_attr=_EDGE)
         rows = sorted({*self._drawing.boxes, *self._drawing.clusters}, reverse=True)
         self._fill(dot, rows, len(self._graph.rows))

@@ -31,6 +31,9 @@ Edges = Literal["all", "auto", "fewest"]
 """Which of the edges that longer paths imply are drawn: every one; all in a sparse picture, in a
 dense one those that stand alone, as around a residual; or none: the transitive reduction."""
 
+Direction = Literal["down", "right"]
+"""Where a picture leads: from the top down, or from left to right."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Link:

@@ -39,6 +39,7 @@ def to_python(
         >>> from fxexplore.inputs import example_inputs_for
         >>> inputs = example_inputs_for(torch.nn.Conv2d(3, 8, 3))
         >>> print(to_python({"layer1": "layer1"}, inputs))
+        import torch
         from fxexplore import create_feature_extractor
         from fxexplore.inputs import example_inputs_for
         <BLANKLINE>
@@ -50,7 +51,8 @@ def to_python(
             ],
             mode="eval",
         ).eval()
-        features = extractor(x)
+        with torch.no_grad():
+            features = extractor(x)
     """
     if not return_nodes:
         return "# Tick a node to see the code that extracts it."
@@ -63,10 +65,11 @@ def to_python(
     extractor = _call("create_feature_extractor", model, return_nodes, mode, further)
     call = "x)  # x is what the model takes" if inputs is None else f"{inputs.call})"
     return _program(
+        "import torch",
         *imports,
         *(() if inputs is None else inputs.lines),
         f"extractor = {extractor}.{mode}()",
-        f"features = extractor({call}",
+        f"with torch.no_grad():\n    features = extractor({call}",
     )
 
 
@@ -98,7 +101,8 @@ def figure_to_python(
         other: whether the second run is of another model.
 
     Returns:
-        Code that runs where ``model`` is defined, and leaves the figure in ``figure``.
+        Code that runs where ``model`` is defined, leaves the figure in ``figure`` and shows
+        it in a notebook.
 
     Example:
         >>> import torch
@@ -119,6 +123,7 @@ def figure_to_python(
             features,
             sort="energy",
         )
+        figure
     """
     plot = "plot_feature_maps" if first is None else "plot_comparison"
     backend = '    backend="recorded",\n' if recorded else ""
@@ -150,6 +155,7 @@ def figure_to_python(
         *([f"from fxexplore.inputs import {picture.partition('(')[0]}"] if picture else []),
         *runs,
         f"figure = {plot}(\n    {values},\n{listed})",
+        "figure",
     )
 
 

@@ -175,6 +175,21 @@ def test_keys_fold_tick_and_zoom(shown):
     assert shown.page.evaluate("fxxHandledKeys") == []
 
 
+def test_the_picture_turns_and_arrows_follow_the_data(shown):
+    size = "document.querySelector('.fxx-sheet svg').viewBox.baseVal"
+    shown.host.get_by_role("button", name="Draw from left to right").click()
+    shown.widget_page.wait_for(f"{size}.width > 2 * {size}.height")
+    assert shown.diagram.direction == "right"
+    assert shown.box("stem").is_visible()
+    shown.box("stem").focus()
+    shown.page.keyboard.press("ArrowRight")
+    shown.widget_page.wait_for(lambda: shown.diagram.focused.startswith("body.0"))
+    shown.page.keyboard.press("ArrowLeft")
+    shown.widget_page.wait_for(lambda: shown.diagram.focused == "stem")
+    shown.host.get_by_role("button", name="Draw from the top down").click()
+    shown.widget_page.wait_for(f"{size}.height > {size}.width")
+
+
 @pytest.mark.parametrize("way", ["mouse", "m", "Shift+F10", "ContextMenu"])
 def test_the_menu_of_a_box_does_what_it_says(shown, way):
     box = shown.box("body.0")

@@ -190,7 +190,7 @@ class TestInOneNotebook:
         lab.page.wait_for_function(
             "() => document.querySelector('.fxx-code-tab .fxx-code').innerText.includes('\"norm\"')"
         )
-        explorer.locator(".fxx-code-tab").get_by_role("button", name="Copy code").click()
+        explorer.locator(".fxx-code-tab").get_by_role("button", name="Copy extractor code").click()
         explorer.get_by_role("button", name="Copied").wait_for()
         lab.page.screenshot(path=screenshots / "explorer-3-code.png")
         code = lab.page.evaluate("navigator.clipboard.readText()")
@@ -325,7 +325,7 @@ class TestInOneNotebook:
         page.keyboard.type("first")
         page.keyboard.press("Enter")
         lab.wait_for("explorer.return_nodes", "{'conv1': 'first'}")
-        press_until(page, "Tab", "e => e.textContent === 'Copy code'")
+        press_until(page, "Tab", "e => e.textContent === 'Copy extractor code'")
         page.keyboard.press("Enter")
         explorer.get_by_role("button", name="Copied").first.wait_for()
         press_until(page, "Shift+Tab", "e => e.type === 'radio' && !e.checked")
@@ -363,7 +363,7 @@ class TestInOneNotebook:
         assert row(explorer, "layer1").is_visible()
         assert explorer.locator(".fxx-diagram svg .node").count() > 5
         lab.page.screenshot(path=screenshots / "explorer-10-restarted.png")
-        explorer.locator(".fxx-footer").get_by_role("button", name="Copy code").click()
+        explorer.locator(".fxx-footer").get_by_role("button", name="Copy extractor code").click()
         explorer.get_by_role("button", name="Copied").first.wait_for()
         tab(explorer, "Feature maps")
         run = explorer.get_by_role("button", name="Run", exact=True)

@@ -150,10 +150,18 @@ def test_upload_run_look_and_enlarge(lab, panel, screenshots):
     run(panel, 3)
     assert images(panel).count() == 3
     assert images(panel).first.evaluate("i => i.naturalWidth >= i.clientWidth * devicePixelRatio")
+    # One row of controls, and the picture takes the width that is left.
+    top = panel.locator(".fxx-scroll").bounding_box()["y"] - panel.bounding_box()["y"]
+    assert top < 60
+    page.wait_for_function(
+        """() => document.querySelector('.fxx-pictures img').clientWidth
+            === Math.floor((document.querySelector('.fxx-scroll').clientWidth - 40) / 2)"""
+    )
     page.screenshot(path=screenshots / "feature-maps-2-run.png")
     for view in ("mean", "overlay", "PCA", "histogram", "channels"):
         redrawn(panel, panel.locator(".fxx-segments").get_by_role("button", name=view).click)
         page.screenshot(path=screenshots / f"feature-maps-3-{view}.png")
+    button(panel, "More").click()
     sort = panel.locator("select").filter(has_text="sparsity")
     redrawn(panel, lambda: sort.select_option("energy"))
     assert lab.python("panel.options.changed()") == "{'sort': 'energy'}"
@@ -233,6 +241,7 @@ def test_a_file_over_the_limit_is_refused_at_once(panel, tmp_path):
     choose(panel, path)
     said = "huge.jpg has 128.1 MB, and at most 128 MB are taken. Make it smaller"
     panel.get_by_role("alert").filter(has_text=said).wait_for()
+    button(panel, "More").click()
     panel.locator("select").filter(has_text="checkerboard").select_option("noise")
     panel.get_by_role("alert").filter(has_text=said).wait_for(state="hidden")
 
@@ -315,7 +324,7 @@ def test_a_run_whose_kernel_goes_is_said_to_be_interrupted(lab, screenshots):
 @pytest.mark.parametrize("width", mostly_slow([480, 600, 800], 480))
 def test_in_a_narrow_place_buttons_go_to_the_next_line_together(lab, width):
     panel = panel_in(lab, RESNET, f"widgets.Box([panel], layout={{'width': '{width}px'}})")
-    for group in (["Upload", "Variable…", "Prepare…", "Run"], ["Save PNG", "Copy code", "Compare"]):
+    for group in (["Upload", "Run"], ["overlay", "More"]):
         boxes = [button(panel, name).bounding_box() for name in group]
         assert len({round(box["y"] + box["height"] / 2) for box in boxes}) == 1
     assert panel.evaluate("e => e.scrollWidth <= e.clientWidth")
@@ -328,11 +337,10 @@ def test_what_goes_wrong_is_said_and_the_panel_stays_alive(lab, panel, screensho
     alert = panel.get_by_role("alert")
     said = "notes.txt is no picture; give a PNG, JPEG or WebP file"
     alert.filter(has_text=said).wait_for()
-    panel.get_by_text("Prepare…").click()
-    panel.get_by_text("Variable…").click()
+    button(panel, "More").click()
     name = panel.get_by_placeholder("name of a variable")
     name.wait_for()
-    lab.wait_for("panel.inputs.preparation.layout.display", "'flex'")
+    lab.wait_for("panel.inputs.preparation.fields['crop'].value", "'224×224'")
     page.screenshot(path=screenshots / "feature-maps-7-words.png")
     name.fill("nothing")
     name.press("Enter")
@@ -340,7 +348,7 @@ def test_what_goes_wrong_is_said_and_the_panel_stays_alive(lab, panel, screensho
     name.fill("batch")
     name.press("Enter")
     alert.wait_for(state="detached")
-    assert "batch 2×3×96×128" in panel.inner_text()
+    assert "2×3×96×128" in panel.inner_text()
     run(panel, 3)
     assert lab.python("panel.features['conv1'].shape[0]") == "2"
 
@@ -348,11 +356,12 @@ def test_what_goes_wrong_is_said_and_the_panel_stays_alive(lab, panel, screensho
 def test_a_run_is_saved_copied_and_compared(lab, panel, screenshots):
     page = lab.page
     run(panel, 3)
+    button(panel, "More").click()
     for kind in ("PNG", "SVG"):
         with page.expect_download() as download:
             button(panel, f"Save {kind}").click()
         assert download.value.suggested_filename == f"feature_maps.{kind.lower()}"
-    button(panel, "Copy code").click()
+    button(panel, "Copy figure code").click()
     code = panel.locator(".fxx-code")
     code.wait_for()
     assert "plot_feature_maps(" in code.inner_text()
@@ -362,9 +371,6 @@ def test_a_run_is_saved_copied_and_compared(lab, panel, screenshots):
     panel.locator(".fxx-words").get_by_text("checkerboard").wait_for()
     redrawn(panel, button(panel, "Run").click)
     panel.get_by_role("button", name="Compare with").click()
-    page.wait_for_function("document.querySelector('.fxx-pictures.fxx-wide')")
     lab.wait_for("[len(f.axes) >= 3 for f in panel.cards.figures.values()]", "[True, True, True]")
-    page.wait_for_function(
-        "[...document.querySelectorAll('.fxx-pictures .fxx-map')].every(i => i.naturalWidth > 900)"
-    )
+    loaded(panel)
     page.screenshot(path=screenshots / "feature-maps-8-compared.png")

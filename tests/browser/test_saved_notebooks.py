@@ -96,7 +96,7 @@ def test_with_its_state_and_a_new_kernel_the_explorer_says_that_nothing_runs(
     explorer.locator(".fxx-tree [data-name='layer1.0'] .fxx-fold").click()
     explorer.locator(".fxx-tree [data-name='layer1.0.conv1']").wait_for(state="detached")
     explorer.get_by_role("tab", name="Feature maps").click()
-    for name in ("Run", "Save page", "Variable…", "train"):
+    for name in ("Run", "Save page", "More", "train"):
         control = explorer.get_by_text(name, exact=True).first
         style = control.evaluate(
             """e => {

@@ -7,6 +7,7 @@ from fxexplore.notebook.node_facts import NodeFacts
 from fxexplore.notebook.return_nodes import ReturnNodes
 from fxexplore.notebook.small_widgets import (
     CopyButton,
+    Disclosure,
     FullScreenButton,
     PageKeeper,
     SaveButton,
@@ -221,6 +222,33 @@ class TestSplitter:
         assert host.evaluate(height) == "600px"  # while it is dragged, before Python knows
         mouse.up()
         widget_page.wait_for(lambda: splitter.value == 600)
+
+    def test_starts_where_the_style_sheet_has_it_and_goes_back_there(self, widget_page):
+        splitter = Splitter(value=None, least=240, most=900, unit="px", variable="--fxx-height")
+        host = widget_page.show(splitter)
+        widget_page.page.add_style_tag(
+            content="@property --fxx-height {syntax: '<length>'; inherits: true; initial-value: 0}"
+            ".fxx-explorer { --fxx-height: calc(100vh - 400px) }"  # of 700 pixels
+        )
+        host.evaluate("e => e.classList.add('fxx-explorer')")
+        host.get_by_role("separator").focus()
+        widget_page.page.keyboard.press("ArrowDown")
+        widget_page.wait_for(lambda: splitter.value == 324)
+        widget_page.page.keyboard.press("Enter")
+        widget_page.wait_for(lambda: splitter.value is None)
+        height = "e => getComputedStyle(e).getPropertyValue('--fxx-height')"
+        assert host.evaluate(height) == "300px"
+
+
+def test_a_disclosure_unfolds_its_panel_by_mouse_and_keys(widget_page):
+    host = widget_page.show(disclosure := Disclosure())
+    host.evaluate("e => e.classList.add('fxx-maps')")
+    button = host.get_by_role("button", name="More")
+    for act, unfolded in ((button.click, True), (lambda: button.press("Enter"), False)):
+        act()
+        widget_page.wait_for(lambda unfolded=unfolded: disclosure.unfolded is unfolded)
+        assert button.get_attribute("aria-expanded") == str(unfolded).lower()
+        assert host.evaluate("e => e.classList.contains('fxx-unfolded')") is unfolded
 
 
 def test_the_full_screen_button_fills_the_screen_and_comes_back(widget_page):

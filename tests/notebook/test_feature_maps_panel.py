@@ -549,7 +549,7 @@ def test_an_uploaded_picture_is_prepared_in_sight(panel):
 
 def test_the_numbers_of_preparation_can_be_changed_and_bad_ones_are_told(panel):
     upload(panel, picture_file())
-    panel.inputs.numbers.value = True
+    panel.inputs.more.unfolded = True
     fields = panel.inputs.preparation.fields
     assert fields["crop"].value == "40×40"
     fields["crop"].value = "32"
@@ -852,6 +852,29 @@ def test_a_change_of_options_draws_anew_and_only_what_changed(panel):
     assert len(panel.forwards) == 1
 
 
+def test_pictures_are_as_wide_as_the_page_has_room(panel):
+    panel.return_nodes = {"low": "low", "high": "high"}
+    panel.run()
+    for page, picture in ((700, 680), (1000, 480), (300, 440)):
+        panel.cards.page.width = page
+        panel.cards.draw()
+        for key, card in panel.cards.cards.items():
+            assert card.view.width == picture
+            assert round(panel.cards.figures[key].get_figwidth() * 100) == picture
+    panel.return_nodes = {"low": "low"}
+    panel.cards.page.width = 1000
+    assert panel.cards.cards["low"].view.width == 980
+
+
+@pytest.mark.parametrize("view", ["mean", "pca", "overlay", "histogram"])
+def test_controls_that_do_nothing_in_a_view_go(panel, view):
+    assert panel.controls.of_channels.layout.display == "flex"
+    panel.controls.view.value = view
+    assert panel.controls.of_channels.layout.display == "none"
+    panel.options = PlotOptions()
+    assert panel.controls.of_channels.layout.display == "flex"
+
+
 def test_pictures_follow_the_theme_and_the_density_of_the_page(panel):
     panel.return_nodes = {"low": "low"}
     panel.run()
@@ -978,6 +1001,52 @@ def test_the_code_that_is_copied_makes_the_same_figure(
         assert module in ("fxexplore", "fxexplore.inputs"), name
 
 
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.low = nn.Conv2d(3, 4, 3)
+
+    def forward(self, image, offset):
+        return self.low(image) + offset
+
+
+def pasted(code, **variables):
+    """What a cell with this code shows in a notebook with these variables, and its variables."""
+    *lines, last = ast.parse(code).body
+    is_shown = isinstance(last, ast.Expr)
+    exec(compile(ast.Module(lines if is_shown else [*lines, last], []), "cell", "exec"), variables)
+    shown = ast.Expression(last.value) if is_shown else ast.parse("None", mode="eval")
+    return eval(compile(shown, "cell", "eval"), variables), variables
+
+
+@pytest.mark.parametrize("kind", ["picture", "variable", "sentence", "pair", "comparison"])
+def test_what_is_copied_gives_in_a_fresh_cell_what_is_on_screen(kind, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cat.png").write_bytes(picture_file())
+    net, node = {"sentence": (Text(), "words"), "pair": (Pair(), "low")}.get(kind, (model, "low"))
+    batch = (torch.rand(1, 3, 9, 9), torch.rand(1, 4, 7, 7)) if kind == "pair" else None
+    notebook = {"net": net.eval(), "batch": batch, "words": Tokenizer()}
+    notebook |= {"other": torch.rand(1, 3, 224, 224)}
+    explorer = explore(net, batch, tokenizer=notebook["words"], shell=shell_with(**notebook))
+    explorer.return_nodes = {node: "maps"}
+    maps = explorer.maps
+    if kind == "picture":
+        upload(maps, picture_file())
+    elif kind == "sentence":
+        maps.inputs.text.value = "the quick brown fox"
+    elif kind == "variable":
+        maps.inputs.name.value = "other"
+    elif kind == "comparison":
+        maps.compare(notebook["other"])
+    explorer.run()
+    shown, _ = pasted(maps.code, **notebook)
+    assert_same_drawing(shown, maps.figure())
+    _, scope = pasted(explorer.code.copy_button.text, **notebook)
+    assert torch.equal(scope["features"]["maps"], explorer.features["maps"])
+    assert not scope["features"]["maps"].requires_grad
+    explorer.close()
+
+
 @pytest.mark.parametrize("kind", ["noise", "impulse", "checkerboard"])
 @pytest.mark.parametrize("shape", [(2, 3, 40, 40), (1, 1, 33, 18)])
 def test_the_code_of_a_sample_makes_just_it_in_the_models_dtype(kind, shape):
@@ -1018,23 +1087,22 @@ def test_two_models_are_compared_side_by_side(panel, x):
 
 def test_a_run_is_kept_and_compared_with_the_next_by_buttons(panel):
     controls = panel.controls
-    assert controls.compare.disabled
+    assert controls.comparison.layout.display == "none"
     controls.keep.click()
     assert "nothing has run yet" in panel.problem
     panel.return_nodes = {"low": "low"}
     controls.run.click()
     controls.keep.click()
-    assert not controls.compare.disabled
+    assert controls.comparison.layout.display == "flex"
     assert controls.compare.description == "Compare with x"
     panel.inputs.use_sample("noise")
     controls.run.click()
     controls.compare.value = True
     assert len(panel.cards.figures["low"].axes) >= 3
-    assert "fxx-wide" in panel.cards.pictures._dom_classes
-    controls.keep.click()
+    controls.discard.click()
     assert not panel.comparing
-    assert "fxx-wide" not in panel.cards.pictures._dom_classes
-    assert controls.compare.disabled
+    assert len(panel.cards.figures["low"].axes) < 3
+    assert controls.comparison.layout.display == "none"
 
 
 def test_comparing_needs_one_thing_to_compare_with(panel, x):

@@ -105,7 +105,7 @@ async def enlarged_kept_and_compared(explorer):
 async def picture_and_variable(explorer):
     inputs = explorer.maps.inputs
     inputs.upload._on_file("cat.png", picture())
-    inputs.numbers.value = inputs.variable.value = True
+    inputs.more.unfolded = True
     inputs.name.value = "no_such_name"
 
 

@@ -273,6 +273,17 @@ def test_the_edges_of_a_dot_are_those_asked_for():
         to_dot(graph, edges="some")
 
 
+def test_a_picture_leads_down_or_to_the_right():
+    sizes = {}
+    for direction in ("down", "right"):
+        svg = ET.fromstring(to_svg(to_dot(chain(9), direction=direction).source))
+        sizes[direction] = [float(side) for side in svg.get("viewBox").split()[2:]]
+    assert sizes["down"][1] > 3 * sizes["down"][0]
+    assert sizes["right"][0] > 3 * sizes["right"][1]
+    with pytest.raises(ValueError, match="direction is 'up'; write one of 'down', 'right'"):
+        to_dot(chain(3), direction="up")
+
+
 def test_shapes_stand_where_they_change(resnet):
     labels = re.findall(r'label=" ([^"]*)"', to_dot(resnet, ["layer1", "layer1.0"]).source)
     shapes = [label.split(" · ")[0] for label in labels if "×" in label[1:]]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PAUSE = 0.05  # seconds in which changes gather before they are drawn
+_LEAST = 440  # pixels of the page that a picture is wide, where there is more than one column
+_GAP = 20  # pixels between two of them
 
 
 class Card(widgets.VBox):
@@ -42,27 +44,34 @@ class Card(widgets.VBox):
         super().__init__([self.view, self.problem])
 
     def draw(
-        self, page: PageFacts, make: Callable[[], Figure], depends: tuple[Any, ...], alt: str
+        self,
+        page: PageFacts,
+        make: Callable[..., Figure],
+        depends: tuple[Any, ...],
+        alt: str,
+        width: int,
     ) -> None:
         """Draw the picture, if it is another than before.
 
         Args:
             page: where it is shown.
-            make: makes the figure.
+            make: makes the figure, of a ``width`` in inches.
             depends: the objects that it depends on.
             alt: what it shows, in words.
+            width: pixels of the page that it takes.
         """
-        depends = (*depends, page.ink, page.density)
-        before, self._drawn_from = self._drawn_from, depends
-        if len(before) == len(depends) and all(map(operator.is_, before, depends)):
+        seen = (page.ink, page.density, width, *depends)
+        before, self._drawn_from = self._drawn_from, seen
+        is_same = len(before) == len(seen) and all(map(operator.is_, before[3:], depends))
+        if is_same and before[:3] == seen[:3]:
             return
         words, png = "", b""
         try:
-            self.figure, png = page.drawn(make)
+            self.figure, png = page.drawn(lambda: make(width=width / DPI))
         except Exception as problem:  # noqa: BLE001  # one picture must not take the others along
             self.figure, words = None, problem_html(problem)
         else:
-            self.view.alt, self.view.width = alt, round(self.figure.get_figwidth() * DPI)
+            self.view.alt, self.view.width = alt, width
         self.problem.value, self.view.png = words, png
 
     def forget(self) -> None:
@@ -86,8 +95,7 @@ class MapCards:
     def __init__(self) -> None:
         self.page = PageFacts()
         self.page.add_class("fxx-page")
-        self.pictures = widgets.VBox(layout=widgets.Layout(max_height="560px"))
-        self.pictures.add_class("fxx-pictures")
+        self.pictures = widgets.HBox().add_class("fxx-pictures")
         self.cards: dict[str, Card] = {}
         """The pictures, by key."""
         self.large = Card(self._on_large, enlarged=True)
@@ -103,7 +111,7 @@ class MapCards:
         self.on_copied: Callable[[bool], None] = lambda done: None  # noqa: ARG005
         self._shown: Shown | None = None
         self._later: asyncio.TimerHandle | None = None
-        self.page.observe(lambda _: self._soon(), ["ink", "density"])
+        self.page.observe(lambda _: self._soon(), ["ink", "density", "width"])
         self.page.on_msg(lambda _, content, __: self.on_copied(bool(content.get("done"))))
 
     @property
@@ -119,8 +127,6 @@ class MapCards:
             shown: what there is to draw; None if there is nothing.
         """
         self._shown = shown
-        is_wide = shown is not None and shown.kept is not None
-        (self.pictures.add_class if is_wide else self.pictures.remove_class)("fxx-wide")
         for key in [key for key in self.cards if key not in self._keys]:
             self.cards[key].close()
             del self.cards[key]
@@ -142,20 +148,28 @@ class MapCards:
         if shown is not None and at is not None and of is not None:
             depends = (*shown.depends(of), at)
             alt = f"Channel {at[1]} of {at[0]}"
-            self.large.draw(self.page, lambda: shown.plot_channel(*at), depends, alt)
+            make = functools.partial(shown.plot_channel, *at)
+            self.large.draw(self.page, make, depends, alt, self._width(1))
 
     def draw(self) -> None:
         """Draw what has changed, now."""
         self._forget_later()
         shown = self._shown
+        width = self._width(1 if shown is None or shown.kept else len(self._keys))
         for key in self._keys:
             assert shown is not None  # it has the key
             if key not in self.cards:
                 self._add(key)
             make, alt = functools.partial(shown.plot, key), f"Feature maps of {key}"
-            self.cards[key].draw(self.page, make, shown.depends(key), alt)
+            self.cards[key].draw(self.page, make, shown.depends(key), alt, width)
         self.pictures.children = [self.cards[key] for key in self._keys]
         self.enlarge(self.at)
+
+    def _width(self, most: int) -> int:
+        """Pixels of a picture, where at most so many stand side by side."""
+        room = max(_LEAST, self.page.width - _GAP)  # as much stands around them
+        columns = max(1, min(most, (room + _GAP) // (_LEAST + _GAP)))
+        return (room + _GAP) // columns - _GAP
 
     def _add(self, key: str) -> None:
         """Make a card; if that is interrupted, leave none of its widgets."""

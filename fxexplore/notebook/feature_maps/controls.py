@@ -53,23 +53,23 @@ class MapControls(traitlets.HasTraits):
         super().__init__()
         self._filling = False
         self.run = _button("Run", "Run the model as far as the ticked nodes need", "primary")
-        self.toolbar = widgets.HBox([*self._make_options(), self._make_actions()])
-        self.toolbar.add_class("fxx-row")
+        self.view = widgets.ToggleButtons(
+            options=_VIEWS, style={"button_width": "auto"}, layout=_width("auto")
+        )
+        self.view.add_class("fxx-segments")
+        rows = [self._make_options(), [*self._make_actions(), self._make_limit()]]
+        self.folded = widgets.VBox([widgets.HBox(row).add_class("fxx-row") for row in rows])
+        self.folded.add_class("fxx-more")
         self._bar = widgets.IntProgress(min=0, layout=widgets.Layout(width="160px", display="none"))
         # Hidden while they are empty: an empty line would be as high as a full one.
         self.status_line = widgets.HTML(layout=widgets.Layout(display="none"))
         self.problem_line = widgets.HTML(layout=widgets.Layout(display="none"))
-        self._line = widgets.HBox([self._bar, self.status_line, self._make_limit()])
-        self._line.add_class("fxx-row")
-        self._line.add_class("fxx-status")
+        self._line = widgets.HBox([self._bar, self.status_line, self._make_comparison()])
+        self._line.add_class("fxx-row").add_class("fxx-status")
         self.status = widgets.VBox([self._line, self.problem_line])
         self.code = widgets.HTML()
 
     def _make_options(self) -> list[widgets.Widget]:
-        self.view = widgets.ToggleButtons(
-            options=_VIEWS, style={"button_width": "auto"}, layout=widgets.Layout(width="auto")
-        )
-        self.view.add_class("fxx-segments")
         self.sort = named(
             widgets.Dropdown(options=get_args(Sort), layout=_width("82px")), "sort by"
         )
@@ -80,27 +80,35 @@ class MapControls(traitlets.HasTraits):
         query = widgets.Text(placeholder="none", layout=_width("48px"), continuous_update=False)
         self.query = named(query, "query token")
         self._of = widgets.HTML()
-        self.items = _labelled("item", self.item)
-        self.queries = _labelled("query", self.query)
+        self.items = labelled("item", self.item)
+        self.queries = labelled("query", self.query)
         for widget in (self.view, self.sort, self.scale, self.count, self.item, self.query):
             widget.observe(self._on_control, "value")
-        shown = _labelled("show", self.count, self._of)
-        sort, scale = _labelled("sort", self.sort), _labelled("scale", self.scale)
-        return [self.view, sort, scale, shown, self.items, self.queries]
+        self.of_channels = widgets.HBox(
+            [
+                labelled("show", self.count, self._of),
+                labelled("sort", self.sort),
+                labelled("scale", self.scale),
+            ]
+        )
+        return [self.of_channels, self.items, self.queries]
 
-    def _make_actions(self) -> widgets.HBox:
+    def _make_actions(self) -> list[widgets.Widget]:
         self.save_png = _button("Save PNG", "Save all that is shown as one picture")
         self.save_svg = _button("Save SVG", "Save all that is shown as one drawing")
-        self.copy = _button("Copy code", "Copy the code that makes this figure")
+        self.copy = _button("Copy figure code", "Copy the code that makes this figure")
         self.keep = _button("Keep run", "Keep this run, to compare the next with it")
+        return [self.save_png, self.save_svg, self.copy, self.keep]
+
+    def _make_comparison(self) -> widgets.HBox:
+        """What is there once a run is kept."""
         self.compare = widgets.ToggleButton(
-            description="Compare", tooltip="Show the run that was kept beside this one",
-            layout=_width("auto"), disabled=True,
-        )  # fmt: skip
-        # They go to the next line together.
-        group = widgets.HBox([self.save_png, self.save_svg, self.copy, self.keep, self.compare])
-        group.add_class("fxx-group")
-        return group
+            tooltip="Show the run that was kept beside this one", layout=_width("auto")
+        )
+        self.discard = _button("Discard kept run", "Drop the run that was kept")
+        self.comparison = widgets.HBox([self.compare, self.discard])
+        self.comparison.layout.display = "none"
+        return self.comparison
 
     def _make_limit(self) -> widgets.HBox:
         """How much memory the values take, and a field for how much they may."""
@@ -118,6 +126,12 @@ class MapControls(traitlets.HasTraits):
         line = f'<div class="fxx-note fxx-quiet" role="status">{words}</div>' if words else ""
         self.status_line.value = line
         _show(self.status_line, bool(words))
+        self._fit_line()
+
+    def _fit_line(self) -> None:
+        """Hide the line where there is nothing in it."""
+        parts = self._line.children
+        _show(self._line, any(part.layout.display != "none" for part in parts))
 
     @traitlets.observe("problem")
     def _show_problem(self, change: dict[str, Any]) -> None:
@@ -132,7 +146,7 @@ class MapControls(traitlets.HasTraits):
     def show_progress(self, progress: Progress) -> None:
         """Show how far a run is."""
         calls, total = progress.calls, progress.total
-        self._bar.layout.display = "flex"
+        _show(self._bar, True)
         self._bar.max = max(total, calls, 1)
         self._bar.value = calls
         words = f"{progress.at} · {calls} of {total} leaf modules" if calls else "running…"
@@ -169,10 +183,10 @@ class MapControls(traitlets.HasTraits):
         self.unit.value = f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">{unit}</span>'
         for button in (self.save_png, self.save_svg, self.copy):
             button.disabled = not is_shown
-        self.compare.disabled = kept is None
-        self.keep.disabled = kept is None and not held
-        self.compare.description = "Compare" if kept is None else f"Compare with {kept}"
-        self.keep.description = "Keep run" if kept is None else "Forget it"
+        self.keep.disabled = not held
+        self.compare.description = f"Compare with {kept}"
+        _show(self.comparison, kept is not None)
+        self._fit_line()
 
     @traitlets.observe("running")
     def _on_running(self, change: dict[str, Any]) -> None:
@@ -181,6 +195,7 @@ class MapControls(traitlets.HasTraits):
         (self._line.add_class if change["new"] else self._line.remove_class)("fxx-running")
         self._bar.layout.display = "none"
         self._bar.value = 0
+        self._fit_line()
 
     def _on_control(self, change: dict[str, Any]) -> None:
         """Change the one option that this control is for."""
@@ -212,6 +227,7 @@ class MapControls(traitlets.HasTraits):
             self.item.max = max(self.item.max, new.index)
             self.item.value = new.index
             self.query.value = "" if new.query is None else str(new.query)
+            _show(self.of_channels, new.view == "channels")  # the others show all of them
         finally:
             self._filling = False
 
@@ -236,7 +252,8 @@ def _show(widget: widgets.Widget, visible: bool) -> None:
     widget.layout.display = "flex" if visible else "none"
 
 
-def _labelled(word: str, *parts: widgets.Widget) -> widgets.HBox:
+def labelled(word: str, *parts: widgets.Widget) -> widgets.HBox:
+    """Controls with a word in front, which wrap together."""
     return widgets.HBox([widgets.Label(word), *parts])
 
 

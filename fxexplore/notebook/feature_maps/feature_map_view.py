@@ -75,6 +75,9 @@ class PageFacts(anywidget.AnyWidget):
     density = traitlets.Float(2.0).tag(sync=True)
     """Pixels of the screen for one of the page."""
 
+    width = traitlets.Int(700).tag(sync=True)
+    """Pixels of the page between the sides of the panel."""
+
     def drawn(self, make: Callable[[], Figure]) -> tuple[Figure, bytes]:
         """Draw a figure for the page: on no ground, in its colour of text, at its density.
 

@@ -23,6 +23,7 @@ from fxexplore.inputs import (
 )
 from fxexplore.notebook.problems import problem_html
 from fxexplore.notebook.shell import present_shell
+from fxexplore.notebook.small_widgets import Disclosure
 
 from .controls import named
 from .preparation_row import PreparationRow
@@ -68,36 +69,25 @@ class InputChooser(InputChoice, widgets.VBox):
     ) -> None:
         self.shell = shell
         inputs = known_inputs(model, example_inputs, name)
-        widgets.VBox.__init__(self, self._make_rows(inputs, tokenizer is not None, buttons))
+        widgets.VBox.__init__(self, self._make_rows(tokenizer is not None, buttons))
         InputChoice.__init__(self, model, inputs, name, tokenizer, tokenizer_name)
         self._listen()
-        if inputs.missing:
-            self.say(inputs.missing)
+        self._fit()
 
     def _make_rows(
-        self,
-        inputs: ExampleInputs,
-        takes_sentences: bool,
-        buttons: tuple[widgets.Widget, ...],
+        self, takes_sentences: bool, buttons: tuple[widgets.Widget, ...]
     ) -> list[widgets.Widget]:
-        takes_picture = "picture" in inputs.places
         thumbnail = widgets.HTML(layout=widgets.Layout(flex="0 0 auto"))
         self.thumbnail = thumbnail.add_class("fxx-thumbnail")
-        self.words = widgets.HTML(layout=widgets.Layout(flex="1000 1 260px", min_width="120px"))
+        self.words = widgets.HTML(layout=widgets.Layout(flex="1 1 100px", min_width="0"))
         self.upload = UploadButton(
             lambda name, content: self._guarded(self.use_picture, content, name),
-            self.complain, accept=_FILES, disabled=not takes_picture,
+            self.complain, accept=_FILES,
             title="A picture: PNG, JPEG or WebP. Drop it on this panel, or paste it, if you like",
         )  # fmt: skip
-        self.variable = widgets.ToggleButton(
-            description="Variable…", layout=_small(), tooltip="A variable of the notebook"
+        self.sample = widgets.Dropdown(
+            options=[_NO_SAMPLE], layout=widgets.Layout(width="104px", flex="0 0 auto")
         )
-        samples = [_NO_SAMPLE, *(SAMPLES if takes_picture else ()), EXAMPLE]
-        self.sample = widgets.Dropdown(options=samples, layout=_small("104px"))
-        self.numbers = widgets.ToggleButton(
-            description="Prepare…", layout=_small(), disabled=not takes_picture,
-            tooltip="How a picture is resized, cropped and normalised",
-        )  # fmt: skip
         self.name = widgets.Combobox(
             placeholder="name of a variable, such as batch or data.images",
             continuous_update=False, layout=_wide(),
@@ -109,20 +99,25 @@ class InputChooser(InputChoice, widgets.VBox):
             lambda texts: self._guarded(self.prepare_as_typed, texts),
         )
         self.note = widgets.HTML()
-        variable_row = _row(widgets.Label("variable"), named(self.name, "variable"))
-        text_row = _row(widgets.Label("text"), named(self.text, "text or ids"))
-        self.text_row = text_row
-        _show(text_row, "tokens" in inputs.places)
-        for button, row in ((self.variable, variable_row), (self.numbers, self.preparation)):
-            _show(row, False)
-            button.observe(lambda change, row=row: _show(row, change["new"]), "value")
-        return [self._first_row(buttons), variable_row, text_row, self.preparation, self.note]
+        self.more = Disclosure()
+        first_row = _row(self.thumbnail, self.words, self.upload, *buttons, self.more)
+        self.text_row = _row(widgets.Label("text"), named(self.text, "text or ids"))
+        name = named(self.name, "variable")
+        choices = _row(named(self.sample, "sample input"), widgets.Label("or a variable"), name)
+        self.about = widgets.HTML().add_class("fxx-words").add_class("fxx-quiet")
+        for row in (self.about, choices, self.preparation):
+            row.add_class("fxx-more")
+        return [first_row, self.text_row, self.about, choices, self.preparation, self.note]
 
-    def _first_row(self, buttons: tuple[widgets.Widget, ...]) -> widgets.HBox:
-        sample = named(self.sample, "sample input")
-        choices = widgets.HBox([self.upload, self.variable, sample, self.numbers, *buttons])
-        choices.add_class("fxx-group").add_class("fxx-inputs")
-        return _row(self.thumbnail, self.words, choices)
+    def _fit(self) -> None:
+        """Offer what suits the example inputs."""
+        places = self._base.places
+        self.upload.disabled = "picture" not in places
+        self.sample.options = [_NO_SAMPLE, *(SAMPLES if "picture" in places else ()), EXAMPLE]
+        _show(self.text_row, "tokens" in places)
+        _show(self.preparation, self._base.picture() is not None)
+        if self._base.missing:
+            self.say(self._base.missing)
 
     def offer(self, inputs: ExampleInputs) -> None:
         """Take example inputs that were not known before.
@@ -133,12 +128,7 @@ class InputChooser(InputChoice, widgets.VBox):
         if inputs is self._base:
             return
         self.base_on(inputs)
-        takes_picture = "picture" in inputs.places
-        self.upload.disabled = self.numbers.disabled = not takes_picture
-        self.sample.options = [_NO_SAMPLE, *(SAMPLES if takes_picture else ()), EXAMPLE]
-        _show(self.text_row, "tokens" in inputs.places)
-        if inputs.missing:
-            self.say(inputs.missing)
+        self._fit()
 
     def use_variable(self, name: str, variables: Mapping[str, Any] | None = None) -> None:
         """Take a variable of the notebook.
@@ -160,15 +150,15 @@ class InputChooser(InputChoice, widgets.VBox):
             self.thumbnail.value = ""
             return
         first = chosen.name or chosen.label
-        facts = [chosen.shapes, *chosen.notes]
         prepared = chosen.prepared_by.words if chosen.prepared_by else ""
         source = chosen.source.removeprefix(first).strip(" ()")
-        second = " · ".join(filter(None, [source, prepared]))
+        second = " · ".join(filter(None, [chosen.shapes, *chosen.notes, source, prepared]))
+        first, second = html.escape(first), html.escape(second)
         self.words.value = (
-            f'<div class="fxx-words"><b>{html.escape(first)}</b> '
-            f"{html.escape(' · '.join(facts))}<br>"
-            f'<span class="fxx-quiet">{html.escape(second)}</span></div>'
+            f'<div class="fxx-words" title="{second}"><div><b>{first}</b></div>'
+            f'<div class="fxx-quiet">{second}</div></div>'
         )
+        self.about.value = second  # with room for all of it
         seen = chosen.picture()
         self.thumbnail.value = "" if seen is None else _thumbnail(seen)
 
@@ -196,24 +186,24 @@ class InputChooser(InputChoice, widgets.VBox):
         self.name.observe(lambda c: when(c["new"].strip(), self.use_variable, c["new"]), on)
         self.text.observe(lambda c: when(c["new"].strip(), self.use_text, c["new"]), on)
         self.sample.observe(lambda c: when(c["new"] != _NO_SAMPLE, self._sample, c["new"]), on)
-        self.variable.observe(lambda c: when(c["new"], self._suggest), on)
-        self.numbers.observe(lambda c: when(c["new"], self._fill), on)
+        self.more.observe(lambda _: self._fill(), "unfolded")
 
     def _sample(self, kind: str) -> None:
         self.sample.value = _NO_SAMPLE
         self.use_sample(kind)
 
-    def _suggest(self) -> None:
-        """Offer the variables that could be meant."""
+    def _fill(self) -> None:
+        """Show the variables that could be meant, and how the next picture is prepared."""
+        shell = self.shell or present_shell()
+        if not self.more.unfolded:
+            return
         self.name.options = [
             name
-            for name, value in self._variables().items()
+            for name, value in (shell.user_ns.items() if shell else ())
             if not name.startswith("_") and _is_suitable(value)
         ]
-
-    def _fill(self) -> None:
-        """Show the numbers of the next picture's preparation."""
-        self.preparation.fill(self.next_preparation, self.presets)
+        if self._base.picture() is not None:
+            self.preparation.fill(self.next_preparation, self.presets)
 
     def _when(self, is_asked: Any, action: Callable[..., None], *arguments: Any) -> None:
         if is_asked:
@@ -231,8 +221,7 @@ class InputChooser(InputChoice, widgets.VBox):
     def _on_chosen(self, change: dict[str, Any]) -> None:
         self.note.value = ""
         self.show(change["new"])
-        if self.numbers.value:
-            self._fill()
+        self._fill()
 
 
 def _is_suitable(value: Any) -> bool:
@@ -255,10 +244,6 @@ def _thumbnail(seen: torch.Tensor) -> str:
     picture.save(png, "png")
     data = base64.b64encode(png.getvalue()).decode()
     return f'<img alt="What the model sees" src="data:image/png;base64,{data}">'
-
-
-def _small(width: str = "auto") -> widgets.Layout:
-    return widgets.Layout(width=width, flex="0 0 auto")
 
 
 def _wide() -> widgets.Layout:

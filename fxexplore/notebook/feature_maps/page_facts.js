@@ -1,5 +1,5 @@
-// What only the page knows or can do: the colour of text, the pixel density of the screen; saving
-// a file, copying text. Invisible.
+// What only the page knows or can do: the colour of text, the pixel density of the screen, the
+// width of the panel; saving a file, copying text. Invisible.
 
 const MOST_DENSE = 3;
 const QUIET = 250; // milliseconds without another change
@@ -42,6 +42,8 @@ function render({ model, el }) {
 
   function look() {
     if (!probe.isConnected) return;
+    const width = el.closest(".fxx-maps")?.querySelector(".fxx-scroll")?.clientWidth;
+    if (width) model.set("width", width); // it has none behind another tab
     model.set("ink", getComputedStyle(probe).color);
     model.set("density", Math.min(MOST_DENSE, Math.max(1, window.devicePixelRatio || 1)));
     model.save_changes();
@@ -59,6 +61,8 @@ function render({ model, el }) {
   for (const node of [document.documentElement, document.body]) watched.observe(node, attributes);
   watched.observe(document.head, { childList: true });
   probe.addEventListener("transitionend", later); // the colour itself changed
+  const sized = new ResizeObserver(later);
+  sized.observe(el);
   window.addEventListener("resize", later); // another screen, or the page was zoomed
   requestAnimationFrame(look);
 
@@ -77,6 +81,7 @@ function render({ model, el }) {
   model.on("msg:custom", onMessage);
   return () => {
     watched.disconnect();
+    sized.disconnect();
     clearTimeout(timer);
     window.removeEventListener("resize", later);
     model.off("msg:custom", onMessage);

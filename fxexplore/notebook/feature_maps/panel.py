@@ -15,7 +15,7 @@ from fxexplore.feature_extraction import Backend, Mode, create_feature_extractor
 from fxexplore.inputs import ExampleInputs, known_inputs
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.notebook.closing import close_parts
-from fxexplore.notebook.shell import present_shell
+from fxexplore.notebook.shell import present_shell, variable_of
 from fxexplore.notebook.task import Stop, Task, running_loop
 from fxexplore.views.feature_maps import PlotOptions, extent_of
 
@@ -100,18 +100,18 @@ class FeatureMapsPanel(widgets.VBox):
             tokenizer=tokenizer,
             tokenizer_name=tokenizer_name,
             shell=shell,
-            buttons=(self.controls.run,),
+            buttons=(self.controls.run, self.controls.view),
         )
         self.cards = MapCards()
         super().__init__(**kwargs)
         self.children = [
             self.cards.page,
             self.inputs,
-            self.controls.toolbar,
+            self.controls.folded,
             self.controls.status,
-            self.cards.detail,
-            self.cards.pictures,
-            self.controls.code,
+            widgets.VBox([self.cards.detail, self.cards.pictures, self.controls.code]).add_class(
+                "fxx-scroll"
+            ),
         ]
         self.add_class("fxx-maps")
         self._listen()
@@ -179,6 +179,12 @@ class FeatureMapsPanel(widgets.VBox):
         self._runs.keep()
         self._show()
 
+    def discard(self) -> None:
+        """Drop the run that was kept."""
+        self._runs.forget_kept()
+        self.comparing = False
+        self._show()
+
     def compare(self, other_inputs: Any = None, *, other_model: nn.Module | None = None) -> Figure:
         """Run twice, and show both runs and their difference.
 
@@ -202,7 +208,8 @@ class FeatureMapsPanel(widgets.VBox):
         if other_model is not None:
             self._run_other(other_model)
         else:
-            self.inputs.chosen = known_inputs(self.model, other_inputs, self._name, "other_inputs")
+            inputs_name = variable_of(other_inputs, "other_inputs", self.shell)
+            self.inputs.chosen = known_inputs(self.model, other_inputs, self._name, inputs_name)
             self.run()
         self.comparing = True
         return self.figure()
@@ -346,7 +353,8 @@ class FeatureMapsPanel(widgets.VBox):
         self.inputs.observe(lambda _: self._guarded(self._show), "chosen")
         controls = self.controls
         controls.run.on_click(lambda _: self._guarded(self._start))
-        controls.keep.on_click(lambda _: self._guarded(self._keep_or_forget))
+        controls.keep.on_click(lambda _: self._guarded(self.keep))
+        controls.discard.on_click(lambda _: self.discard())
         controls.save_png.on_click(lambda _: self._guarded(lambda: self._save("png")))
         controls.save_svg.on_click(lambda _: self._guarded(lambda: self._save("svg")))
         controls.copy.on_click(lambda _: self._guarded(self._copy))
@@ -363,14 +371,6 @@ class FeatureMapsPanel(widgets.VBox):
         self._runs.limit_to(limit)
         self.controls.limit.value = max(1, limit // _MEGABYTE)
         self._guarded(self._show)
-
-    def _keep_or_forget(self) -> None:
-        if self._runs.kept is None:
-            self.keep()
-        else:
-            self._runs.forget_kept()
-            self.comparing = False
-            self._show()
 
     def _show(self) -> None:
         """Bring features, pictures and words up to date; nothing is run."""

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from fxexplore.inputs import Preprocessing
 
-from .controls import named
+from .controls import labelled, named
 
 _YOURS = "your numbers"
 _WIDTHS = {"resize": "70px", "crop": "84px", "mean": "150px", "std": "150px"}
@@ -46,7 +46,7 @@ class PreparationRow(widgets.HBox):
         parts: list[widgets.Widget] = [self.preset]
         for name, text in self.fields.items():
             word = "deviation" if name == "std" else name
-            parts += [widgets.Label(word), named(text, word)]
+            parts.append(labelled(word, named(text, word)))
         super().__init__(parts)
         self.add_class("fxx-row")
         for control in (self.preset, *self.fields.values()):

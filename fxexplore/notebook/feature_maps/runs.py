@@ -260,31 +260,33 @@ class Shown:
         values = self.features[key], self.kept_features.get(key)
         return *values, *compared, self.options, self.features.graph
 
-    def plot(self, *keys: str) -> Figure:
+    def plot(self, *keys: str, **size: float) -> Figure:
         """Draw some keys, or all of them.
 
         Args:
             keys: which; those that the other run has too are compared with it.
+            size: ``width`` of the figure in inches, if not as by default.
 
         Raises:
             ValueError: if a value cannot be drawn in this way.
         """
         features = {key: self.features[key] for key in keys or self.features}
         both = {key: value for key, value in features.items() if key in self.kept_features}
-        options = self.options.changed() | self._context(with_image=self._draws_image)
+        options = self.options.changed() | self._context(with_image=self._draws_image) | size
         if not both:
             return plot_feature_maps(features, **options)
         before = {key: self.kept_features[key] for key in both}
         return plot_comparison(before, both, labels=self._labels, **options)
 
-    def plot_channel(self, key: str, channel: int) -> Figure:
+    def plot_channel(self, key: str, channel: int, **size: float) -> Figure:
         """Draw one channel large, with the input beside it.
 
         Args:
             key: of the value.
             channel: its number.
+            size: as for :meth:`plot`.
         """
-        context = self._context(with_image=True)
+        context = self._context(with_image=True) | size
         return plot_channel(self.features, key, channel, index=self.options.index, **context)
 
     def code(self) -> str:

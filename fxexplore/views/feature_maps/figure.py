@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from fxexplore.feature_extraction import kind_of
 
 from .charts import Chart
-from .style import Style, inches, shortened, wrapped
+from .style import Style, inches, shortened, text_width, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH = 6.8
+_LEAST = 1  # inch
 _MARGIN = 0.12
 _GAP = 0.22
 _NAME = 1.5  # lines of facts that a name takes
@@ -33,6 +34,7 @@ class Panel:
         key: the key of the features that it shows.
         chart: the chart.
         title: what stands above it.
+        side: which of those that are compared it is of.
         facts: what is known of its values.
         notes: how it was read and drawn.
     """
@@ -42,10 +44,19 @@ class Panel:
     title: str
     facts: Sequence[str] = ()
     notes: Sequence[str] = ()
+    side: str = ""
+
+    def name(self, width: float, style: Style) -> str:
+        """The title, with the side where there is room for it."""
+        both = " · ".join(filter(None, (self.title, self.side)))
+        fits = text_width(both, style.size, bold=True) <= width
+        return both if fits else shortened(self.title, style.size, width, bold=True)
 
     def lines(self, width: float, style: Style) -> list[str]:
         """Facts and notes, in lines of a width in inches."""
-        facts = wrapped(self.facts, style.small, width)
+        has_side = not self.side or self.name(width, style).endswith(self.side)
+        facts = [] if has_side else wrapped([self.side], style.small, width)
+        facts += wrapped(self.facts, style.small, width)
         return facts + wrapped(self.notes, style.small, width)
 
     def head(self, width: float, style: Style) -> float:
@@ -69,9 +80,8 @@ class Panel:
         self.chart.draw(axes, style)
         rise = max(head, self.head(width, style)) - _NAME * style.line
         axes.set_title(
-            shortened(self.title, style.size, width, bold=True), loc="left", fontweight="bold",
-            fontsize=style.size, pad=rise * 72, x=-left / max(inches(axes)[0], 0.01),
-            **style.words,
+            self.name(width, style), loc="left", fontweight="bold", fontsize=style.size,
+            pad=rise * 72, x=-left / max(inches(axes)[0], 0.01), **style.words,
         )  # fmt: skip
         for i, line in enumerate(self.lines(width, style)):
             up = rise - (i + 1 + _AIR / 3) * style.line
@@ -86,7 +96,7 @@ class Panel:
 _PANELS: weakref.WeakKeyDictionary[Axes, Panel] = weakref.WeakKeyDictionary()
 
 
-def figure_of(rows: Sequence[Sequence[Panel]], width: float = WIDTH) -> Figure:
+def figure_of(rows: Sequence[Sequence[Panel]], width: float) -> Figure:
     """Place rows of panels in a figure of their own, which pyplot does not know.
 
     Args:
@@ -95,6 +105,8 @@ def figure_of(rows: Sequence[Sequence[Panel]], width: float = WIDTH) -> Figure:
     """
     from matplotlib.figure import Figure
 
+    if not isinstance(width, int | float) or not width >= _LEAST:
+        raise ValueError(f"width is {width!r}; give inches, at least {_LEAST}, such as {WIDTH}")
     style = Style.of_the_user()
     column = (width - _MARGIN) / len(rows[0]) - _MARGIN
     rooms = [[panel.chart.room(column, style) for panel in panels] for panels in rows]

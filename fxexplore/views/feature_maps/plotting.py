@@ -10,7 +10,7 @@ from fxexplore.feature_extraction import ReturnNodes, keys_by_mode, kind_of
 from fxexplore.model_graph import Features, ModelGraph
 
 from .charts import Chart, ColourImage, HeatMap, TileGrid, Words
-from .figure import Panel, draw_into, figure_of
+from .figure import WIDTH, Panel, draw_into, figure_of
 from .render import (
     Channels,
     PlotOptions,
@@ -43,6 +43,7 @@ def plot_feature_maps(
     return_nodes: ReturnNodes | None = None,
     tokens: Sequence[str] | None = None,
     query: Query | None = None,
+    width: float = WIDTH,
     ax: Axes | None = None,
 ) -> Figure:
     """Draw what nodes computed.
@@ -80,6 +81,7 @@ def plot_feature_maps(
         query: of attention, the query token whose weights over the keys are drawn: its
             number, where 0 is the class token if there is one, or its (row, column) in the
             grid.
+        width: of the figure, in inches.
         ax: Axes of your own, for a single tensor.
 
     Returns:
@@ -98,7 +100,7 @@ def plot_feature_maps(
     source = _source(features, options, layout, graph, return_nodes)
     panels = [_panel(source, part, options) for part in source.parts]
     if ax is None:
-        return figure_of([[panel] for panel in panels])
+        return figure_of([[panel] for panel in panels], width)
     if len(panels) > 1:
         raise ValueError(f"ax= takes a single tensor, and features holds {len(panels)}")
     return draw_into(ax, panels[0])
@@ -115,6 +117,7 @@ def plot_channel(
     graph: ModelGraph | None = None,
     return_nodes: ReturnNodes | None = None,
     tokens: Sequence[str] | None = None,
+    width: float = WIDTH,
 ) -> Figure:
     """Draw one channel of one node large, with the input beside it.
 
@@ -133,6 +136,7 @@ def plot_channel(
         return_nodes: names of nodes, or a dict from them to keys, as for the extractor; by
             default those of ``features`` where ``extract_features`` returned them.
         tokens: names of text tokens, for the axis.
+        width: of the figure, in inches.
 
     Returns:
         A ``matplotlib.figure.Figure`` that is not registered with pyplot.
@@ -164,7 +168,7 @@ def plot_channel(
     if options.image is not None:
         size = "{}×{}".format(*options.image.shape)
         row.append(Panel("", ColourImage(options.image, most=8), "input", [size]))
-    return figure_of([row])
+    return figure_of([row], width)
 
 
 def plot_comparison(
@@ -183,6 +187,7 @@ def plot_comparison(
     return_nodes: ReturnNodes | None = None,
     tokens: Sequence[str] | None = None,
     query: Query | None = None,
+    width: float = 10.0,
 ) -> Figure:
     """Draw the same nodes twice, side by side with shared scales, and their difference.
 
@@ -213,6 +218,7 @@ def plot_comparison(
         tokens: names of text tokens, for the axis.
         query: of attention, the query token whose weights over the keys are drawn: its
             number, or its (row, column) in the grid.
+        width: of the figure, in inches.
 
     Returns:
         A ``matplotlib.figure.Figure`` with three Axes per tensor: first, second, and second
@@ -235,7 +241,7 @@ def plot_comparison(
         raise ValueError(f"labels is {labels!r}; give two, such as ('before', 'after')")
     _check_alike({part.key: part for part in source.parts}, others, labels)
     rows = [_compared(source, (part, others[part.key]), options, labels) for part in source.parts]
-    return figure_of(rows, width=10)
+    return figure_of(rows, width)
 
 
 class Extent(NamedTuple):
@@ -319,10 +325,10 @@ def _compared(
 ) -> list[Panel]:
     """The panels of two tensors of the same shape, and of their difference."""
     key = pair[0].key
-    titles = [f"{key} · {name}" for name in (*labels, f"{labels[1]} − {labels[0]}")]
+    sides = (*labels, f"{labels[1]} − {labels[0]}")
     if not all(part.has_values for part in pair):
         words = Words("no values to compare")
-        return [Panel(key, words, title, form(pair[0].tensor)) for title in titles]
+        return [Panel(key, words, key, form(pair[0].tensor), side=side) for side in sides]
     items = [source.item(part) for part in pair]
     change = dataclasses.replace(items[0], values=items[1].values - items[0].values)
     charts, notes = charts_of(items, options, key)
@@ -332,8 +338,8 @@ def _compared(
     (difference,), _ = charts_of([change], options, key, signed=True)
     call = [word for word in [source.call(pair[0])] if word]
     panels = [
-        Panel(key, chart, title, [*call, *facts(item.values)])
-        for chart, title, item in zip([*charts, difference], titles, [*items, change], strict=True)
+        Panel(key, chart, key, [*call, *facts(item.values)], side=side)
+        for chart, side, item in zip([*charts, difference], sides, [*items, change], strict=True)
     ]
     panels[0].notes = [*items[0].said, *notes]
     return panels
