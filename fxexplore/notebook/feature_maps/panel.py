@@ -63,6 +63,9 @@ class FeatureMapsPanel(widgets.VBox):
     features = traitlets.Dict(read_only=True)
     """The values of the return nodes that are held of the last run, by key."""
 
+    ranges = traitlets.Dict(read_only=True)
+    """The ranges of the values of the last run, by name."""
+
     options = traitlets.Instance(PlotOptions, ())
     """How they are drawn."""
 
@@ -268,19 +271,18 @@ class FeatureMapsPanel(widgets.VBox):
         self._require_ticked()
         # First, for it waits until the model is open, and with that for its inputs.
         extractor = self.make_extractor()
-        return extractor, self._next_run(), dict(self.return_nodes)
+        return extractor, self.next_run(), dict(self.return_nodes)
 
     def _require_ticked(self) -> None:
         if not self.return_nodes:
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
 
-    def _next_run(self) -> Run:
+    def next_run(self) -> Run:
         """What a run now would be of.
 
         Raises:
-            ValueError: if nothing is ticked, or there are no inputs.
+            ValueError: if there are no inputs.
         """
-        self._require_ticked()
         chosen = self.current_inputs
         if chosen is None:
             raise ValueError(self.inputs.missing)
@@ -330,7 +332,7 @@ class FeatureMapsPanel(widgets.VBox):
 
     def _run_other(self, model: nn.Module) -> None:
         """Run another model with nodes of the same names."""
-        run = self._next_run()
+        run = self.next_run()
         run = dataclasses.replace(run, label="other model", state=state_of(model), is_other=True)
         recorded = self.graph.backend == "recorded"
         extractor = create_feature_extractor(
@@ -381,6 +383,7 @@ class FeatureMapsPanel(widgets.VBox):
             {name: self.return_nodes[name] for name in values},
         )
         self.set_trait("features", features)
+        self.set_trait("ranges", dict(self._runs.ranges))
         kept = self._runs.kept
         self.controls.show_extent(extent_of(features))
         runs, label = self._runs, kept.label if kept else None
