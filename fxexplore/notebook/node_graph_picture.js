@@ -138,7 +138,7 @@ class Picture {
   /** What is special about its value, on the other corner. @param {Box} box @param {string} text */
   sign(box, text) {
     const { x, y } = this.offset;
-    const mark = draw("text", { class: "fxx-badge fxx-sign", x: box.x - x + box.width, y: box.y - y + 4, "text-anchor": "end" });
+    const mark = draw("text", { class: "fxx-badge fxx-sign", x: box.x - x + box.width, y: box.y - y - 1, "text-anchor": "end" });
     mark.textContent = text;
     box.element.append(mark);
   }
