@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ from .closing import close_comm, close_parts, close_since, open_comms
 from .code_tab import CodeTab
 from .feature_maps import FeatureMapsPanel
 from .feature_maps.runs import computed
+from .graph_view import why_not_ticked
 from .header import Header
 from .modes import Modes, check_mode
 from .node_facts import NodeFacts
@@ -44,7 +46,7 @@ from .notice import Notice
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
 from .shell import is_interactive, variable_of
-from .small_widgets import PageKeeper, SaveButton, Splitter
+from .small_widgets import SaveButton, Splitter, keep_page_of
 
 _DISPLAY_WAIT = 1.0  # seconds that the first display may wait, so that it is saved with facts
 _BATCH_WAIT = 120.0  # the same where a notebook is run to be read, and nobody is held up
@@ -70,10 +72,12 @@ class Explorer(SharedState, widgets.VBox):
         concrete_args: values for arguments of forward while tracing.
         name: the expression that stands for the model in the code that is shown; by default the
             variable of the notebook that holds it, or ``model``.
-        inputs_name: the expression that stands for ``example_inputs`` there, likewise, or ``x``.
+        inputs_name: the expression that stands for ``example_inputs`` there;
+            by default the variable that holds it, or ``x``.
         tokenizer: for a model of text: turns a sentence into arguments of the model, as the
             tokenizers of transformers do.
-        tokenizer_name: the expression that stands for it there, likewise, or ``tokenizer``.
+        tokenizer_name: the expression that stands for it there; by default the
+            variable that holds it, or ``tokenizer``.
         shell: the IPython shell whose variables can be named as inputs; by default the
             present one.
         selected: names of the nodes that are ticked.
@@ -157,6 +161,7 @@ class Explorer(SharedState, widgets.VBox):
             warm_up()  # while the model is opened
             self._inputs = InferredOnce(self.model, example_inputs, name, inputs_name)
             self._shown_early: list[DisplayHandle] = []
+            self._former: dict[str, Any] = {}
             self.notice = Notice()
             self._modes = Modes(
                 self.model if tracer is None else model,
@@ -199,8 +204,17 @@ class Explorer(SharedState, widgets.VBox):
             if return_nodes is not None:
                 self.return_nodes, _ = keys_by_mode(return_nodes, None, None)
             self.focused, self.query = focused, query
+            given = {
+                "expanded": expanded,
+                "return_nodes": return_nodes if selected is None else selected,
+                "focused": focused or None,
+                "query": query or None,
+                "detail": None if detail == "operations" else detail,
+            }
+            former = made_in_present_cell(self, name)
+            self._former = {n: v for n, v in former.items() if given.get(n) is None}
+            self._go_on()
             self._focus_failure()
-            made_in_present_cell(self)
         except BaseException:
             # Also when it is interrupted: ipywidgets would keep all that was made.
             if "_modes" in vars(self):
@@ -284,6 +298,12 @@ class Explorer(SharedState, widgets.VBox):
         self.wait()
         return to_document(self.graph.model, self._fragment())
 
+    @property
+    def view_state(self) -> dict[str, Any]:
+        """How it is looked at, which an explorer goes on with if the cell is run again."""
+        traits = {name: getattr(self, name) for name in _GOES_ON}
+        return traits | {"tab": self._tabs.selected_index, "inputs": self.maps.inputs.state}
+
     def close(self) -> None:
         """Stop what runs, drop all values, and take the widget with its parts off the page."""
         if self.comm is None:
@@ -348,7 +368,7 @@ class Explorer(SharedState, widgets.VBox):
     # --- its parts ----------------------------------------------------------------------
 
     def _laid_out(self) -> list[widgets.Widget]:
-        tabs = widgets.Tab(
+        tabs = self._tabs = widgets.Tab(
             [self.diagram, self.maps, self.code, self.node],
             titles=["Diagram", "Feature maps", "Code", "Node"],
         )
@@ -362,8 +382,7 @@ class Explorer(SharedState, widgets.VBox):
         footer = widgets.HBox([self.chips, self.code.copy_button, save])
         for part, cls in ((self.tree, "left"), (tabs, "right"), (body, "body"), (footer, "footer")):
             part.add_class(f"fxx-{cls}")
-        self._keeper = PageKeeper(layout={"display": "none"})
-        return [self.header, self.notice, body, height, footer, self._keeper]
+        return [self.header, self.notice, body, height, footer]
 
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
@@ -380,7 +399,7 @@ class Explorer(SharedState, widgets.VBox):
         self.maps.observe(lambda change: self._show_values(change["new"]), "ranges")
         self.observe(lambda _: self._show_code(), "return_nodes")
         self.maps.inputs.observe(lambda _: self._show_code(), "chosen")
-        self._keeper.widget_id = self.model_id
+        keep_page_of(self)
         self._show_code()
 
     def refused(self, problem: traitlets.TraitError) -> None:
@@ -484,6 +503,7 @@ class Explorer(SharedState, widgets.VBox):
         for part in (self.tree, self.diagram, self.node, self.maps):
             part.graph = graph
         self.header.show(graph)
+        self._go_on()
         self._show_code()
         self._focus_failure()
         if gone:
@@ -491,6 +511,27 @@ class Explorer(SharedState, widgets.VBox):
             self.notice.say(
                 f"No longer ticked, because {graph.mode} mode has no such node: {names}"
             )
+
+    def _go_on(self) -> None:
+        """Take up the state of the explorer before this one, as far as the names are the same."""
+        if not self.graph.backend:  # more of the graph is on its way
+            return
+        former, self._former = self._former, {}
+        if not former:
+            return
+        index, keys = self.graph.index, former.get("return_nodes", {})
+        ticked = {n: key for n, key in keys.items() if not why_not_ticked(self.graph, n)}
+        unfolded = [path for path in former.get("expanded", ()) if path in index]
+        focused = former.get("focused", "")
+        known = former | {"return_nodes": ticked, "expanded": unfolded}
+        known["focused"] = focused if focused in index else ""
+        for name in _GOES_ON:
+            # Where nothing is the same, it is another model, and begins as any does.
+            if name in former and (known[name] or not former[name]):
+                setattr(self, name, known[name])
+        self._tabs.selected_index = former["tab"]
+        with contextlib.suppress(Exception):  # a variable may be gone
+            self.maps.inputs.choose_again(former["inputs"])
 
     def _focus_failure(self) -> None:
         """Lead to where the model raised, if nothing else has the focus."""
@@ -506,6 +547,7 @@ class Explorer(SharedState, widgets.VBox):
 
 explore = Explorer
 
+_GOES_ON = ("detail", "return_nodes", "expanded", "focused", "query")
 _NOT_YET = ExampleInputs((), {}, "none", missing="what the model runs on is being found")
 
 
