@@ -20,13 +20,22 @@ from fxexplore.feature_extraction import (
 )
 from fxexplore.inputs import ExampleInputs, InferredOnce
 from fxexplore.layout import warm_up
-from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.views import Detail, Direction, StaticPage, to_document, to_html, to_text
+from fxexplore.model_graph import Features, ModelGraph, ValueCheck, ValueRange
+from fxexplore.views import (
+    Detail,
+    Direction,
+    StaticPage,
+    to_document,
+    to_html,
+    to_text,
+    value_marks,
+)
 
 from .cells import forget_result, made_in_present_cell
 from .closing import close_comm, close_parts, close_since, open_comms
 from .code_tab import CodeTab
 from .feature_maps import FeatureMapsPanel
+from .feature_maps.runs import computed
 from .graph_view import why_not_ticked
 from .header import Header
 from .model_watch import ModelWatch
@@ -64,10 +73,12 @@ class Explorer(SharedState, widgets.VBox):
         concrete_args: values for arguments of forward while tracing.
         name: the expression that stands for the model in the code that is shown; by default the
             variable of the notebook that holds it, or ``model``.
-        inputs_name: the expression that stands for ``example_inputs`` there, likewise, or ``x``.
+        inputs_name: the expression that stands for ``example_inputs`` there;
+            by default the variable that holds it, or ``x``.
         tokenizer: for a model of text: turns a sentence into arguments of the model, as the
             tokenizers of transformers do.
-        tokenizer_name: the expression that stands for it there, likewise, or ``tokenizer``.
+        tokenizer_name: the expression that stands for it there; by default the
+            variable that holds it, or ``tokenizer``.
         shell: the IPython shell whose variables can be named as inputs; by default the
             present one.
         selected: names of the nodes that are ticked.
@@ -245,6 +256,27 @@ class Explorer(SharedState, widgets.VBox):
             raise ValueError("this explorer is closed; make another one with explore(model)")
         return self.maps.run()
 
+    def check_values(self) -> ValueCheck:
+        """Run the model once, and show the first node whose value has NaN or Inf.
+
+        The values are looked at one by one, as they are computed, and none is kept.
+
+        Returns:
+            The name of that node, the ranges of what it reads, and those of all values before it.
+
+        Raises:
+            ValueError: if there are no example inputs.
+
+        Example:
+            >>> explore(nn.Linear(2, 2)).check_values().first
+            ''
+        """
+        self.complete()
+        extractor, take = self._modes.checking(self.mode)
+        check: ValueCheck = computed(extractor, self.maps.next_run(), take=take)
+        self._show_check(check)
+        return check
+
     def wait(self, seconds: float = 60.0) -> bool:
         """Block until facts and picture are there, but not longer than ``seconds``.
 
@@ -397,16 +429,18 @@ class Explorer(SharedState, widgets.VBox):
 
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
-        self.share(self.tree, "selected", "expanded", "focused", "query", "hits", "detail")
+        both = ("selected", "expanded", "focused", "query", "hits", "detail", "values")
+        self.share(self.tree, *both)
         self.direction = self.diagram.direction
-        shared = ("selected", "expanded", "focused", "query", "hits", "detail", "direction")
-        self.share(self.diagram, *shared)
+        self.share(self.diagram, *both, "direction")
         self.share(self.chips, "return_nodes", "focused")
-        self.share(self.node, "focused")
+        self.share(self.node, "focused", "values")
         self.share(self.maps, "return_nodes")
         self.maps.observe(self._on_features, "features")
         self.observe(lambda _: self.look_again(), "return_nodes")
         self.header.switch.observe(lambda change: self._switch(change["new"]), "value")
+        self.header.check.on_click(lambda _: self._check_values())
+        self.maps.observe(lambda change: self._show_values(change["new"]), "ranges")
         self.observe(lambda _: self._show_code(), "return_nodes")
         self.maps.inputs.observe(lambda _: self._show_code(), "chosen")
         keep_page_of(self)
@@ -441,9 +475,30 @@ class Explorer(SharedState, widgets.VBox):
         mode = change["new"]
         if mode == self.graph.mode:
             return
+        self.values = {}  # they are of the other mode
         self._show(self._modes.graph(mode))
         self.header.switch.value = mode
         self._modes.find_facts(mode)
+
+    def _check_values(self) -> None:
+        """What a click on the button asks for."""
+        self.notice.clear()
+        try:
+            self.complete()
+            self._modes.check_values(self.mode, self.maps.next_run(), self._show_check)
+        except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
+            self.notice.error(problem)
+
+    def _show_check(self, check: ValueCheck) -> None:
+        self._show_values(check.ranges)
+        if check.first:
+            self.focused = check.first
+            self.notice.alert(check.words)
+        else:
+            self.notice.say(check.words)
+
+    def _show_values(self, ranges: Mapping[str, ValueRange]) -> None:
+        self.values = value_marks(self.graph, ranges)
 
     def _switch(self, mode: str) -> None:
         """What a click on the switch asks for."""
