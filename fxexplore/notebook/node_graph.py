@@ -62,7 +62,7 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
     )
     _css = asset("node_graph.css")
 
-    _shared = (*GraphWidget._shared, "only")
+    _shared = (*GraphWidget._shared, "only", "values")
 
     direction = traitlets.Enum(get_args(Direction), "down").tag(sync=True)
     """Where the picture leads: ``"down"`` from the top, or ``"right"`` from the left."""

@@ -63,6 +63,9 @@ class FeatureMapsPanel(widgets.VBox):
     features = traitlets.Dict(read_only=True)
     """The values of the return nodes that are held of the last run, by key."""
 
+    ranges = traitlets.Dict(read_only=True)
+    """The ranges of the values of the last run, by name."""
+
     options = traitlets.Instance(PlotOptions, ())
     """How they are drawn."""
 
@@ -140,6 +143,22 @@ class FeatureMapsPanel(widgets.VBox):
         """How many bytes of values are held: of the last run, and of the run that is kept."""
         return self._runs.bytes
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether numbers were written into the model since the values that are shown."""
+        last = self._runs.last
+        if not self.features or last is None or last.is_other:
+            return False
+        return last.state != state_of(self.model)
+
+    def forget(self) -> None:
+        """Drop the values of the last run."""
+        self._cancel()
+        self.controls.running, self.controls.problem = False, None
+        self._runs = Runs(self.kept_bytes)
+        self.comparing = False
+        self._show()
+
     def run(self) -> Features:
         """Run the model as far as the ticked nodes need, and show their values.
 
@@ -155,6 +174,10 @@ class FeatureMapsPanel(widgets.VBox):
         values = computed(extractor, run)
         self._finished(run, nodes, values)
         return Features(values, self.graph, nodes)
+
+    def start(self) -> None:
+        """Run as the button does: in the background if that can be; errors are shown."""
+        self._guarded(self._start)
 
     def wait(self, seconds: float = 60.0) -> bool:
         """Block until the run that the button started has ended, and draw.
@@ -250,9 +273,7 @@ class FeatureMapsPanel(widgets.VBox):
         """Stop what runs, drop the values and close the widgets."""
         if self.comm is None:
             return
-        self._cancel()
-        self._runs = Runs(self.kept_bytes)
-        self._show()
+        self.forget()
         self.cards.close()
         close_parts(self)
         super().close()
@@ -269,9 +290,9 @@ class FeatureMapsPanel(widgets.VBox):
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
         # First, for it waits until the model is open, and with that for its inputs.
         extractor = self.make_extractor()
-        return extractor, self._next_run(), dict(self.return_nodes)
+        return extractor, self.next_run(), dict(self.return_nodes)
 
-    def _next_run(self) -> Run:
+    def next_run(self) -> Run:
         """What a run now would be of.
 
         Raises:
@@ -326,7 +347,7 @@ class FeatureMapsPanel(widgets.VBox):
 
     def _run_other(self, model: nn.Module) -> None:
         """Run another model with nodes of the same names."""
-        run = self._next_run()
+        run = self.next_run()
         run = dataclasses.replace(run, label="other model", state=state_of(model), is_other=True)
         recorded = self.graph.backend == "recorded"
         extractor = create_feature_extractor(
@@ -348,7 +369,7 @@ class FeatureMapsPanel(widgets.VBox):
         self.observe(lambda c: self._set_limit(c["new"]), "kept_bytes")
         self.inputs.observe(lambda _: self._guarded(self._show), "chosen")
         controls = self.controls
-        controls.run.on_click(lambda _: self._guarded(self._start))
+        controls.run.on_click(lambda _: self.start())
         controls.keep.on_click(lambda _: self._guarded(self.keep))
         controls.discard.on_click(lambda _: self.discard())
         for control in (controls.kind, controls.dpi):
@@ -375,6 +396,7 @@ class FeatureMapsPanel(widgets.VBox):
             {name: self.return_nodes[name] for name in values},
         )
         self.set_trait("features", features)
+        self.set_trait("ranges", dict(self._runs.ranges))
         kept = self._runs.kept
         last = self._runs.last
         picture = None if last is None else last.inputs.picture()

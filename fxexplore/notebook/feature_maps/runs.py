@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +18,7 @@ from fxexplore.feature_extraction import (
     tensors_in,
 )
 from fxexplore.inputs import ExampleInputs
-from fxexplore.model_graph import Features
+from fxexplore.model_graph import Features, ValueRange, range_of
 from fxexplore.notebook.task import Progress, Stop, watched
 from fxexplore.views import FigureRun, figure_to_python
 from fxexplore.views.feature_maps import (
@@ -41,14 +41,14 @@ class Run:
     Attributes:
         inputs: what the model runs on.
         training: whether it runs in train mode.
-        state: which tensors the model is made of, and how often each was written to.
+        state: which tensors the model is made of, and how often each was written to, where.
         label: what the run goes by in a comparison.
         is_other: whether it is of another model than the panel's.
     """
 
     inputs: ExampleInputs
     training: bool
-    state: tuple[tuple[int, int], ...]
+    state: tuple[tuple[int, ...], ...]
     label: str
     is_other: bool = False
 
@@ -66,39 +66,53 @@ class Run:
         return "the model has changed since this run" if last.state != self.state else ""
 
 
-def state_of(model: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Which tensors a model is made of, and how often each was written to.
+def state_of(model: nn.Module) -> tuple[tuple[int, ...], ...]:
+    """Which tensors a model is made of, and how often each was written to, where.
 
     Args:
         model: the model.
     """
     tensors = (*model.parameters(), *model.buffers())
-    return tuple((id(t), -1 if t.is_inference() else t._version) for t in tensors)
+    return tuple((id(t), -1 if t.is_inference() else t._version, _address(t)) for t in tensors)
+
+
+def _address(tensor: torch.Tensor) -> int:
+    try:
+        return tensor.data_ptr()
+    except RuntimeError:  # lazy ones, and some of another library's, have no memory of their own
+        return 0
 
 
 @restores
-def computed(extractor: nn.Module, run: Run, progress: Progress | None = None) -> Mapping[str, Any]:
+def computed(
+    extractor: nn.Module,
+    run: Run,
+    progress: Progress | None = None,
+    take: Callable[[nn.Module, Any, Any], Any] | None = None,
+) -> Any:
     """Run an extractor once, without gradients, and leave its model as it was.
 
     Args:
         extractor: the extractor; with ``progress`` a twin, whose flags and buffers may change.
         run: what to run it on, and in which mode; what is frozen in train mode stays frozen.
         progress: follows the run, and can stop it.
+        take: runs it on positional and keyword arguments; by default for its values.
 
     Raises:
         Stop: if ``progress.stop`` was set.
     """
     # Inputs are copied, as a model may write into them.
+    take = take or _values
     inputs = tree_map(
         lambda v: v.clone() if isinstance(v, torch.Tensor) else v,
         (run.inputs.args, run.inputs.kwargs),
     )
     if progress is None:
         with isolated(extractor, inputs, training=run.training, as_twin=True) as model:
-            return _values(model, *inputs)
+            return take(model, *inputs)
     switch_mode(extractor, run.training)
     with watched(extractor, progress):
-        values = _values(extractor, *inputs)
+        values = take(extractor, *inputs)
     if progress.stop.is_set():
         raise Stop
     return values
@@ -143,6 +157,8 @@ class Runs:
         """What the last run was of."""
         self.values: dict[str, Any] = {}
         """Its values that are held, by name; what was used last is last."""
+        self.ranges: dict[str, ValueRange] = {}
+        """Their ranges, by name, of values that are no longer held too."""
         self.kept: Run | None = None
         """The run that is kept to compare with."""
         self.kept_values: dict[str, Any] = {}
@@ -176,11 +192,15 @@ class Runs:
         """
         if self.last is None or run.is_other or run.changed_since(self.last):
             self.values.clear()
+            self.ranges.clear()
             self._dropped.clear()
         self.last = run
         for name, value in values.items():
             self.values.pop(name, None)
             self.values[name] = value
+            found = range_of(value)
+            if found is not None:
+                self.ranges[name] = found
         self._drop()
 
     def used(self, names: Iterable[str]) -> dict[str, Any]:
