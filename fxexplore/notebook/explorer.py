@@ -448,6 +448,10 @@ class Explorer(SharedState, widgets.VBox):
 
     def _on_features(self, change: dict[str, Any]) -> None:
         self.set_trait("features", change["new"])
+        ran = self.maps.last_inputs
+        shown = "" if self._modes.inputs is None else self._modes.inputs.shapes
+        if change["new"] and ran is not None and ran.shapes != shown:
+            self._modes.follow(self.mode, ran)
         self.look_again()
 
     def refused(self, problem: traitlets.TraitError) -> None:
@@ -543,7 +547,8 @@ class Explorer(SharedState, widgets.VBox):
 
     def _show(self, graph: ModelGraph) -> None:
         """Show another graph of the model, and say which ticked names are gone."""
-        inputs = self.header.inputs = self._inputs.known
+        self.header.inputs = self._modes.inputs
+        inputs = self._inputs.known
         if inputs is not None:
             self.maps.inputs.offer(inputs)
         gone = self.replace_graph(graph)
