@@ -337,10 +337,10 @@ class Explorer(SharedState, widgets.VBox):
 
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
-        self.share(self.tree, "selected", "expanded", "focused", "query", "hits", "detail")
         self.direction = self.diagram.direction
-        shared = ("selected", "expanded", "focused", "query", "hits", "detail", "direction")
-        self.share(self.diagram, *shared)
+        shared = ("selected", "expanded", "open_groups", "focused", "query", "hits", "detail")
+        self.share(self.tree, *shared)
+        self.share(self.diagram, *shared, "direction")
         self.share(self.chips, "return_nodes", "focused")
         self.share(self.node, "focused")
         self.share(self.maps, "return_nodes")
