@@ -5,6 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .datasets import (
+        FeatureStore,
+        dataset_statistics,
+        extract_dataset,
+        open_features,
+        similarity,
+        top_activations,
+    )
     from .feature_extraction import (
         LeafModuleAwareTracer,
         NodePathTracer,
@@ -12,7 +20,7 @@ if TYPE_CHECKING:
         get_graph_node_names,
     )
     from .inputs import example_inputs_for
-    from .model_graph import Features, ModelGraph, extract_features, open_model
+    from .model_graph import Features, ModelGraph, check_values, extract_features, open_model
     from .notebook.comparison import Comparison, compare
     from .notebook.explorer import Explorer, explore
     from .picture import to_svg
@@ -30,8 +38,15 @@ _HOMES = {
     "get_graph_node_names": "feature_extraction",
     "_is_subseq": "feature_extraction",
     "_warn_graph_differences": "feature_extraction",
+    "FeatureStore": "datasets",
+    "dataset_statistics": "datasets",
+    "extract_dataset": "datasets",
+    "open_features": "datasets",
+    "similarity": "datasets",
+    "top_activations": "datasets",
     "Features": "model_graph",
     "ModelGraph": "model_graph",
+    "check_values": "model_graph",
     "extract_features": "model_graph",
     "open_model": "model_graph",
     "example_inputs_for": "inputs",
@@ -52,25 +67,32 @@ _HOMES = {
 __all__ = [
     "Comparison",
     "Explorer",
+    "FeatureStore",
     "Features",
     "LeafModuleAwareTracer",
     "ModelGraph",
     "NodePathTracer",
     "channel_at",
+    "check_values",
     "compare",
     "create_feature_extractor",
+    "dataset_statistics",
     "example_inputs_for",
     "explore",
+    "extract_dataset",
     "extract_features",
     "get_graph_node_names",
+    "open_features",
     "open_model",
     "plot_channel",
     "plot_comparison",
     "plot_feature_maps",
+    "similarity",
     "to_dot",
     "to_html",
     "to_svg",
     "to_text",
+    "top_activations",
 ]
 
 

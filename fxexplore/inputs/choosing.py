@@ -70,6 +70,7 @@ class InputChoice:
             example_inputs: what the model is run on as long as nothing else is chosen.
         """
         self._base = example_inputs
+        self._steps: dict[str, tuple[str, Any]] = {}  # a method and its argument, by kind of place
         self._prepare: Preprocessing | None = None
         self._presets: list[Preprocessing] = []
         self.chosen = None if example_inputs.missing else example_inputs
@@ -98,6 +99,35 @@ class InputChoice:
             if self._base.prepared_by is not None:
                 self._presets.append(self._base.prepared_by)
         return self._presets
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """What was chosen, to be chosen again for a model that takes the same."""
+        return self._base.places, self._prepare, tuple(self._steps.values())
+
+    def choose_again(self, state: tuple[Any, ...]) -> None:
+        """Choose what was chosen elsewhere, if this model takes the same.
+
+        Args:
+            state: as :attr:`state`.
+
+        Raises:
+            Exception: what choosing raises, as when a variable is gone.
+
+        Example:
+            >>> from fxexplore.inputs import known_inputs
+            >>> one, other = (InputChoice(n, known_inputs(n)) for n in [nn.Conv2d(3, 8, 3)] * 2)
+            >>> one.use_sample("impulse")
+            >>> other.choose_again(one.state)
+            >>> other.chosen.name
+            'impulse'
+        """
+        places, prepare, steps = state
+        if places != self._base.places:
+            return
+        self._prepare = prepare
+        for method, argument in steps:
+            getattr(self, method)(argument)
 
     def prepare_with(self, prepare: Preprocessing) -> None:
         """Prepare pictures in another way: the chosen one, and those that come.
@@ -155,6 +185,7 @@ class InputChoice:
             prepared_by=prepare,
             notes=picture.notes,
         )
+        self._steps["picture"] = "use_picture", picture
 
     def use_sample(self, kind: str) -> None:
         """Take a sample.
@@ -168,6 +199,7 @@ class InputChoice:
         """
         if kind == EXAMPLE:
             self.chosen = self._base
+            self._steps.clear()
         elif kind == PHOTOGRAPH:
             self.use_picture(sample_photograph())
         elif kind not in _SAMPLES:
@@ -177,6 +209,7 @@ class InputChoice:
             shape = place.shape if len(place.keys) == 1 else (1, *place.shape)
             code = f"{kind}({', '.join(map(str, shape))})"
             self._put(place, _SAMPLES[kind](*shape), code, imports=(kind,), name=kind)
+            self._steps["picture"] = "use_sample", kind
 
     def use_text(self, text: str | Sequence[int]) -> None:
         """Take a text.
@@ -215,6 +248,7 @@ class InputChoice:
         code = {part: text + self._moved(value) for part, (value, text) in parts.items()}
         choice = Choice(values, code, lines, name=title, tokens=tuple(map(str, tokens)))
         self.chosen = self._present.choose("tokens", choice)
+        self._steps["tokens"] = "use_text", text
 
     def use_variable(self, name: str, variables: Mapping[str, Any]) -> None:
         """Take a variable: a picture to prepare, a text, or what the model takes as it is.
@@ -232,9 +266,12 @@ class InputChoice:
         value = variable_named(name, variables)
         kinds = self._base.places
         is_ids = isinstance(value, (list, tuple)) and {type(item) for item in value} == {int}
+        kind = next(iter(kinds), "")
         if "tokens" in kinds and (isinstance(value, str) or is_ids):
+            kind = "tokens"
             self.use_text(value)
         elif is_picture_like(value, maybe="picture" in kinds):
+            kind = "picture"
             self.use_picture(value, name, f"read_picture({name}, {name!r})")
         elif isinstance(value, torch.Tensor):
             self._use_tensor(name, value, name)
@@ -244,6 +281,8 @@ class InputChoice:
             expression = f"example_inputs_for({self._name}, {name}).to({self._name})"
             given = ExampleInputs(*as_arguments(value), name, name, expression)
             self.chosen = given.to(self._model)
+            self._steps.clear()
+        self._steps[kind] = "use_variable", name
 
     def _use_tensor(self, name: str, value: torch.Tensor, code: str) -> None:
         # Where nothing is known of the model, the variable is its one argument.

@@ -132,6 +132,11 @@ class InferredOnce:
                 self.known = known_inputs(model, None, *self._names)
             return self.known
 
+    def forget(self) -> None:
+        """Infer them anew, if they are not given: the model is another than it was."""
+        if self.known is not None and not self.known.is_given:
+            self.known = None
+
 
 def _has_to_be_tried(model: Any) -> bool:
     if not isinstance(model, nn.Module) or type(model).__module__.startswith("torchvision.models"):

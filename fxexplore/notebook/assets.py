@@ -11,7 +11,7 @@ _HERE = pathlib.Path(__file__).parent
 def asset(*names: str) -> str:
     """Several files as one: an ES module of a widget has no files to import others from.
 
-    It is saved in every notebook with such a widget, so lines that are comments, and indents, stay behind.
+    It is saved in every notebook with such a widget, so comments and indents stay behind.
     Given as paths, anywidget would keep every widget alive, to tell it when they change.
 
     Args:

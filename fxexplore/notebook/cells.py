@@ -1,4 +1,7 @@
-"""Explorers of a cell that is run again: freed, unless something of the user's refers to them."""
+"""Explorers of a cell that is run again: the new one goes on where the former was, which is freed.
+
+Unless something of the user's refers to it.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,14 @@ from .closing import parts_of
 from .shell import present_shell
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import ipywidgets as widgets
 
+    Made = weakref.WeakKeyDictionary[widgets.Widget, str]
 
-def made_in_present_cell(widget: widgets.Widget) -> None:
+
+def made_in_present_cell(widget: widgets.Widget, name: str = "") -> dict[str, Any]:
     """Have a widget freed when the cell that runs now is run again.
 
     Only if nothing of the user's refers to it then, such as a variable, a list or another
@@ -23,14 +30,20 @@ def made_in_present_cell(widget: widgets.Widget) -> None:
 
     Args:
         widget: a widget that was made in the cell.
+        name: the expression that its model goes by, if it has a ``view_state``.
+
+    Returns:
+        The ``view_state`` of the widget that the cell has made for this name when it ran
+        before; empty if there is none.
     """
     shell = present_shell()
     if shell is None:
-        return
+        return {}
     cells = getattr(shell, "_fxexplore_cells", None)
     if cells is None:
         cells = shell._fxexplore_cells = Cells(shell)
-    cells.new.add(widget)
+    cells.new[widget] = name
+    return dict(cells.former.get(name, {}))
 
 
 class Cells:
@@ -42,12 +55,14 @@ class Cells:
         shell: the IPython shell that runs the cells.
 
     Attributes:
-        new: the widgets that were made since the present cell began.
+        new: the widgets that were made since the present cell began, with their names.
+        former: how those looked that the cell has made before, by name.
     """
 
     def __init__(self, shell: Any) -> None:
-        self.new: weakref.WeakSet[widgets.Widget] = weakref.WeakSet()
-        self._made: dict[str, weakref.WeakSet[widgets.Widget]] = {}
+        self.new: Made = weakref.WeakKeyDictionary()
+        self.former: dict[str, dict[str, Any]] = {}
+        self._made: dict[str, Made] = {}
         shell.events.register("pre_run_cell", self._begin)
         shell.events.register("post_run_cell", self._end)
 
@@ -55,19 +70,23 @@ class Cells:
         """Free what the cell made before, so that there is room for the new."""
         if info.cell_id is not None:
             self.new.clear()
-            self._free(self._made.get(info.cell_id))
+            made: Made = self._made.get(info.cell_id, weakref.WeakKeyDictionary())
+            self.former = {n: getattr(widget, "view_state", {}) for widget, n in made.items()}
+            self._free(made)
 
     def _end(self, result: Any) -> None:
-        """Free what a variable of the user's, or a thread, has held until now."""
+        """Free what a variable, or a thread, has held until now; see if models have changed."""
         cell_id = None if result is None else result.info.cell_id
         if cell_id is not None:
-            self._free(self._made.get(cell_id))
-            self._made.setdefault(cell_id, weakref.WeakSet()).update(self.new)
+            self._free(self._made.get(cell_id, {}))
+            self._made.setdefault(cell_id, weakref.WeakKeyDictionary()).update(self.new)
             self.new.clear()
+            self.former = {}
+        for widget in [widget for made in self._made.values() for widget in made]:
+            if hasattr(widget, "look_again"):
+                widget.look_again()
 
-    def _free(self, made: weakref.WeakSet[widgets.Widget] | None) -> None:
-        if made is None:
-            return
+    def _free(self, made: Iterable[widgets.Widget]) -> None:
         for widget in made:
             forget_result(widget)
             _hold_weakly(widget)

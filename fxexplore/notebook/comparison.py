@@ -13,7 +13,7 @@ from fxexplore.views import opening_fold, to_document, to_html, to_text
 from .cells import made_in_present_cell
 from .closing import close_comm, close_parts
 from .node_tree import NodeTree
-from .small_widgets import FullScreenButton, SaveButton, Splitter
+from .small_widgets import FullScreenButton, SaveButton, Splitter, keep_page_of
 
 
 class ComparisonPanel(widgets.VBox):
@@ -44,6 +44,7 @@ class ComparisonPanel(widgets.VBox):
             value=520, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
         )
         super().__init__([header, widgets.HBox([self.tree]).add_class("fxx-body"), height])
+        keep_page_of(self)
         self.add_class("fxx-explorer")
         made_in_present_cell(self)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,14 +20,25 @@ from fxexplore.feature_extraction import (
 )
 from fxexplore.inputs import ExampleInputs, InferredOnce
 from fxexplore.layout import warm_up
-from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.views import Detail, Direction, StaticPage, to_document, to_html, to_text
+from fxexplore.model_graph import Features, ModelGraph, ValueCheck, ValueRange
+from fxexplore.views import (
+    Detail,
+    Direction,
+    StaticPage,
+    to_document,
+    to_html,
+    to_text,
+    value_marks,
+)
 
 from .cells import forget_result, made_in_present_cell
 from .closing import close_comm, close_parts, close_since, open_comms
 from .code_tab import CodeTab
 from .feature_maps import FeatureMapsPanel
+from .feature_maps.runs import computed
+from .graph_view import why_not_ticked
 from .header import Header
+from .model_watch import ModelWatch
 from .modes import Modes, check_mode
 from .node_facts import NodeFacts
 from .node_graph import NodeGraph
@@ -35,7 +47,7 @@ from .notice import Notice
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
 from .shell import is_interactive, variable_of
-from .small_widgets import PageKeeper, SaveButton, Splitter
+from .small_widgets import SaveButton, Splitter, keep_page_of
 
 _DISPLAY_WAIT = 1.0  # seconds that the first display may wait, so that it is saved with facts
 _BATCH_WAIT = 120.0  # the same where a notebook is run to be read, and nobody is held up
@@ -61,10 +73,12 @@ class Explorer(SharedState, widgets.VBox):
         concrete_args: values for arguments of forward while tracing.
         name: the expression that stands for the model in the code that is shown; by default the
             variable of the notebook that holds it, or ``model``.
-        inputs_name: the expression that stands for ``example_inputs`` there, likewise, or ``x``.
+        inputs_name: the expression that stands for ``example_inputs`` there;
+            by default the variable that holds it, or ``x``.
         tokenizer: for a model of text: turns a sentence into arguments of the model, as the
             tokenizers of transformers do.
-        tokenizer_name: the expression that stands for it there, likewise, or ``tokenizer``.
+        tokenizer_name: the expression that stands for it there; by default the
+            variable that holds it, or ``tokenizer``.
         shell: the IPython shell whose variables can be named as inputs; by default the
             present one.
         selected: names of the nodes that are ticked.
@@ -148,7 +162,14 @@ class Explorer(SharedState, widgets.VBox):
             warm_up()  # while the model is opened
             self._inputs = InferredOnce(self.model, example_inputs, name, inputs_name)
             self._shown_early: list[DisplayHandle] = []
+            self._former: dict[str, Any] = {}
             self.notice = Notice()
+            self._watch = ModelWatch(
+                self.model,
+                self.notice,
+                self.open_again,
+                lambda: self.maps.start(),  # noqa: PLW0108  # they are made below
+            )
             self._modes = Modes(
                 self.model if tracer is None else model,
                 self._inputs,
@@ -190,8 +211,17 @@ class Explorer(SharedState, widgets.VBox):
             if return_nodes is not None:
                 self.return_nodes, _ = keys_by_mode(return_nodes, None, None)
             self.focused, self.query = focused, query
+            given = {
+                "expanded": expanded,
+                "return_nodes": return_nodes if selected is None else selected,
+                "focused": focused or None,
+                "query": query or None,
+                "detail": None if detail == "operations" else detail,
+            }
+            former = made_in_present_cell(self, name)
+            self._former = {n: v for n, v in former.items() if given.get(n) is None}
+            self._go_on()
             self._focus_failure()
-            made_in_present_cell(self)
         except BaseException:
             # Also when it is interrupted: ipywidgets would keep all that was made.
             if "_modes" in vars(self):
@@ -209,6 +239,7 @@ class Explorer(SharedState, widgets.VBox):
         """
         if not self.return_nodes:
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
+        self._watch.check()
         self.complete()
         return self._modes.extractor(self.mode, self.return_nodes)
 
@@ -225,6 +256,27 @@ class Explorer(SharedState, widgets.VBox):
             raise ValueError("this explorer is closed; make another one with explore(model)")
         return self.maps.run()
 
+    def check_values(self) -> ValueCheck:
+        """Run the model once, and show the first node whose value has NaN or Inf.
+
+        The values are looked at one by one, as they are computed, and none is kept.
+
+        Returns:
+            The name of that node, the ranges of what it reads, and those of all values before it.
+
+        Raises:
+            ValueError: if there are no example inputs.
+
+        Example:
+            >>> explore(nn.Linear(2, 2)).check_values().first
+            ''
+        """
+        self.complete()
+        extractor, take = self._modes.checking(self.mode)
+        check: ValueCheck = computed(extractor, self.maps.next_run(), take=take)
+        self._show_check(check)
+        return check
+
     def wait(self, seconds: float = 60.0) -> bool:
         """Block until facts and picture are there, but not longer than ``seconds``.
 
@@ -234,6 +286,41 @@ class Explorer(SharedState, widgets.VBox):
         deadline = time.monotonic() + seconds
         found = self._modes.wait(seconds)
         return self.diagram.wait(max(0.0, deadline - time.monotonic())) and found
+
+    def open_again(self) -> None:
+        """Open the model anew, because it has changed; what has the same name stays as it is.
+
+        Example:
+            >>> from torch import nn
+            >>> model = nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 3))
+            >>> explorer = Explorer(model, selected=["1"])
+            >>> model[0] = nn.GELU()
+            >>> explorer.look_again()
+            >>> explorer.notice.words
+            "The model has changed since it was opened: '0' is another module, a GELU"
+            >>> explorer.open_again()
+            >>> explorer.graph["0"].cls, explorer.selected
+            ('GELU', ['1'])
+        """
+        self.notice.clear()
+        self.maps.forget()
+        former = self.view_state
+        self._modes.forget()
+        self._watch.begin()
+        self.header.switch.disabled = False
+        try:
+            graph = self._modes.first(self.mode)
+        except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
+            self.notice.error(problem, "The model does not open any more")
+            return
+        self._former = former
+        self._show(graph)
+        self._modes.find_facts(self.mode)
+
+    def look_again(self) -> None:
+        """Say so where the model is no longer what is shown; done after every cell and tick."""
+        if self.comm is not None:
+            self._watch.look(is_outdated=self.maps.is_outdated)
 
     def static(self) -> StaticPage:
         """Tree, picture and code without the widget, for pages that are read with no kernel.
@@ -253,6 +340,12 @@ class Explorer(SharedState, widgets.VBox):
         """The same as an HTML document of its own."""
         self.wait()
         return to_document(self.graph.model, self._fragment())
+
+    @property
+    def view_state(self) -> dict[str, Any]:
+        """How it is looked at, which an explorer goes on with if the cell is run again."""
+        traits = {name: getattr(self, name) for name in _GOES_ON}
+        return traits | {"tab": self._tabs.selected_index, "inputs": self.maps.inputs.state}
 
     def close(self) -> None:
         """Stop what runs, drop all values, and take the widget with its parts off the page."""
@@ -318,7 +411,7 @@ class Explorer(SharedState, widgets.VBox):
     # --- its parts ----------------------------------------------------------------------
 
     def _laid_out(self) -> list[widgets.Widget]:
-        tabs = widgets.Tab(
+        tabs = self._tabs = widgets.Tab(
             [self.diagram, self.maps, self.code, self.node],
             titles=["Diagram", "Feature maps", "Code", "Node"],
         )
@@ -332,24 +425,39 @@ class Explorer(SharedState, widgets.VBox):
         footer = widgets.HBox([self.chips, self.code.copy_button, save])
         for part, cls in ((self.tree, "left"), (tabs, "right"), (body, "body"), (footer, "footer")):
             part.add_class(f"fxx-{cls}")
-        self._keeper = PageKeeper(layout={"display": "none"})
-        return [self.header, self.notice, body, height, footer, self._keeper]
+        return [self.header, self.notice, body, height, footer]
 
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
         self.direction = self.diagram.direction
-        shared = ("selected", "expanded", "open_groups", "focused", "query", "hits", "detail")
-        self.share(self.tree, *shared)
-        self.share(self.diagram, *shared, "direction")
+        both = (
+            "selected",
+            "expanded",
+            "open_groups",
+            "focused",
+            "query",
+            "hits",
+            "detail",
+            "values",
+        )
+        self.share(self.tree, *both)
+        self.share(self.diagram, *both, "direction")
         self.share(self.chips, "return_nodes", "focused")
-        self.share(self.node, "focused")
+        self.share(self.node, "focused", "values")
         self.share(self.maps, "return_nodes")
-        self.maps.observe(lambda change: self.set_trait("features", change["new"]), "features")
+        self.maps.observe(self._on_features, "features")
+        self.observe(lambda _: self.look_again(), "return_nodes")
         self.header.switch.observe(lambda change: self._switch(change["new"]), "value")
+        self.header.check.on_click(lambda _: self._check_values())
+        self.maps.observe(lambda change: self._show_values(change["new"]), "ranges")
         self.observe(lambda _: self._show_code(), "return_nodes")
         self.maps.inputs.observe(lambda _: self._show_code(), "chosen")
-        self._keeper.widget_id = self.model_id
+        keep_page_of(self)
         self._show_code()
+
+    def _on_features(self, change: dict[str, Any]) -> None:
+        self.set_trait("features", change["new"])
+        self.look_again()
 
     def refused(self, problem: traitlets.TraitError) -> None:
         """Say why a part's value was not taken."""
@@ -376,9 +484,30 @@ class Explorer(SharedState, widgets.VBox):
         mode = change["new"]
         if mode == self.graph.mode:
             return
+        self.values = {}  # they are of the other mode
         self._show(self._modes.graph(mode))
         self.header.switch.value = mode
         self._modes.find_facts(mode)
+
+    def _check_values(self) -> None:
+        """What a click on the button asks for."""
+        self.notice.clear()
+        try:
+            self.complete()
+            self._modes.check_values(self.mode, self.maps.next_run(), self._show_check)
+        except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
+            self.notice.error(problem)
+
+    def _show_check(self, check: ValueCheck) -> None:
+        self._show_values(check.ranges)
+        if check.first:
+            self.focused = check.first
+            self.notice.alert(check.words)
+        else:
+            self.notice.say(check.words)
+
+    def _show_values(self, ranges: Mapping[str, ValueRange]) -> None:
+        self.values = value_marks(self.graph, ranges)
 
     def _switch(self, mode: str) -> None:
         """What a click on the switch asks for."""
@@ -431,6 +560,7 @@ class Explorer(SharedState, widgets.VBox):
         for part in (self.tree, self.diagram, self.node, self.maps):
             part.graph = graph
         self.header.show(graph)
+        self._go_on()
         self._show_code()
         self._focus_failure()
         if gone:
@@ -438,6 +568,27 @@ class Explorer(SharedState, widgets.VBox):
             self.notice.say(
                 f"No longer ticked, because {graph.mode} mode has no such node: {names}"
             )
+
+    def _go_on(self) -> None:
+        """Take up the state of the explorer before this one, as far as the names are the same."""
+        if not self.graph.backend:  # more of the graph is on its way
+            return
+        former, self._former = self._former, {}
+        if not former:
+            return
+        index, keys = self.graph.index, former.get("return_nodes", {})
+        ticked = {n: key for n, key in keys.items() if not why_not_ticked(self.graph, n)}
+        unfolded = [path for path in former.get("expanded", ()) if path in index]
+        focused = former.get("focused", "")
+        known = former | {"return_nodes": ticked, "expanded": unfolded}
+        known["focused"] = focused if focused in index else ""
+        for name in _GOES_ON:
+            # Where nothing is the same, it is another model, and begins as any does.
+            if name in former and (known[name] or not former[name]):
+                setattr(self, name, known[name])
+        self._tabs.selected_index = former["tab"]
+        with contextlib.suppress(Exception):  # a variable may be gone
+            self.maps.inputs.choose_again(former["inputs"])
 
     def _focus_failure(self) -> None:
         """Lead to where the model raised, if nothing else has the focus."""
@@ -453,6 +604,7 @@ class Explorer(SharedState, widgets.VBox):
 
 explore = Explorer
 
+_GOES_ON = ("detail", "return_nodes", "expanded", "focused", "query")
 _NOT_YET = ExampleInputs((), {}, "none", missing="what the model runs on is being found")
 
 

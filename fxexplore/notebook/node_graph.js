@@ -232,6 +232,7 @@ class Diagram {
       ["fxx-only", new Set(this.model.get("only"))],
       ["fxx-at", new Set(focused ? [focused] : [])],
     ];
+    const values = this.model.get("values");
     for (const old of this.sheet.querySelectorAll(".fxx-badge")) old.remove();
     const current = this.current();
     for (const box of this.picture.order) {
@@ -239,6 +240,9 @@ class Diagram {
       const isTicked = marks[0][1].has(box.name);
       if (box.canTick) box.element.setAttribute("aria-pressed", String(isTicked));
       if (isTicked) this.picture.badge(box);
+      const [sign] = values[box.name] ?? [""];
+      box.element.classList.toggle("fxx-odd", sign.startsWith("✗"));
+      if (sign) this.picture.sign(box, sign);
       box.element.setAttribute("tabindex", box === current ? "0" : "-1");
     }
     this.light();
@@ -445,7 +449,8 @@ class Diagram {
   showCard(box) {
     const kind = box.isCluster ? [] : [KINDS[box.kind] ?? box.kind];
     const only = this.model.get("only").includes(box.name) ? [`in ${this.model.get("mode")} mode only`] : [];
-    const lines = [...kind, ...box.text.split("\n"), ...only].map((line) => make("div", "", line));
+    const value = (this.model.get("values")[box.name] ?? []).filter(Boolean).join(" · ");
+    const lines = [...kind, ...box.text.split("\n"), ...only, ...(value ? [`value ${value}`] : [])].map((line) => make("div", "", line));
     this.card.replaceChildren(make("b", "", box.name || "output"), ...lines);
     this.card.hidden = false;
     const { clientWidth, clientHeight } = this.pane;
@@ -609,6 +614,7 @@ function render({ model, el }) {
     "change:selected": () => diagram.mark(),
     "change:hits": () => diagram.mark(),
     "change:only": () => diagram.mark(),
+    "change:values": () => diagram.mark(),
     "change:focused": () => diagram.onFocused(),
     "change:message": () => diagram.say(),
     "change:busy": () => diagram.showBusy(),

@@ -65,7 +65,7 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
     )
     _css = asset("node_graph.css")
 
-    _shared = (*GraphWidget._shared, "only", "open_groups")
+    _shared = (*GraphWidget._shared, "only", "values", "open_groups")
 
     direction = traitlets.Enum(get_args(Direction), "down").tag(sync=True)
     """Where the picture leads: ``"down"`` from the top, or ``"right"`` from the left."""
@@ -105,7 +105,7 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
         super().__init__(graph, mode=graph.mode, **kwargs)
         self.on_msg(self._on_message)
         self.observe(lambda _: self._draw(), ["expanded", "direction", "open_groups"])
-        self.observe(lambda _: self._hide(), ["detail", "selected", "focused"])
+        self.observe(lambda _: self._hide(), ["detail", "selected", "focused", "values"])
         self._draw()
 
     def _show_graph(self) -> None:
@@ -179,7 +179,8 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
     def _what_is_left_out(self) -> tuple[frozenset[str], list[SiblingGroup]]:
         """The nodes without a box, and the groups that are drawn once."""
         hidden = hidden_nodes(self._graph, self.detail, [*self.selected, self.focused])
-        return hidden, folded_groups(self._graph, self.open_groups, self.selected)
+        kept = [*self.selected, *(name for name, (sign, _) in self.values.items() if sign)]
+        return hidden, folded_groups(self._graph, self.open_groups, kept)
 
     def _draw(self) -> None:
         if self._task is not None:

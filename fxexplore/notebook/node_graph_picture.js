@@ -137,6 +137,14 @@ class Picture {
     box.element.append(mark);
   }
 
+  /** What is special about its value, on the other corner. @param {Box} box @param {string} text */
+  sign(box, text) {
+    const { x, y } = this.offset;
+    const mark = draw("text", { class: "fxx-badge fxx-sign", x: box.x - x + box.width, y: box.y - y - 1, "text-anchor": "end" });
+    mark.textContent = text;
+    box.element.append(mark);
+  }
+
   /** An edge that is not in the picture, in a wide curve beside it or below. @param {Box} tail @param {Box} head @param {boolean} isAcross */
   drawExtra(tail, head, isAcross) {
     const { x, y } = this.offset;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from array import array
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import anywidget
@@ -159,10 +159,10 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
         hidden = hidden_nodes(graph, traits.get("detail", "operations"))
         traits.setdefault("expanded", opening_fold(graph, hidden=hidden))
         super().__init__(graph, **self._describe(traits.get("only", [])), **traits)
-        self.observe(lambda _: self._show_marks(), "only")
+        self.observe(lambda _: self._show_marks(), ["only", "values"])
 
     def _show_marks(self) -> None:
-        self.marks = _marks(self._graph, self.only)
+        self.marks = _marks(self._graph, self.only, self.values)
 
     def _show_graph(self) -> None:
         before = (self._modules, self._group_names)
@@ -186,7 +186,7 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
             "classes": [item.cls for item in items],
             "notes": [item.description for item in items],
             "shapes": ["" if item.shape is None else shape_text(item.shape) for item in items],
-            "marks": _marks(self._graph, only),
+            "marks": _marks(self._graph, only, self.values),
             "depth": _int32(row.depth for row in rows),
             "flags": _int32(_flags(self._graph, item) for item in items),
             "groups": _int32(itertools.chain.from_iterable(map(_packed, found))),
@@ -200,10 +200,17 @@ def _packed(group: SiblingGroup) -> tuple[int, int, int]:
     return group.first, group.count * group.period, group.period if group.is_loop else -1
 
 
-def _marks(graph: ModelGraph, only: Collection[str]) -> list[str]:
+def _marks(
+    graph: ModelGraph, only: Collection[str], values: Mapping[str, Sequence[str]]
+) -> list[str]:
     here = set(only)
     found = (
-        marks(row.item, only_in=graph.mode if row.name in here else "", graph=graph)
+        marks(
+            row.item,
+            only_in=graph.mode if row.name in here else "",
+            graph=graph,
+            value=values.get(row.name, ("", "")),
+        )
         for row in graph.rows
     )
     return [

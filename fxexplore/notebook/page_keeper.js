@@ -58,4 +58,9 @@ function initialize({ model }) {
   return () => file.saveState.disconnect(onSave);
 }
 
-export default { initialize, render() {} };
+/** It shows nothing. @param {{el: HTMLElement}} context */
+function render({ el }) {
+  el.style.display = "none";
+}
+
+export default { initialize, render };

@@ -151,3 +151,12 @@ class PageKeeper(anywidget.AnyWidget):
 
     widget_id = traitlets.Unicode().tag(sync=True)
     """The ``model_id`` of the widget."""
+
+
+def keep_page_of(box: Any) -> None:
+    """Have the page of a box of widgets kept with the notebook.
+
+    Args:
+        box: the box, whose display has HTML beside the widget.
+    """
+    box.children = (*box.children, PageKeeper(widget_id=box.model_id))

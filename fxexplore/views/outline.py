@@ -31,7 +31,11 @@ _INSIDE = "so many nodes and modules inside it were added, removed or changed"
 
 
 def marks(
-    item: Node | Module, *, only_in: str = "", graph: ModelGraph | None = None
+    item: Node | Module,
+    *,
+    only_in: str = "",
+    graph: ModelGraph | None = None,
+    value: Sequence[str] = ("", ""),
 ) -> dict[str, str]:
     """What is special about a node or module: short words, and what they mean.
 
@@ -39,6 +43,7 @@ def marks(
         item: the node or module.
         only_in: the mode that it exists in, if it is only one.
         graph: its graph, to say where the model raised.
+        value: what is special about its value, and what that means.
 
     Example:
         >>> marks(Node("relu_1", "module", "ReLU", call=2, calls=2, shared=("act",)))
@@ -47,6 +52,8 @@ def marks(
     found = {words: _CHANGES.get(words[0], _INSIDE) for words in item.changes}
     if graph is not None and (failure := failure_at(graph, item)):
         found[failure] = error_in_words(graph)
+    if value[0]:
+        found[value[0]] = f"in the last run: {value[1]}"
     if isinstance(item, Module) and item.ran is False:
         found["never ran"] = "registered in the model; nothing of it ran"
     elif not item.reached:

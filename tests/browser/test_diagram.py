@@ -339,6 +339,18 @@ def test_ticked_found_and_other_boxes_differ_without_colour(widget_page, graph):
     expect(shown.host.locator(".fxx-legend")).to_contain_text("in eval mode only")
 
 
+def test_what_is_odd_about_a_value_is_signed_and_said(widget_page, graph):
+    values = {"stem": ["✗ NaN", "3 of 8 are NaN"], "body": ["✗ NaN inside", "in body.0.conv"]}
+    shown = Shown(widget_page, NodeGraph(graph, expanded=["body"], values=values))
+    expect(shown.box("stem").locator(".fxx-sign")).to_have_text("✗ NaN")
+    expect(shown.box("body").locator(".fxx-sign")).to_have_text("✗ NaN inside")
+    shown.box("stem").hover()
+    expect(shown.host.locator(".fxx-card")).to_contain_text("value ✗ NaN · 3 of 8 are NaN")
+    shown.diagram.values = {"pool": ["all 0", "all 0"], "fc": ["", "-1 … 1"]}
+    expect(shown.host.locator(".fxx-sign")).to_have_text(["all 0"])
+    expect(shown.host.locator(".fxx-odd")).to_have_count(0)
+
+
 def test_the_legend_names_the_kinds_in_the_picture_and_folds(shown):
     entries = shown.host.locator(".fxx-legend li")
     assert [text.split("\n") for text in entries.all_inner_texts()] == [

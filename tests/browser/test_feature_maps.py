@@ -357,9 +357,10 @@ def test_a_run_is_saved_copied_and_compared(lab, panel, screenshots):
     page = lab.page
     run(panel, 3)
     button(panel, "More").click()
-    for kind in ("PNG", "SVG"):
+    for kind in ("PNG", "SVG", "PDF"):
+        panel.get_by_label("kind of file").select_option(kind)
         with page.expect_download() as download:
-            button(panel, f"Save {kind}").click()
+            button(panel, "Save").click()
         assert download.value.suggested_filename == f"feature_maps.{kind.lower()}"
     button(panel, "Copy figure code").click()
     code = panel.locator(".fxx-code")

@@ -84,6 +84,31 @@ def test_of_many_runs_of_a_cell_only_the_last_is_held(notebook, cell):
     assert len(notebook.explorers) == len(notebook.models) == 1
 
 
+def test_a_cell_that_is_run_again_goes_on_where_it_was(notebook):
+    cell = "model = make()\n%fxnodes model"
+    notebook.run("a", cell)
+    (explorer,) = notebook.explorers
+    explorer.return_nodes = {"0": "first", "1": "1"}
+    explorer.query, explorer.focused, explorer.detail = "relu", "1", "everything"
+    explorer._tabs.selected_index = 1
+    explorer.maps.inputs.name.value = "x"
+    del explorer
+    notebook.run("a", cell.replace("make()", "make()[:1]"))
+    (explorer,) = notebook.explorers
+    assert explorer.return_nodes == {"0": "first"}
+    assert explorer.expanded == []
+    assert (explorer.query, explorer.focused, explorer.detail) == ("relu", "", "everything")
+    assert explorer._tabs.selected_index == 1
+    assert explorer.maps.current_inputs.args[0] is notebook["x"]
+    del explorer
+    notebook.run("a", "model = make()\nexplore(model, x, selected=['1'], query='linear')")
+    (explorer,) = notebook.explorers
+    assert (explorer.selected, explorer.query) == (["1"], "linear")
+    del explorer
+    notebook.run("b", "%fxnodes model")
+    assert {len(explorer.selected) for explorer in notebook.explorers} == {0, 1}
+
+
 IN_A_BOX = "import ipywidgets\nheld = ipywidgets.VBox([explorer])"
 HELD = ["held = explorer", "held = [[explorer]]", "held = explorer.tree", IN_A_BOX]
 

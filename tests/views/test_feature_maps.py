@@ -482,6 +482,73 @@ def test_any_two_runs_can_be_compared(view, shape):
     assert len(figure.axes) == 3
 
 
+def tick_labels(axes):
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_each_side_has_its_own_tokens_and_the_difference_those_of_both():
+    first, second = torch.rand(2, 1, 3, 8)
+    sides = ["the", "quick", "fox"], ["a", "lazy", "dog"]
+    figure = plot_comparison({"a": first}, {"a": second}, tokens=sides)
+    assert [tick_labels(axes) for axes in figure.axes[:2]] == [*map(list, sides)]
+    assert not {"the", "a"} & {*tick_labels(figure.axes[2])}
+    figure = plot_comparison({"a": first}, {"a": second}, tokens=sides[0])
+    assert [tick_labels(axes) for axes in figure.axes] == [list(sides[0])] * 3
+
+
+def test_each_side_lies_over_its_own_picture():
+    values = torch.rand(2, 1, 3, 5, 5)
+    pictures = torch.zeros(3, 20, 20), torch.ones(3, 30, 30)
+    figure = plot_comparison(*({"a": v} for v in values), view="overlay", image=pictures)
+    assert [image_of(figure, side, 0)[..., :3].mean() for side in (0, 1)] == [0, 1]
+    assert image_of(figure, 2).shape == (5, 5)  # the difference lies over neither
+
+
+def test_two_runs_have_one_basis_of_principal_components():
+    first = torch.rand(1, 6, 5, 5, generator=torch.Generator().manual_seed(0))
+    second = first.clone()
+    second[0, :, 2, 3] = first[0, :, 0, 0]
+    figure = plot_comparison({"a": first}, {"a": second}, view="pca")
+    before, after, length = (image_of(figure, side) for side in range(3))
+    assert np.allclose(after[2, 3], before[0, 0])
+    assert np.allclose(
+        np.delete(after.reshape(25, 4), 13, 0), np.delete(before.reshape(25, 4), 13, 0)
+    )
+    assert "3 principal components of both" in said(figure)
+    assert titles(figure)[2] == "a · |second − first|"
+    assert only_pixel(length) == [(2, 3)]
+    assert (np.delete(length.ravel(), 13) == 0).all()
+
+
+def test_principal_components_lie_beside_the_picture_or_over_it():
+    maps, picture = torch.rand(1, 6, 5, 5), torch.rand(3, 10, 10)
+    alone = image_of(plot_feature_maps(maps, view="pca"))[..., :3]
+    wide = alone.repeat(2, axis=0).repeat(2, axis=1)
+    seen = picture.permute(1, 2, 0).numpy()
+    beside = image_of(plot_feature_maps(maps, view="pca", image=picture))
+    assert np.allclose(beside[:, :10, :3], wide)
+    assert np.allclose(beside[:, -10:, :3], seen, atol=1e-6)
+    assert (beside[:, 10:-10, 3] == 0).all()
+    over = image_of(plot_feature_maps(maps, view="pca", image=picture, opacity=0.75))
+    assert np.allclose(over[..., :3], 0.75 * wide + 0.25 * seen, atol=1e-6)
+
+
+def test_a_figure_has_the_width_that_is_asked_for_and_no_captions_if_none_are():
+    figure = plot_feature_maps({"conv": torch.rand(1, 4, 8, 8)}, width=4, captions=False)
+    assert figure.get_figwidth() == 4
+    assert titles(figure) == ["conv"]
+    assert "mean" not in said(figure)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"width": 0}, "width is 0; give inches"), ({"opacity": 2}, "opacity is 2; give a number")],
+)
+def test_sizes_that_make_no_figure_are_refused_in_words(options, message):
+    with pytest.raises(ValueError, match=message):
+        plot_feature_maps(torch.rand(1, 4, 8, 8), **options)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [

@@ -22,6 +22,7 @@ _ABOUT_LIMIT = (
     "Above the limit, those that were used longest ago are dropped."
 )
 _MOST_CHANNELS = 4096
+_KINDS = [("PNG", "png"), ("SVG", "svg"), ("PDF", "pdf")]
 _MEGABYTE = 1_000_000
 
 Control = TypeVar("Control", bound=widgets.Widget)
@@ -51,7 +52,7 @@ class MapControls(traitlets.HasTraits):
 
     def __init__(self) -> None:
         super().__init__()
-        self._filling = False
+        self._filling = self._has_picture = False
         self.run = _button("Run", "Run the model as far as the ticked nodes need", "primary")
         self.view = widgets.ToggleButtons(
             options=_VIEWS, style={"button_width": "auto"}, layout=_width("auto")
@@ -82,7 +83,21 @@ class MapControls(traitlets.HasTraits):
         self._of = widgets.HTML()
         self.items = labelled("item", self.item)
         self.queries = labelled("query", self.query)
-        for widget in (self.view, self.sort, self.scale, self.count, self.item, self.query):
+        opacity = widgets.FloatSlider(
+            1.0, min=0, max=1, step=0.05, continuous_update=False, layout=_width("130px")
+        )
+        self.opacity = named(opacity, "opacity over the picture")
+        self.over = labelled("opacity", self.opacity)
+        self.captions = widgets.Checkbox(
+            True, description="captions", indent=False, layout=_width("auto"),
+            tooltip="Facts and notes below each name",
+        )  # fmt: skip
+        self._fields = {
+            "view": self.view, "channels": self.count, "sort": self.sort, "scale": self.scale,
+            "index": self.item, "query": self.query, "opacity": self.opacity,
+            "captions": self.captions,
+        }  # fmt: skip
+        for widget in self._fields.values():
             widget.observe(self._on_control, "value")
         self.of_channels = widgets.HBox(
             [
@@ -91,14 +106,19 @@ class MapControls(traitlets.HasTraits):
                 labelled("scale", self.scale),
             ]
         )
-        return [self.of_channels, self.items, self.queries]
+        return [self.of_channels, self.items, self.queries, self.over, self.captions]
 
     def _make_actions(self) -> list[widgets.Widget]:
-        self.save_png = _button("Save PNG", "Save all that is shown as one picture")
-        self.save_svg = _button("Save SVG", "Save all that is shown as one drawing")
+        self.save = _button("Save", "Save all that is shown as one figure")
+        kinds = widgets.Dropdown(options=_KINDS, layout=_width("64px"))
+        self.kind = named(kinds, "kind of file")
+        self.dpi = named(_number("58px", 200, 20, 1200), "dots per inch")
+        self._dots = labelled("dpi", self.dpi)
+        self.kind.observe(lambda change: _show(self._dots, change["new"] == "png"), "value")
+        saving = widgets.HBox([self.save, self.kind, self._dots])
         self.copy = _button("Copy figure code", "Copy the code that makes this figure")
         self.keep = _button("Keep run", "Keep this run, to compare the next with it")
-        return [self.save_png, self.save_svg, self.copy, self.keep]
+        return [saving, self.copy, self.keep]
 
     def _make_comparison(self) -> widgets.HBox:
         """What is there once a run is kept."""
@@ -152,12 +172,15 @@ class MapControls(traitlets.HasTraits):
         words = f"{progress.at} · {calls} of {total} leaf modules" if calls else "running…"
         self.message = "stopping at the next module…" if progress.stop.is_set() else words
 
-    def show_extent(self, extent: Extent) -> None:
+    def show_extent(self, extent: Extent, *, has_picture: bool) -> None:
         """Fit the controls to what there is to draw.
 
         Args:
             extent: of the values that are shown; without channels nothing is.
+            has_picture: whether it is of a picture.
         """
+        self._has_picture = has_picture
+        self._show_over()
         self.item.max = max(extent.items - 1, self.options.index, 0)
         _show(self.items, extent.items > 1)
         _show(self.queries, extent.has_attention or self.options.query is not None)
@@ -181,8 +204,7 @@ class MapControls(traitlets.HasTraits):
         )
         unit = f"MB on {', '.join(devices)}" if devices else "MB"
         self.unit.value = f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">{unit}</span>'
-        for button in (self.save_png, self.save_svg, self.copy):
-            button.disabled = not is_shown
+        self.save.disabled = self.copy.disabled = not is_shown
         self.keep.disabled = not held
         self.compare.description = f"Compare with {kept}"
         _show(self.comparison, kept is not None)
@@ -199,13 +221,10 @@ class MapControls(traitlets.HasTraits):
 
     def _on_control(self, change: dict[str, Any]) -> None:
         """Change the one option that this control is for."""
-        fields = {
-            self.view: "view", self.count: "channels", self.sort: "sort", self.scale: "scale",
-            self.item: "index", self.query: "query",
-        }  # fmt: skip
         if self._filling:
             return
-        field, value = fields[change["owner"]], change["new"]
+        field = next(name for name, control in self._fields.items() if control is change["owner"])
+        value = change["new"]
         self.problem = None
         if field == "query":
             text = value.strip()
@@ -221,15 +240,23 @@ class MapControls(traitlets.HasTraits):
         new: PlotOptions = change["new"]
         self._filling = True
         try:
-            self.view.value, self.sort.value, self.scale.value = new.view, new.sort, new.scale
-            if isinstance(new.channels, int):
-                self.count.value = new.channels
             self.item.max = max(self.item.max, new.index)
-            self.item.value = new.index
-            self.query.value = "" if new.query is None else str(new.query)
-            _show(self.of_channels, new.view == "channels")  # the others show all of them
+            values = {name: getattr(new, name) for name in self._fields}
+            values["query"] = "" if new.query is None else str(new.query)
+            values["opacity"] = new.drawn_opacity
+            if not isinstance(new.channels, int):
+                del values["channels"]
+            for name, value in values.items():
+                self._fields[name].value = value
         finally:
             self._filling = False
+        _show(self.of_channels, new.view == "channels")  # the others show all of them
+        self._show_over()
+
+    def _show_over(self) -> None:
+        """Show the opacity where something can lie over a picture."""
+        is_over = self.options.view in ("overlay", "pca") or self.options.query is not None
+        _show(self.over, is_over and self._has_picture)
 
 
 def named(control: Control, name: str) -> Control:

@@ -94,7 +94,7 @@ class PageFacts(anywidget.AnyWidget):
         colours: Any = dict.fromkeys(names, colour_from_css(self.ink))
         with mpl.rc_context(colours | dict.fromkeys(grounds, "none")):
             figure = make()
-            return figure, file_of(figure, "png", self.density)
+            return figure, file_of(figure, "png", DPI * self.density)
 
     def save_file(self, name: str, kind: str, content: bytes) -> None:
         """Have the browser save a file.
@@ -112,16 +112,16 @@ class PageFacts(anywidget.AnyWidget):
         self.send({"type": "copy", "id": uuid.uuid4().hex, "text": text})
 
 
-def file_of(figure: Figure, kind: str, density: float = 2.0) -> bytes:
+def file_of(figure: Figure, kind: str, dpi: Any) -> bytes:
     """A figure as the bytes of a file.
 
     Args:
         figure: the figure.
-        kind: ``"png"`` or ``"svg"``.
-        density: pixels of the file for one of the page.
+        kind: ``"png"``, ``"svg"`` or ``"pdf"``.
+        dpi: pixels of the file for an inch, or ``"figure"`` for the figure's own.
     """
     content = io.BytesIO()
-    figure.savefig(content, format=kind, dpi=DPI * density)
+    figure.savefig(content, format=kind, dpi=dpi)
     return content.getvalue()
 
 

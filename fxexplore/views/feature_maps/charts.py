@@ -86,6 +86,7 @@ class TileGrid(Chart):
         labels: names of the rows and columns of a single tile.
         most: inches that a tile is wide at most.
         is_numbered: whether the number of its channel is written into each tile.
+        opacity: of the tiles over the picture.
     """
 
     tiles: Tiles
@@ -96,6 +97,7 @@ class TileGrid(Chart):
     labels: Sequence[str] = ()
     most: float = 1.9
     is_numbered: bool = True
+    opacity: float = 1.0
 
     def room(self, width: float, style: Style) -> Room:
         left = label_width(self._labels, style)
@@ -126,7 +128,7 @@ class TileGrid(Chart):
             axes.imshow(ground.numpy(), extent=extent)
         axes.imshow(
             self.tiles.pixels.float().numpy(), cmap=colours, vmin=0, vmax=1, extent=extent,
-            interpolation_stage="rgba", alpha=None if self.ground is None else 0.55,
+            interpolation_stage="rgba", alpha=None if self.ground is None else self.opacity,
             aspect=self._stretch,
         )  # fmt: skip
         axes.set_anchor("NW")

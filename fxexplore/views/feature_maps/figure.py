@@ -46,22 +46,19 @@ class Panel:
     notes: Sequence[str] = ()
     side: str = ""
 
-    def name(self, width: float, style: Style) -> str:
-        """The title, with the side where there is room for it."""
-        both = " · ".join(filter(None, (self.title, self.side)))
-        fits = text_width(both, style.size, bold=True) <= width
-        return both if fits else shortened(self.title, style.size, width, bold=True)
-
-    def lines(self, width: float, style: Style) -> list[str]:
-        """Facts and notes, in lines of a width in inches."""
-        has_side = not self.side or self.name(width, style).endswith(self.side)
-        facts = [] if has_side else wrapped([self.side], style.small, width)
+    def words(self, width: float, style: Style) -> tuple[str, list[str]]:
+        """The name, and below it facts and notes in lines of a width in inches."""
+        name = f"{self.title} · {self.side}" if self.side else self.title
+        facts: list[str] = []
+        if self.side and text_width(name, style.size, bold=True) > width:
+            name, facts = self.title, wrapped([self.side], style.small, width)
+        name = shortened(name, style.size, width, bold=True)
         facts += wrapped(self.facts, style.small, width)
-        return facts + wrapped(self.notes, style.small, width)
+        return name, facts + wrapped(self.notes, style.small, width)
 
     def head(self, width: float, style: Style) -> float:
         """Inches that name, facts and notes take above the chart."""
-        return (_NAME + len(self.lines(width, style)) + _AIR) * style.line
+        return (_NAME + len(self.words(width, style)[1]) + _AIR) * style.line
 
     def draw(
         self, axes: Axes, style: Style, width: float, *, head: float = 0.0, left: float = 0.0
@@ -78,12 +75,13 @@ class Panel:
         _PANELS[axes] = self
         axes.patch.set_alpha(0)
         self.chart.draw(axes, style)
+        name, lines = self.words(width, style)
         rise = max(head, self.head(width, style)) - _NAME * style.line
         axes.set_title(
-            self.name(width, style), loc="left", fontweight="bold", fontsize=style.size,
+            name, loc="left", fontweight="bold", fontsize=style.size,
             pad=rise * 72, x=-left / max(inches(axes)[0], 0.01), **style.words,
         )  # fmt: skip
-        for i, line in enumerate(self.lines(width, style)):
+        for i, line in enumerate(lines):
             up = rise - (i + 1 + _AIR / 3) * style.line
             axes.annotate(
                 line, (0, 1), (-left * 72, up * 72), xycoords="axes fraction",

@@ -43,6 +43,8 @@ def plot_feature_maps(
     return_nodes: ReturnNodes | None = None,
     tokens: Sequence[str] | None = None,
     query: Query | None = None,
+    opacity: float | None = None,
+    captions: bool = True,
     width: float = WIDTH,
     ax: Axes | None = None,
 ) -> Figure:
@@ -72,7 +74,7 @@ def plot_feature_maps(
             ``"NLC"``, ``"NCTHW"`` or, for attention, ``"NHLL"``; or a dict of them by key.
         index: which item of the batch to show, from 0.
         image: the input picture: 3×H×W from 0 to 1, H×W×3, or PIL. ``"overlay"`` and
-            ``query`` draw on it, and it tells the grid of tokens.
+            ``query`` draw on it, ``"pca"`` beside it, and it tells the grid of tokens.
         graph: what ``open_model`` gave, to know which module made what; by default that of
             ``features`` where ``extract_features`` returned them.
         return_nodes: names of nodes, or a dict from them to keys, as for the extractor; by
@@ -81,6 +83,9 @@ def plot_feature_maps(
         query: of attention, the query token whose weights over the keys are drawn: its
             number, where 0 is the class token if there is one, or its (row, column) in the
             grid.
+        opacity: of what lies over the picture, from 0 to 1; by default 0.55, and 1 for ``"pca"``,
+            which has the picture beside it then.
+        captions: whether facts and notes stand below each name.
         width: of the figure, in inches.
         ax: Axes of your own, for a single tensor.
 
@@ -96,14 +101,16 @@ def plot_feature_maps(
         >>> figure.axes[0].get_title(loc="left")
         'conv1'
     """
-    options = PlotOptions(view, channels, sort, scale, index, query, image, tokens)
+    options = PlotOptions(
+        view, channels, sort, scale, index, query, image, tokens, opacity, captions
+    )
     source = _source(features, options, layout, graph, return_nodes)
-    panels = [_panel(source, part, options) for part in source.parts]
+    rows = _captioned([[_panel(source, part, options)] for part in source.parts], captions)
     if ax is None:
-        return figure_of([[panel] for panel in panels], width)
-    if len(panels) > 1:
-        raise ValueError(f"ax= takes a single tensor, and features holds {len(panels)}")
-    return draw_into(ax, panels[0])
+        return figure_of(rows, width)
+    if len(rows) > 1:
+        raise ValueError(f"ax= takes a single tensor, and features holds {len(rows)}")
+    return draw_into(ax, rows[0][0])
 
 
 def plot_channel(
@@ -117,6 +124,7 @@ def plot_channel(
     graph: ModelGraph | None = None,
     return_nodes: ReturnNodes | None = None,
     tokens: Sequence[str] | None = None,
+    captions: bool = True,
     width: float = WIDTH,
 ) -> Figure:
     """Draw one channel of one node large, with the input beside it.
@@ -136,6 +144,7 @@ def plot_channel(
         return_nodes: names of nodes, or a dict from them to keys, as for the extractor; by
             default those of ``features`` where ``extract_features`` returned them.
         tokens: names of text tokens, for the axis.
+        captions: whether facts and notes stand below each name.
         width: of the figure, in inches.
 
     Returns:
@@ -150,7 +159,7 @@ def plot_channel(
         >>> figure.axes[0].get_title(loc="left")
         'conv1 · channel 5'
     """
-    options = PlotOptions(index=index, image=image, tokens=tokens)
+    options = PlotOptions(index=index, image=image, tokens=tokens, captions=captions)
     source = _source(features, options, layout, graph, return_nodes)
     part = next((part for part in source.parts if part.key == key), None)
     if part is None:
@@ -168,7 +177,7 @@ def plot_channel(
     if options.image is not None:
         size = "{}×{}".format(*options.image.shape)
         row.append(Panel("", ColourImage(options.image, most=8), "input", [size]))
-    return figure_of([row], width)
+    return figure_of(_captioned([row], captions), width)
 
 
 def plot_comparison(
@@ -187,6 +196,8 @@ def plot_comparison(
     return_nodes: ReturnNodes | None = None,
     tokens: Sequence[str] | None = None,
     query: Query | None = None,
+    opacity: float | None = None,
+    captions: bool = True,
     width: float = 10.0,
 ) -> Figure:
     """Draw the same nodes twice, side by side with shared scales, and their difference.
@@ -209,15 +220,20 @@ def plot_comparison(
         layout: letters of the axes where they are known better, such as ``"NHWC"``; or a
             dict of them by key.
         index: which item of the batch to show, from 0.
-        image: the input picture: 3×H×W from 0 to 1, H×W×3, or PIL. ``"overlay"`` and
-            ``query`` draw on it, and it tells the grid of tokens.
+        image: the input picture: 3×H×W from 0 to 1, H×W×3, or PIL; or a pair of them, one of
+            ``first`` and one of ``second``. ``"overlay"``, ``"pca"`` and ``query`` draw on it,
+            and it tells the grid of tokens.
         graph: what ``open_model`` gave, to know which module made what; by default that of
             ``first`` where ``extract_features`` returned it.
         return_nodes: names of nodes, or a dict from them to keys, as for the extractor; by
             default those of ``first`` where ``extract_features`` returned it.
-        tokens: names of text tokens, for the axis.
+        tokens: names of text tokens, for the axis; or a pair of lists of them, one of ``first``
+            and one of ``second``.
         query: of attention, the query token whose weights over the keys are drawn: its
             number, or its (row, column) in the grid.
+        opacity: of what lies over the picture, from 0 to 1; by default 0.55, and 1 for ``"pca"``,
+            which has the picture beside it then.
+        captions: whether facts and notes stand below each name.
         width: of the figure, in inches.
 
     Returns:
@@ -234,14 +250,19 @@ def plot_comparison(
         >>> len(figure.axes)
         3
     """
-    options = PlotOptions(view, channels, sort, scale, index, query, image, tokens)
-    source = _source(first, options, layout, graph, return_nodes)
+    sides = [
+        PlotOptions(
+            view, channels, sort, scale, index, query, its_image, its_tokens, opacity, captions
+        )
+        for its_image, its_tokens in zip(_of_each(image), _of_each(tokens), strict=True)
+    ]
+    source = _source(first, sides[0], layout, graph, return_nodes)
     others = {part.key: part for part in parts_of(second)}
     if not isinstance(labels, tuple | list) or len(labels) != len(("first", "second")):
         raise ValueError(f"labels is {labels!r}; give two, such as ('before', 'after')")
     _check_alike({part.key: part for part in source.parts}, others, labels)
-    rows = [_compared(source, (part, others[part.key]), options, labels) for part in source.parts]
-    return figure_of(rows, width)
+    rows = [_compared(source, (part, others[part.key]), sides, labels) for part in source.parts]
+    return figure_of(_captioned(rows, captions), width)
 
 
 class Extent(NamedTuple):
@@ -309,7 +330,7 @@ def _panel(source: FeatureTensors, part: Part, options: PlotOptions) -> Panel:
         words = Words(f"no values: on the {part.tensor.device.type} device")
         return Panel(part.key, words, source.name(part), form(part.tensor))
     item = source.item(part)
-    (chart,), notes = charts_of([item], options, part.key)
+    (chart,), notes = charts_of([item], [options], part.key)
     notes = [*item.said, *notes, *_colour_note(chart, item.facts)]
     return Panel(part.key, chart, source.name(part), item.facts, notes)
 
@@ -321,28 +342,55 @@ def _colour_note(chart: Chart, known: Sequence[str]) -> list[str]:
 
 
 def _compared(
-    source: FeatureTensors, pair: tuple[Part, Part], options: PlotOptions, labels: tuple[str, str]
+    source: FeatureTensors,
+    pair: tuple[Part, Part],
+    sides: Sequence[PlotOptions],
+    labels: tuple[str, str],
 ) -> list[Panel]:
     """The panels of two tensors of the same shape, and of their difference."""
-    key = pair[0].key
-    sides = (*labels, f"{labels[1]} − {labels[0]}")
+    key, options = pair[0].key, sides[0]
+    names = [*labels, f"{labels[1]} − {labels[0]}"]
     if not all(part.has_values for part in pair):
         words = Words("no values to compare")
-        return [Panel(key, words, key, form(pair[0].tensor), side=side) for side in sides]
+        return [Panel(key, words, key, form(pair[0].tensor), side=name) for name in names]
     items = [source.item(part) for part in pair]
-    change = dataclasses.replace(items[0], values=items[1].values - items[0].values)
-    charts, notes = charts_of(items, options, key)
+    charts, notes = charts_of(items, sides, key)
+    difference = items[1].values - items[0].values
     options = dataclasses.replace(options, scale="shared")
+    if options.tokens != sides[1].tokens:
+        options = dataclasses.replace(options, tokens=None)
+    if not all(side.image is not None and side.image.equal(options.image) for side in sides):
+        options = dataclasses.replace(options, image=None)
     if options.view == "channels" and charts[0].channels:
         options = dataclasses.replace(options, channels=charts[0].channels, sort="index")
-    (difference,), _ = charts_of([change], options, key, signed=True)
+    elif options.view == "overlay" and options.image is None:
+        options = dataclasses.replace(options, view="mean")
+    elif options.view == "pca" and isinstance(charts[0], ColourImage):
+        # Colours of its own would say nothing beside theirs: the length at each place.
+        options = dataclasses.replace(options, view="mean", image=None)
+        difference, names[2] = difference.norm(dim=0, keepdim=True), f"|{names[2]}|"
+    change = dataclasses.replace(items[0], values=difference)
+    (chart,), _ = charts_of([change], [options], key, signed=not names[2].startswith("|"))
     call = [word for word in [source.call(pair[0])] if word]
     panels = [
-        Panel(key, chart, key, [*call, *facts(item.values)], side=side)
-        for chart, side, item in zip([*charts, difference], sides, [*items, change], strict=True)
+        Panel(key, chart, key, [*call, *facts(item.values)], side=name)
+        for chart, name, item in zip([*charts, chart], names, [*items, change], strict=True)
     ]
     panels[0].notes = [*items[0].said, *notes]
     return panels
+
+
+def _captioned(rows: list[list[Panel]], captions: bool) -> list[list[Panel]]:
+    """Panels with facts and notes, or with their names alone."""
+    for panel in (panel for row in rows for panel in row if not captions):
+        panel.facts, panel.notes = (), ()
+    return rows
+
+
+def _of_each(value: Any) -> Sequence[Any]:
+    """What two sides have: a pair, or the same for both."""
+    is_pair = isinstance(value, tuple | list) and len(value) == len(("first", "second"))
+    return value if is_pair and not any(isinstance(part, str) for part in value) else (value, value)
 
 
 def _check_alike(

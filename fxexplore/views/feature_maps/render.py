@@ -22,6 +22,7 @@ from .arrays import (
     resized,
     strips,
     tiled,
+    with_picture,
 )
 from .charts import Bars, Chart, ColourImage, Curve, HeatMap, Histogram, TileGrid, Words
 from .tensors import Item, facts
@@ -33,6 +34,7 @@ Channels = int | Sequence[int] | slice
 Query = int | tuple[int, ...]
 
 _FRAMES = 16
+_OPACITY = 0.55
 _ORDERS = {"energy": ", most energy first", "variance": ", highest variance first",
            "sparsity": ", most zeros first"}  # fmt: skip
 _VIDEO, _FLAT = 4, 2  # axes of C×T×H×W; axes of a grid without time
@@ -58,6 +60,8 @@ class PlotOptions:
     query: Query | None = None
     image: Any = dataclasses.field(default=None, compare=False, repr=False)
     tokens: Sequence[str] | None = None
+    opacity: float | None = None
+    captions: bool = True
 
     def __post_init__(self) -> None:
         for name, known in (("view", View), ("sort", Sort), ("scale", Scaling)):
@@ -65,6 +69,8 @@ class PlotOptions:
             if value not in get_args(known):
                 known_names = ", ".join(get_args(known))
                 raise ValueError(f"{name}={value!r} is not known; write one of {known_names}")
+        if self.opacity is not None and not 0 <= self.opacity <= 1:
+            raise ValueError(f"opacity is {self.opacity!r}; give a number from 0 to 1")
         if isinstance(self.tokens, str):
             raise ValueError("tokens is one string; give a list of names")  # noqa: TRY004
         settle = object.__setattr__  # once, in a frozen dataclass
@@ -82,6 +88,12 @@ class PlotOptions:
         fields = [f for f in dataclasses.fields(self) if f.name not in ("image", "tokens")]
         values = {field.name: getattr(self, field.name) for field in fields}
         return {f.name: values[f.name] for f in fields if values[f.name] != f.default}
+
+    @property
+    def drawn_opacity(self) -> float:
+        """The opacity of what lies over the picture."""
+        default = 1.0 if self.view == "pca" else _OPACITY
+        return default if self.opacity is None else self.opacity
 
     @property
     def image_size(self) -> tuple[int, int] | None:
@@ -102,13 +114,13 @@ def _whole_numbers(name: str, value: Any, words: str, least: float = -math.inf) 
 
 
 def charts_of(
-    items: Sequence[Item], options: PlotOptions, key: str, *, signed: bool = False
+    items: Sequence[Item], sides: Sequence[PlotOptions], key: str, *, signed: bool = False
 ) -> tuple[list[Chart], list[str]]:
     """Choose and prepare the charts of items.
 
     Args:
         items: of the same kind and shape; several share their scales.
-        options: how to draw them.
+        sides: how to draw each; but for ``image`` and ``tokens`` the first one's go.
         key: name of the tensor, for errors.
         signed: whether zero is in the middle of colours, whatever the values.
 
@@ -118,13 +130,13 @@ def charts_of(
     Raises:
         ValueError: if a channel or query token does not exist, or ``overlay`` has no picture.
     """
-    kind = items[0].kind
+    kind, options = items[0].kind, sides[0]
     values = [item.values for item in items]
     if options.view == "histogram" or kind == "unplaced":
         return [Histogram(v, values) for v in values], []
     if kind == "scalar":
         return [Words(f"{v.item():.6g}", is_large=True) for v in values], []
-    render = _Render(options, key, signed=signed)
+    render = _Render(sides, key, signed=signed)
     if kind == "attention":
         return render.attention(values, items[0].reading), render.notes
     if kind == "sequence":
@@ -139,9 +151,9 @@ class _Render:
         notes: what was done, in words.
     """
 
-    def __init__(self, options: PlotOptions, key: str, *, signed: bool) -> None:
-        self._options = options
-        self._tokens = options.tokens or ()
+    def __init__(self, sides: Sequence[PlotOptions], key: str, *, signed: bool) -> None:
+        self._options = sides[0]
+        self._sides = sides
         self._key = key
         self._signed = signed
         self.notes: list[str] = []
@@ -151,17 +163,17 @@ class _Render:
         values: list[torch.Tensor],
         *,
         noun: str = "channel",
-        ground: torch.Tensor | None = None,
-        labels: Sequence[str] = (),
+        is_over: bool = False,
+        is_named: bool = False,
         place: tuple[int, int] | None = None,
     ) -> list[Chart]:
-        """Maps and videos as tiles, over a picture if there is a ``ground``.
+        """Maps and videos as tiles, over a picture if they are to be.
 
         Args:
             values: C×H×W or C×T×H×W.
             noun: what a channel is called.
-            ground: the picture, H × W × 3.
-            labels: names of rows and columns.
+            is_over: whether they lie over the input, if it is a picture.
+            is_named: whether rows and columns are tokens.
             place: row and column that are outlined.
         """
         view = self._options.view
@@ -174,29 +186,34 @@ class _Render:
             values = [v[numbers] for v in values]
         else:
             values = self._mean(values, noun)
+        grounds = [side.image if is_over or view == "overlay" else None for side in self._sides]
         if view == "overlay":
-            ground = self._options.image
-            if ground is None:
+            if grounds[0] is None:
                 raise ValueError("view='overlay' lays maps over the input; give it as image=")
             values = [v.mean(dim=1) if v.ndim == _VIDEO else v for v in values]  # over time
-        if ground is not None:
-            values = [resized(v, ground) for v in values]
+        pairs = zip(values, grounds, strict=True)
+        values = [v if ground is None else resized(v, ground) for v, ground in pairs]
         each = self._options.scale == "channel" and len(values[0]) > 1
         units, scale = on_scale(values, each=each, signed=self._signed)
         if units[0].ndim == _VIDEO:
             frames = self._frames(units[0].shape[1])
             units = [strips(unit, frames) for unit in units]
-        count, height, width = units[0].shape
-        marks = []
-        if place is not None:
-            tall, wide = height / grid[0], width / grid[1]
-            marks = [(place[0] * tall, place[1] * wide, tall, wide)]
-        most = (3.2 if count == 1 else 1.9) * max(1.0, math.sqrt(width / height))
-        columns = _columns(count, height / width)
-        return [
-            TileGrid(tiled(unit, columns), numbers, scale, ground, marks, labels, most)
-            for unit in units
-        ]
+        charts: list[Chart] = []
+        for unit, ground, side in zip(units, grounds, self._sides, strict=True):
+            count, height, width = unit.shape
+            marks = []
+            if place is not None:
+                tall, wide = height / grid[0], width / grid[1]
+                marks = [(place[0] * tall, place[1] * wide, tall, wide)]
+            most = (3.2 if count == 1 else 1.9) * max(1.0, math.sqrt(width / height))
+            tiles = tiled(unit, _columns(count, height / width))
+            labels = side.tokens or () if is_named else ()
+            charts.append(
+                TileGrid(
+                    tiles, numbers, scale, ground, marks, labels, most, opacity=side.drawn_opacity
+                )
+            )
+        return charts
 
     def attention(self, values: list[torch.Tensor], reading: Reading) -> list[Chart]:
         """Attention as a map per head; of one query, or over the picture, as what it attends to.
@@ -214,8 +231,8 @@ class _Render:
             if options.view == "overlay":
                 self.notes.append("tokens make no grid that is known: not laid over the input")
                 self._options = dataclasses.replace(options, view="channels")
-            fits = len(self._tokens) == queries == keys
-            return self.maps(values, noun="head", labels=self._tokens if fits else ())
+            fits = len(options.tokens or ()) == queries == keys
+            return self.maps(values, noun="head", is_named=fits)
         place = None
         if options.query is None:
             rows = [v.mean(dim=1) for v in values]
@@ -229,8 +246,7 @@ class _Render:
         if not grid:
             return self.sequence(rows, reading, "head")
         maps = [row[:, first:last].reshape(-1, *grid) for row in rows]
-        ground = options.image if len(grid) == _FLAT and options.view != "pca" else None
-        return self.maps(maps, noun="head", ground=ground, place=place)
+        return self.maps(maps, noun="head", is_over=len(grid) == _FLAT, place=place)
 
     def _query_number(self, query: Query, reading: Reading, count: int) -> int:
         import numpy as np
@@ -260,16 +276,18 @@ class _Render:
             noun: what a channel is called.
         """
         count, length = values[0].shape
-        labels = self._tokens if len(self._tokens) == length else ()
+        tokens = [side.tokens or () for side in self._sides]
+        names = [these if len(these) == length else () for these in tokens]
         by_rows = reading.axes.endswith("LC")
-        word = "token" if labels or by_rows else "position"
+        word = "token" if names[0] or by_rows else "position"
         self._say_no_places("mean", "pca")
         if self._options.view == "pca":
-            return self._principal(values, labels)
+            return self._principal(values, names)
         if self._options.view == "mean" or count == 1:
             means = [mean[0] for mean in self._mean(values, noun)]
             span = means if len(means) > 1 else ()
-            return [Curve(mean, labels, word, span) for mean in means]
+            pairs = zip(means, names, strict=True)
+            return [Curve(mean, labels, word, span) for mean, labels in pairs]
         # A heat map has room for all channels: a number of them is for tiles.
         channels = self._options.channels
         channels = count if isinstance(channels, int) else channels
@@ -278,7 +296,7 @@ class _Render:
         units, scale = on_scale([v[chosen] for v in values], each=each, signed=self._signed)
         return [
             HeatMap(unit.T if by_rows else unit, chosen, by_rows, scale, labels, (noun, word))
-            for unit in units
+            for unit, labels in zip(units, names, strict=True)
         ]
 
     def vector(self, values: list[torch.Tensor]) -> list[Chart]:
@@ -311,9 +329,12 @@ class _Render:
             self.notes.append(f"mean over {len(values[0])} {noun}s")
         return [v.double().mean(dim=0, keepdim=True) for v in values]
 
-    def _principal(self, values: list[torch.Tensor], labels: Sequence[str] = ()) -> list[Chart]:
+    def _principal(
+        self, values: list[torch.Tensor], names: Sequence[Sequence[str]] = ()
+    ) -> list[Chart]:
         pictures, share = principal_colours(*values)
-        words = f"3 principal components as red, green, blue: {100 * share:.0f} % of the variance"
+        words = "3 principal components" + " of both" * (len(values) > 1)
+        words += f" as red, green, blue: {100 * share:.0f} % of the variance"
         self.notes.append(words)
         most = 3.2
         if values[0].ndim == _VIDEO:
@@ -321,7 +342,15 @@ class _Render:
             pictures = [strips(picture, frames, fill=-1) for picture in pictures]
         elif values[0].ndim == _FLAT:  # a sequence
             pictures = [picture.unsqueeze(1) for picture in pictures]
-        return [ColourImage(p.permute(1, 2, 0), labels, most) for p in pictures]
+        else:
+            pictures = [
+                p if side.image is None else with_picture(p, side.image, side.drawn_opacity)
+                for p, side in zip(pictures, self._sides, strict=True)
+            ]
+        return [
+            ColourImage(p.permute(1, 2, 0), labels, most)
+            for p, labels in zip(pictures, names or [()] * len(pictures), strict=True)
+        ]
 
     def _frames(self, length: int) -> list[int]:
         """The frames to show; says how many."""
@@ -359,7 +388,7 @@ def channel_chart(
         ValueError: if there is no such channel.
     """
     if item.kind in ("scalar", "unplaced"):
-        charts, _ = charts_of([item], options, key)
+        charts, _ = charts_of([item], [options], key)
         return charts[0], "", facts(item.values)
     number = checked_channel(channel, len(item.values), key)
     title = f" · {'head' if item.kind == 'attention' else 'channel'} {number}"
@@ -368,7 +397,7 @@ def channel_chart(
         rank = int((item.values > values).sum()) + 1
         words = Words(f"{values.item():.6g}", is_large=True)
         return words, title, [f"rank {rank} of {len(item.values)}"]
-    (chart,), _ = charts_of([dataclasses.replace(item, values=values)], options, key)
+    (chart,), _ = charts_of([dataclasses.replace(item, values=values)], [options], key)
     if isinstance(chart, TileGrid):
         chart.channels, chart.most, chart.is_numbered = [number], 8, False
     return chart, title, facts(values)
