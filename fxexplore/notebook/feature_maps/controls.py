@@ -11,6 +11,7 @@ import ipywidgets as widgets
 import traitlets
 
 from fxexplore.notebook.problems import problem_html
+from fxexplore.notebook.small_widgets import CopyButton, SaveButton
 from fxexplore.notebook.task import Progress
 from fxexplore.views.feature_maps import Extent, PlotOptions, Sort, View
 
@@ -31,8 +32,11 @@ Control = TypeVar("Control", bound=widgets.Widget)
 class MapControls(traitlets.HasTraits):
     """The widgets around the pictures; the panel gives them their work.
 
+    Args:
+        save: the button that saves the figure.
+
     Example:
-        >>> controls = MapControls()
+        >>> controls = MapControls(SaveButton(lambda: ""))
         >>> controls.sort.value = "energy"
         >>> controls.options
         PlotOptions(view='channels', channels=24, sort='energy', ...)
@@ -50,8 +54,9 @@ class MapControls(traitlets.HasTraits):
     problem = traitlets.Any()
     """The error that is shown; None if there is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, save: SaveButton) -> None:
         super().__init__()
+        self.save = save
         self._filling = self._has_picture = False
         self.run = _button("Run", "Run the model as far as the ticked nodes need", "primary")
         self.view = widgets.ToggleButtons(
@@ -68,7 +73,6 @@ class MapControls(traitlets.HasTraits):
         self._line = widgets.HBox([self._bar, self.status_line, self._make_comparison()])
         self._line.add_class("fxx-row").add_class("fxx-status")
         self.status = widgets.VBox([self._line, self.problem_line])
-        self.code = widgets.HTML()
 
     def _make_options(self) -> list[widgets.Widget]:
         self.sort = named(
@@ -109,16 +113,13 @@ class MapControls(traitlets.HasTraits):
         return [self.of_channels, self.items, self.queries, self.over, self.captions]
 
     def _make_actions(self) -> list[widgets.Widget]:
-        self.save = _button("Save", "Save all that is shown as one figure")
-        kinds = widgets.Dropdown(options=_KINDS, layout=_width("64px"))
-        self.kind = named(kinds, "kind of file")
+        self.kind = named(widgets.Dropdown(options=_KINDS, layout=_width("64px")), "kind of file")
         self.dpi = named(_number("58px", 200, 20, 1200), "dots per inch")
-        self._dots = labelled("dpi", self.dpi)
-        self.kind.observe(lambda change: _show(self._dots, change["new"] == "png"), "value")
-        saving = widgets.HBox([self.save, self.kind, self._dots])
-        self.copy = _button("Copy figure code", "Copy the code that makes this figure")
+        dots = labelled("dpi", self.dpi)
+        self.kind.observe(lambda change: _show(dots, change["new"] == "png"), "value")
+        self.copy = CopyButton(label="Copy figure code")
         self.keep = _button("Keep run", "Keep this run, to compare the next with it")
-        return [saving, self.copy, self.keep]
+        return [widgets.HBox([self.save, self.kind, dots]), self.copy, self.keep]
 
     def _make_comparison(self) -> widgets.HBox:
         """What is there once a run is kept."""
@@ -135,10 +136,7 @@ class MapControls(traitlets.HasTraits):
         self.held = widgets.HTML()
         self.limit = named(_number("66px", 512, 1, 10**6), "most megabytes of values kept")
         self.limit.tooltip = _ABOUT_LIMIT
-        self.unit = widgets.HTML()
-        kept = widgets.HBox([self.held, self.limit, self.unit])
-        kept.add_class("fxx-kept")
-        return kept
+        return widgets.HBox([self.held, self.limit]).add_class("fxx-kept")
 
     @traitlets.observe("message")
     def _show_message(self, change: dict[str, Any]) -> None:
@@ -158,10 +156,6 @@ class MapControls(traitlets.HasTraits):
         problem = change["new"]
         self.problem_line.value = "" if problem is None else problem_html(problem)
         _show(self.problem_line, problem is not None)
-
-    def say_copied(self, done: bool) -> None:
-        """Say whether the code is on the clipboard."""
-        self.message = "copied" if done else "this page may not copy; the code is below"
 
     def show_progress(self, progress: Progress) -> None:
         """Show how far a run is."""
@@ -187,24 +181,18 @@ class MapControls(traitlets.HasTraits):
         most = extent.channels
         self._of.value = f'<span class="fxx-quiet">of {most}</span>' if most else ""
 
-    def show_held(
-        self, held: int, devices: Sequence[str], kept: str | None, *, is_shown: bool
-    ) -> None:
+    def show_held(self, held: int, devices: Sequence[str], kept: str | None) -> None:
         """Show how many bytes are held, and what can be done with it.
 
         Args:
             held: bytes of values.
             devices: where they are.
             kept: what the run goes by that is kept to compare with; None if none is.
-            is_shown: whether there are pictures to save.
         """
         megabytes = f"{held / _MEGABYTE:.1f}"
-        self.held.value = (
-            f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">values kept: {megabytes} of</span>'
-        )
-        unit = f"MB on {', '.join(devices)}" if devices else "MB"
-        self.unit.value = f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">{unit}</span>'
-        self.save.disabled = self.copy.disabled = not is_shown
+        where = f" on {', '.join(devices)}" if devices else ""
+        words = f"values kept: {megabytes} MB{where}, at most"
+        self.held.value = f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">{words}</span>'
         self.keep.disabled = not held
         self.compare.description = f"Compare with {kept}"
         _show(self.comparison, kept is not None)

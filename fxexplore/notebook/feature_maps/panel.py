@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +15,7 @@ from fxexplore.inputs import ExampleInputs, known_inputs
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.notebook.closing import close_parts
 from fxexplore.notebook.shell import present_shell, variable_of
+from fxexplore.notebook.small_widgets import SaveButton
 from fxexplore.notebook.task import Stop, Task, running_loop
 from fxexplore.views.feature_maps import PlotOptions, extent_of
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MEGABYTE = 1_000_000
-_MEDIA = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 
 
 class FeatureMapsPanel(widgets.VBox):
@@ -97,7 +96,7 @@ class FeatureMapsPanel(widgets.VBox):
         self._runs = Runs(self.kept_bytes)
         self._task: Task[Mapping[str, Any]] | None = None
         self._saved = ""
-        self.controls = MapControls()
+        self.controls = MapControls(SaveButton(self._made_file, label="Save"))
         self.inputs = InputChooser(
             model,
             example_inputs,
@@ -114,9 +113,7 @@ class FeatureMapsPanel(widgets.VBox):
             self.inputs,
             self.controls.folded,
             self.controls.status,
-            widgets.VBox([self.cards.detail, self.cards.pictures, self.controls.code]).add_class(
-                "fxx-scroll"
-            ),
+            widgets.VBox([self.cards.detail, self.cards.pictures]).add_class("fxx-scroll"),
         ]
         self.add_class("fxx-maps")
         self._listen()
@@ -289,14 +286,11 @@ class FeatureMapsPanel(widgets.VBox):
         Raises:
             ValueError: if nothing is ticked, or there are no inputs.
         """
-        self._require_ticked()
+        if not self.return_nodes:
+            raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
         # First, for it waits until the model is open, and with that for its inputs.
         extractor = self.make_extractor()
         return extractor, self.next_run(), dict(self.return_nodes)
-
-    def _require_ticked(self) -> None:
-        if not self.return_nodes:
-            raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
 
     def next_run(self) -> Run:
         """What a run now would be of.
@@ -378,12 +372,11 @@ class FeatureMapsPanel(widgets.VBox):
         controls.run.on_click(lambda _: self.start())
         controls.keep.on_click(lambda _: self._guarded(self.keep))
         controls.discard.on_click(lambda _: self.discard())
-        controls.save.on_click(lambda _: self._guarded(self._save))
-        controls.copy.on_click(lambda _: self._guarded(self._copy))
+        for control in (controls.kind, controls.dpi):
+            control.observe(lambda _: self._show_code(), "value")
         traitlets.link((self, "options"), (controls, "options"))
         traitlets.link((self, "comparing"), (controls.compare, "value"))
         controls.limit.observe(lambda c: self._on_limit(c["new"]), "value")
-        self.cards.on_copied = controls.say_copied
 
     def _on_limit(self, megabytes: int) -> None:
         if megabytes != max(1, self.kept_bytes // _MEGABYTE):  # it is rounded in the field
@@ -409,9 +402,10 @@ class FeatureMapsPanel(widgets.VBox):
         picture = None if last is None else last.inputs.picture()
         self.controls.show_extent(extent_of(features), has_picture=picture is not None)
         runs, label = self._runs, kept.label if kept else None
-        self.controls.show_held(runs.bytes, runs.devices, label, is_shown=bool(features))
+        self.controls.show_held(runs.bytes, runs.devices, label)
         self.controls.message = self._words()
         self.cards.show(self._shown() if features else None)
+        self._show_code()
 
     def _when_computed(self, name: str) -> tuple[int, int]:
         position = self.graph.index.get(name, 0)
@@ -455,11 +449,17 @@ class FeatureMapsPanel(widgets.VBox):
 
     # --- taking away --------------------------------------------------------------------
 
-    def _save(self) -> None:
+    def _made_file(self) -> bytes:
+        """The figure as the file that is chosen; nothing if there is none, which is said."""
         kind, dpi = self.controls.kind.value, self.controls.dpi.value
-        content = file_of(self.figure(), kind, dpi if kind == "png" else "figure")
-        self.cards.page.save_file(f"feature_maps.{kind}", _MEDIA[kind], content)
+        try:
+            content = file_of(self.figure(), kind, dpi if kind == "png" else "figure")
+        except Exception as problem:  # noqa: BLE001  # whatever the user's values are
+            self.controls.problem = problem
+            return b""
         self._saved = self._save_line
+        self._show_code()
+        return content
 
     @property
     def _save_line(self) -> str:
@@ -468,9 +468,9 @@ class FeatureMapsPanel(widgets.VBox):
         dpi = f", dpi={self.controls.dpi.value}" * (kind == "png")
         return f'figure.savefig("feature_maps.{kind}"{dpi})'
 
-    def _copy(self) -> None:
-        self.controls.code.value = f'<pre class="fxx-code">{html.escape(self.code)}</pre>'
-        self.cards.page.copy_text(self.code)
+    def _show_code(self) -> None:
+        self.controls.save.file_name = f"feature_maps.{self.controls.kind.value}"
+        self.controls.copy.text = self.code if self.features else ""
 
     def _guarded(self, action: Callable[[], Any]) -> None:
         """Do what a click asks for; an error is shown in words."""
