@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         get_graph_node_names,
     )
     from .inputs import example_inputs_for
-    from .model_graph import Features, ModelGraph, extract_features, open_model
+    from .model_graph import Features, ModelGraph, check_values, extract_features, open_model
     from .notebook.comparison import Comparison, compare
     from .notebook.explorer import Explorer, explore
     from .picture import to_svg
@@ -46,6 +46,7 @@ _HOMES = {
     "top_activations": "datasets",
     "Features": "model_graph",
     "ModelGraph": "model_graph",
+    "check_values": "model_graph",
     "extract_features": "model_graph",
     "open_model": "model_graph",
     "example_inputs_for": "inputs",
@@ -72,6 +73,7 @@ __all__ = [
     "ModelGraph",
     "NodePathTracer",
     "channel_at",
+    "check_values",
     "compare",
     "create_feature_extractor",
     "dataset_statistics",

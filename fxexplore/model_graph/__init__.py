@@ -8,3 +8,4 @@ from .graph import ModelGraph
 from .nodes import Module, Node, Part, Row
 from .opening import Opening, open_model
 from .reading import graph_before_run
+from .values import ValueCheck, ValueRange, check_values, checked_values, names_to_check, range_of

@@ -20,15 +20,25 @@ from fxexplore.feature_extraction import (
 )
 from fxexplore.inputs import ExampleInputs, InferredOnce
 from fxexplore.layout import warm_up
-from fxexplore.model_graph import Features, ModelGraph
-from fxexplore.views import Detail, Direction, StaticPage, to_document, to_html, to_text
+from fxexplore.model_graph import Features, ModelGraph, ValueCheck, ValueRange
+from fxexplore.views import (
+    Detail,
+    Direction,
+    StaticPage,
+    to_document,
+    to_html,
+    to_text,
+    value_marks,
+)
 
 from .cells import forget_result, made_in_present_cell
 from .closing import close_comm, close_parts, close_since, open_comms
 from .code_tab import CodeTab
 from .feature_maps import FeatureMapsPanel
+from .feature_maps.runs import computed
 from .graph_view import why_not_ticked
 from .header import Header
+from .model_watch import ModelWatch
 from .modes import Modes, check_mode
 from .node_facts import NodeFacts
 from .node_graph import NodeGraph
@@ -154,6 +164,12 @@ class Explorer(SharedState, widgets.VBox):
             self._shown_early: list[DisplayHandle] = []
             self._former: dict[str, Any] = {}
             self.notice = Notice()
+            self._watch = ModelWatch(
+                self.model,
+                self.notice,
+                self.open_again,
+                lambda: self.maps.start(),  # noqa: PLW0108  # they are made below
+            )
             self._modes = Modes(
                 self.model if tracer is None else model,
                 self._inputs,
@@ -223,6 +239,7 @@ class Explorer(SharedState, widgets.VBox):
         """
         if not self.return_nodes:
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
+        self._watch.check()
         self.complete()
         return self._modes.extractor(self.mode, self.return_nodes)
 
@@ -239,6 +256,27 @@ class Explorer(SharedState, widgets.VBox):
             raise ValueError("this explorer is closed; make another one with explore(model)")
         return self.maps.run()
 
+    def check_values(self) -> ValueCheck:
+        """Run the model once, and show the first node whose value has NaN or Inf.
+
+        The values are looked at one by one, as they are computed, and none is kept.
+
+        Returns:
+            The name of that node, the ranges of what it reads, and those of all values before it.
+
+        Raises:
+            ValueError: if there are no example inputs.
+
+        Example:
+            >>> explore(nn.Linear(2, 2)).check_values().first
+            ''
+        """
+        self.complete()
+        extractor, take = self._modes.checking(self.mode)
+        check: ValueCheck = computed(extractor, self.maps.next_run(), take=take)
+        self._show_check(check)
+        return check
+
     def wait(self, seconds: float = 60.0) -> bool:
         """Block until facts and picture are there, but not longer than ``seconds``.
 
@@ -248,6 +286,41 @@ class Explorer(SharedState, widgets.VBox):
         deadline = time.monotonic() + seconds
         found = self._modes.wait(seconds)
         return self.diagram.wait(max(0.0, deadline - time.monotonic())) and found
+
+    def open_again(self) -> None:
+        """Open the model anew, because it has changed; what has the same name stays as it is.
+
+        Example:
+            >>> from torch import nn
+            >>> model = nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 3))
+            >>> explorer = Explorer(model, selected=["1"])
+            >>> model[0] = nn.GELU()
+            >>> explorer.look_again()
+            >>> explorer.notice.words
+            "The model has changed since it was opened: '0' is another module, a GELU"
+            >>> explorer.open_again()
+            >>> explorer.graph["0"].cls, explorer.selected
+            ('GELU', ['1'])
+        """
+        self.notice.clear()
+        self.maps.forget()
+        former = self.view_state
+        self._modes.forget()
+        self._watch.begin()
+        self.header.switch.disabled = False
+        try:
+            graph = self._modes.first(self.mode)
+        except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
+            self.notice.error(problem, "The model does not open any more")
+            return
+        self._former = former
+        self._show(graph)
+        self._modes.find_facts(self.mode)
+
+    def look_again(self) -> None:
+        """Say so where the model is no longer what is shown; done after every cell and tick."""
+        if self.comm is not None:
+            self._watch.look(is_outdated=self.maps.is_outdated)
 
     def static(self) -> StaticPage:
         """Tree, picture and code without the widget, for pages that are read with no kernel.
@@ -356,19 +429,35 @@ class Explorer(SharedState, widgets.VBox):
 
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
-        self.share(self.tree, "selected", "expanded", "focused", "query", "hits", "detail")
         self.direction = self.diagram.direction
-        shared = ("selected", "expanded", "focused", "query", "hits", "detail", "direction")
-        self.share(self.diagram, *shared)
+        both = (
+            "selected",
+            "expanded",
+            "open_groups",
+            "focused",
+            "query",
+            "hits",
+            "detail",
+            "values",
+        )
+        self.share(self.tree, *both)
+        self.share(self.diagram, *both, "direction")
         self.share(self.chips, "return_nodes", "focused")
-        self.share(self.node, "focused")
+        self.share(self.node, "focused", "values")
         self.share(self.maps, "return_nodes")
-        self.maps.observe(lambda change: self.set_trait("features", change["new"]), "features")
+        self.maps.observe(self._on_features, "features")
+        self.observe(lambda _: self.look_again(), "return_nodes")
         self.header.switch.observe(lambda change: self._switch(change["new"]), "value")
+        self.header.check.on_click(lambda _: self._check_values())
+        self.maps.observe(lambda change: self._show_values(change["new"]), "ranges")
         self.observe(lambda _: self._show_code(), "return_nodes")
         self.maps.inputs.observe(lambda _: self._show_code(), "chosen")
         keep_page_of(self)
         self._show_code()
+
+    def _on_features(self, change: dict[str, Any]) -> None:
+        self.set_trait("features", change["new"])
+        self.look_again()
 
     def refused(self, problem: traitlets.TraitError) -> None:
         """Say why a part's value was not taken."""
@@ -395,9 +484,30 @@ class Explorer(SharedState, widgets.VBox):
         mode = change["new"]
         if mode == self.graph.mode:
             return
+        self.values = {}  # they are of the other mode
         self._show(self._modes.graph(mode))
         self.header.switch.value = mode
         self._modes.find_facts(mode)
+
+    def _check_values(self) -> None:
+        """What a click on the button asks for."""
+        self.notice.clear()
+        try:
+            self.complete()
+            self._modes.check_values(self.mode, self.maps.next_run(), self._show_check)
+        except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
+            self.notice.error(problem)
+
+    def _show_check(self, check: ValueCheck) -> None:
+        self._show_values(check.ranges)
+        if check.first:
+            self.focused = check.first
+            self.notice.alert(check.words)
+        else:
+            self.notice.say(check.words)
+
+    def _show_values(self, ranges: Mapping[str, ValueRange]) -> None:
+        self.values = value_marks(self.graph, ranges)
 
     def _switch(self, mode: str) -> None:
         """What a click on the switch asks for."""

@@ -24,6 +24,7 @@ class Header(widgets.HBox):
     Attributes:
         inputs: the same, which may be known later.
         switch: the radio buttons of eval and train mode.
+        check: the button that asks for the first value that is not finite.
     """
 
     def __init__(self, graph: ModelGraph, inputs: ExampleInputs | None = None) -> None:
@@ -32,7 +33,11 @@ class Header(widgets.HBox):
         self.switch = widgets.RadioButtons(
             options=MODES, value=graph.mode, orientation="horizontal", tooltip=_SWITCH
         ).add_class("fxx-mode")
-        super().__init__([self._facts, self.switch, FullScreenButton()])
+        self.check = widgets.Button(
+            description="Find NaN", tooltip=_CHECK, layout={"width": "auto"}
+        )
+        self.check.add_class("fxx-needs-kernel")
+        super().__init__([self._facts, self.switch, self.check, FullScreenButton()])
         self.add_class("fxx-header")
         self.show(graph)
 
@@ -47,6 +52,7 @@ class Header(widgets.HBox):
         self.switch.tooltip = f"The model opens in {mode} mode alone, not in {wanted} mode"
 
 
+_CHECK = "Run the model once, and find the first node whose value has NaN or Inf"
 _SWITCH = "eval mode as in use; train mode with dropout and batch statistics"
 
 
@@ -72,8 +78,8 @@ def headline(graph: ModelGraph, inputs: ExampleInputs | None = None) -> str:
 
 
 def _input(inputs: ExampleInputs, graph: ModelGraph) -> str:
-    word, _, detail = inputs.source.partition(" (")
-    source = _folded(word, inputs.source) if detail else html.escape(word)
+    word, _, detail = inputs.origin.partition(" (")
+    source = _folded(word, inputs.origin) if detail else html.escape(word)
     names = [node.name for node in graph.nodes if node.kind == "input"]
     what = f"inputs {', '.join(names)}:" if len(names) > 1 else "input"
     return f"{html.escape(what)} {html.escape(inputs.shapes)} {source}"

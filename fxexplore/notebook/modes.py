@@ -12,14 +12,23 @@ from torch import nn
 
 from fxexplore.feature_extraction import beside_others, restores, twin_of
 from fxexplore.inputs import InferredOnce
-from fxexplore.model_graph import ModelGraph, Opening, graph_before_run
+from fxexplore.model_graph import (
+    ModelGraph,
+    Opening,
+    ValueCheck,
+    checked_values,
+    graph_before_run,
+    names_to_check,
+)
 from fxexplore.views import error_in_words
 
+from .feature_maps.runs import Run, computed
 from .notice import Notice
 from .shell import present_shell
 from .task import Progress, Task, running_loop, watched
 
 MODES = ("eval", "train")
+_DONE = 60.0  # seconds within which facts are there
 _SOON = 0.5  # seconds after which a person wonders what is going on
 _STOPPED = (
     "Stopped before the model had run: these are but its registered modules. "
@@ -254,6 +263,40 @@ class Modes:
             lambda _: known or opening.annotated(), found, words, in_background=in_background
         )
 
+    def check_values(self, mode: str, run: Run, ended: Callable[[ValueCheck], None]) -> None:
+        """Look for the first value that is not finite, in the background if that can be.
+
+        Args:
+            mode: a mode that is open.
+            run: what to run the model on.
+            ended: called with what was found.
+        """
+        self.wait(_DONE)  # what is on its way would be lost
+        extractor, take = self.checking(mode)
+        twin = twin_of(extractor) if running_loop() is not None else None
+
+        def found(task: Task[ValueCheck]) -> None:
+            try:
+                check = task.result()
+            except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
+                self._notice.error(problem, "The model does not run")
+            else:
+                ended(check)
+
+        self._start(
+            lambda now: computed(twin or extractor, run, None if twin is None else now, take),
+            found,
+            "Looking for the first NaN",
+            in_background=twin is not None,
+            shell=present_shell(),
+        )
+
+    def checking(self, mode: str) -> tuple[nn.Module, Callable[[nn.Module, Any, Any], ValueCheck]]:
+        """An extractor of every node, and what runs it to look at the values."""
+        graph = self.graph(mode)
+        extractor = self.extractor(mode, {name: name for name in names_to_check(graph)})
+        return extractor, lambda model, args, kwargs: checked_values(model, graph, args, kwargs)
+
     def _report(self, graph: ModelGraph) -> None:
         """Say what a graph lacks, and why."""
         if graph.error is not None:
@@ -261,6 +304,13 @@ class Modes:
             self._notice.alert(f"{error_in_words(graph)}. {rest}")
         elif graph.missing and not self._notice.words:
             self._notice.say(graph.missing[0].upper() + graph.missing[1:])
+
+    def forget(self) -> None:
+        """Know nothing of the model any more, which has changed."""
+        self.stop()
+        self._openings.clear()
+        self._annotated.clear()
+        self._inputs.forget()
 
     def wait(self, seconds: float) -> bool:
         """Block until nothing is on its way, but not longer than ``seconds``; says whether."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import anywidget
@@ -42,20 +43,22 @@ class NodeFacts(GraphWidget, anywidget.AnyWidget):
 
     def __init__(self, graph: ModelGraph, **kwargs: Any) -> None:
         super().__init__(graph, **kwargs)
-        self.observe(lambda _: self._show_graph(), "focused")
+        self.observe(lambda _: self._show_graph(), ["focused", "values"])
         self._show_graph()
 
     def _show_graph(self) -> None:
         known = self.focused in self._graph.index
-        self.facts = facts_of(self._graph, self.focused) if known else []
+        value = self.values.get(self.focused, ("", ""))
+        self.facts = facts_of(self._graph, self.focused, value) if known else []
 
 
-def facts_of(graph: ModelGraph, name: str) -> list[Fact]:
+def facts_of(graph: ModelGraph, name: str, value: Sequence[str] = ("", "")) -> list[Fact]:
     """What is known about a node or module, in the order in which it is read.
 
     Args:
         graph: the model.
         name: qualified name of the node or module.
+        value: what is special about its value in the last run, and its range.
 
     Returns:
         Dicts with a ``"label"`` and either ``"text"`` or ``"links"``, a list of names.
@@ -75,6 +78,7 @@ def facts_of(graph: ModelGraph, name: str) -> list[Fact]:
         "raised": error_in_words(graph) if failure_at(graph, item) else "",
         "not reached": "" if item.reached else "the model raised before it came here",
         **what,
+        "value": " · ".join(filter(None, value)),
         "calls": what["calls"] or _repeated_around(graph, name),
         "output": " · ".join(_value_facts(item)),
         "parts": "\n".join(f"{part.path} {' · '.join(_value_facts(part))}" for part in item.parts),

@@ -232,6 +232,7 @@ class Diagram {
       ["fxx-only", new Set(this.model.get("only"))],
       ["fxx-at", new Set(focused ? [focused] : [])],
     ];
+    const values = this.model.get("values");
     for (const old of this.sheet.querySelectorAll(".fxx-badge")) old.remove();
     const current = this.current();
     for (const box of this.picture.order) {
@@ -239,6 +240,9 @@ class Diagram {
       const isTicked = marks[0][1].has(box.name);
       if (box.canTick) box.element.setAttribute("aria-pressed", String(isTicked));
       if (isTicked) this.picture.badge(box);
+      const [sign] = values[box.name] ?? [""];
+      box.element.classList.toggle("fxx-odd", sign.startsWith("✗"));
+      if (sign) this.picture.sign(box, sign);
       box.element.setAttribute("tabindex", box === current ? "0" : "-1");
     }
     this.light();
@@ -261,6 +265,7 @@ class Diagram {
     if (picture.order.some((box) => names.has(box.name))) entries.push(["fxx-only", "", `in ${this.model.get("mode")} mode only`]);
     if (picture.svg.querySelector(".fx-failed")) entries.push(["fx-failed", "✗", "the model raised here"]);
     if (picture.svg.querySelector(".fx-unreached")) entries.push(["fx-unreached", "", "not reached"]);
+    if (picture.svg.querySelector(".fx-back")) entries.push(["fx-back", "↩", "comes back, in the next round"]);
     const list = make("ul");
     for (const [cls, sign, words] of entries) {
       const entry = make("li");
@@ -355,11 +360,25 @@ class Diagram {
 
   /** @param {Box} box */
   toggleFold(box) {
-    if (box.kind !== "folded") return;
+    if (box.kind !== "folded") return this.groupOf(box)?.[2] === 0 ? this.toggleGroup(box) : undefined;
     if (this.isOffline()) return this.tell("Not connected to a kernel: run the cell again to fold and unfold");
     this.toggled = box.name;
     this.expectAnswer();
     this.toggle("expanded", box.name);
+  }
+
+  /** The siblings of one structure, or rounds of a loop, that a box is of. @param {Box} box @returns {[string, number, number] | undefined} */
+  groupOf(box) {
+    return this.model.get("groups")[box.id];
+  }
+
+  /** Draw siblings one by one, or once. @param {Box} box */
+  toggleGroup(box) {
+    const [name] = this.groupOf(box) ?? [""];
+    if (this.isOffline()) return this.tell("Not connected to a kernel: run the cell again to fold and unfold");
+    this.toggled = name;
+    this.expectAnswer();
+    this.toggle("open_groups", name);
   }
 
   /** @param {Box} box */
@@ -430,7 +449,8 @@ class Diagram {
   showCard(box) {
     const kind = box.isCluster ? [] : [KINDS[box.kind] ?? box.kind];
     const only = this.model.get("only").includes(box.name) ? [`in ${this.model.get("mode")} mode only`] : [];
-    const lines = [...kind, ...box.text.split("\n"), ...only].map((line) => make("div", "", line));
+    const value = (this.model.get("values")[box.name] ?? []).filter(Boolean).join(" · ");
+    const lines = [...kind, ...box.text.split("\n"), ...only, ...(value ? [`value ${value}`] : [])].map((line) => make("div", "", line));
     this.card.replaceChildren(make("b", "", box.name || "output"), ...lines);
     this.card.hidden = false;
     const { clientWidth, clientHeight } = this.pane;
@@ -464,6 +484,8 @@ class Diagram {
     const entries = [];
     // By the fold state, not by the picture: the layout may have been refused.
     if (box.kind === "folded") entries.push([has("expanded") ? "Fold" : "Unfold", () => this.toggleFold(box)]);
+    const group = this.groupOf(box);
+    if (group) entries.push([group[2] ? `Draw ${group[1]} as one` : `Show all ${group[1]}`, () => this.toggleGroup(box)]);
     if (box.canTick && !this.isOffline()) entries.push([has("selected") ? "Untick" : "Tick", () => this.toggleTick(box)]);
     entries.push(["Centre", () => this.view.centre(box)]);
     if (box.name) entries.push(["Copy name", () => this.copy(box.name)]);
@@ -592,6 +614,7 @@ function render({ model, el }) {
     "change:selected": () => diagram.mark(),
     "change:hits": () => diagram.mark(),
     "change:only": () => diagram.mark(),
+    "change:values": () => diagram.mark(),
     "change:focused": () => diagram.onFocused(),
     "change:message": () => diagram.say(),
     "change:busy": () => diagram.showBusy(),

@@ -116,6 +116,8 @@ class Picture {
     let best;
     for (const edge of edges) {
       const other = this.boxes.get(edge[end]);
+      // What comes back in the next round of a loop leads nowhere new.
+      if (other && (this.order.indexOf(other) - this.order.indexOf(box)) * (end === "head" ? 1 : -1) <= 0) continue;
       const score = other && far(other) + (edge.element ? 0 : 1e6);
       if (other && score !== undefined && (!best || score < best.score)) best = { other, score };
     }
@@ -132,6 +134,14 @@ class Picture {
     const { x, y } = this.offset;
     const mark = draw("g", { class: "fxx-badge", transform: `translate(${box.x - x} ${box.y - y})` });
     mark.append(draw("circle", { r: 6.5 }), draw("path", { d: "M-3 0L-1 2.4L3.2 -2.6" }));
+    box.element.append(mark);
+  }
+
+  /** What is special about its value, on the other corner. @param {Box} box @param {string} text */
+  sign(box, text) {
+    const { x, y } = this.offset;
+    const mark = draw("text", { class: "fxx-badge fxx-sign", x: box.x - x + box.width, y: box.y - y - 1, "text-anchor": "end" });
+    mark.textContent = text;
     box.element.append(mark);
   }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from array import array
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import anywidget
@@ -13,6 +14,7 @@ import traitlets
 from fxexplore.model_graph import ModelGraph, Module, Node, Row
 from fxexplore.views import (
     RAISED,
+    SiblingGroup,
     detail_of,
     failure_at,
     hidden_nodes,
@@ -103,7 +105,8 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
         to_json=lambda names, tree: _pack_subset(names, tree._group_names),
         from_json=lambda value, tree: _unpack_subset(value, tree._group_names),
     )
-    """The groups of siblings that are open, each by the name of its first sibling."""
+    """The groups of siblings and of rounds of a loop that are open, by the names of their first
+    rows."""
 
     columns = traitlets.List(traitlets.Enum(_COLUMNS), list(_COLUMNS)).tag(sync=True)
     """The columns beside the names that are shown, where there is room."""
@@ -139,7 +142,8 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
     (int32)."""
 
     groups = traitlets.Bytes().tag(sync=True)
-    """The first row and the length of each group of siblings with the same structure (int32)."""
+    """Of each group of siblings with the same structure the first row, how many rows it is, and
+    how many of them are one round of a loop; -1 for one that is none (int32)."""
 
     parameters = traitlets.Bytes().tag(sync=True)
     """The number of parameters of each row (float64)."""
@@ -155,10 +159,10 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
         hidden = hidden_nodes(graph, traits.get("detail", "operations"))
         traits.setdefault("expanded", opening_fold(graph, hidden=hidden))
         super().__init__(graph, **self._describe(traits.get("only", [])), **traits)
-        self.observe(lambda _: self._show_marks(), "only")
+        self.observe(lambda _: self._show_marks(), ["only", "values"])
 
     def _show_marks(self) -> None:
-        self.marks = _marks(self._graph, self.only)
+        self.marks = _marks(self._graph, self.only, self.values)
 
     def _show_graph(self) -> None:
         before = (self._modules, self._group_names)
@@ -182,20 +186,31 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
             "classes": [item.cls for item in items],
             "notes": [item.description for item in items],
             "shapes": ["" if item.shape is None else shape_text(item.shape) for item in items],
-            "marks": _marks(self._graph, only),
+            "marks": _marks(self._graph, only, self.values),
             "depth": _int32(row.depth for row in rows),
             "flags": _int32(_flags(self._graph, item) for item in items),
-            "groups": _int32(number for group in found for number in (group.first, group.count)),
+            "groups": _int32(itertools.chain.from_iterable(map(_packed, found))),
             "parameters": _float64(item.parameters for item in items),
             "flops": _float64(math.nan if item.flops is None else item.flops for item in items),
             "whole": float(self._graph.parameters),
         }
 
 
-def _marks(graph: ModelGraph, only: Collection[str]) -> list[str]:
+def _packed(group: SiblingGroup) -> tuple[int, int, int]:
+    return group.first, group.count * group.period, group.period if group.is_loop else -1
+
+
+def _marks(
+    graph: ModelGraph, only: Collection[str], values: Mapping[str, Sequence[str]]
+) -> list[str]:
     here = set(only)
     found = (
-        marks(row.item, only_in=graph.mode if row.name in here else "", graph=graph)
+        marks(
+            row.item,
+            only_in=graph.mode if row.name in here else "",
+            graph=graph,
+            value=values.get(row.name, ("", "")),
+        )
         for row in graph.rows
     )
     return [

@@ -26,12 +26,12 @@ class Notice(widgets.HBox):
         self.is_progress = False
         """Whether progress is shown, not a remark or an error."""
         self._text = widgets.HTML().add_class("fxx-notice-text")
-        self._stop = widgets.Button(description="Stop")
+        self._button = widgets.Button()
         self._close = widgets.Button(description="✕", tooltip="Take this line away")
         self._close.on_click(lambda _: self.clear())
-        self._stop.on_click(lambda _: self._stopped())
-        self._stop_action: Callable[[], None] | None = None
-        super().__init__([self._text, self._stop, self._close])
+        self._button.on_click(lambda _: self._clicked())
+        self._action: Callable[[], None] | None = None
+        super().__init__([self._text, self._button, self._close])
         self.add_class("fxx-notice")
         self.clear()
 
@@ -68,17 +68,30 @@ class Notice(widgets.HBox):
         """Show what is wrong, in words that say it all."""
         self._show(words, f'<div class="fxx-error" role="alert">{html.escape(words)}</div>')
 
-    def _show(self, words: str, page: str, stop: Callable[[], None] | None = None) -> None:
+    def offer(self, words: str, label: str, action: Callable[[], None]) -> None:
+        """Show a remark with something that can be done about it.
+
+        Args:
+            words: the remark.
+            label: what stands on the button.
+            action: what a click on it does.
+        """
+        self._show(words, f'<div role="status">{html.escape(words)}</div>', action, label)
+        self._close.layout.display = None
+
+    def _show(
+        self, words: str, page: str, action: Callable[[], None] | None = None, label: str = "Stop"
+    ) -> None:
         self.words = words
         self.is_progress = False
         self._text.value = page
-        self._stop_action = stop
-        self._stop.layout.display = None if stop else "none"
-        self._close.layout.display = "none" if stop else None
+        self._action, self._button.description = action, label
+        self._button.layout.display = None if action else "none"
+        self._close.layout.display = "none" if action else None
         self.layout.display = None if words else "none"
 
-    def _stopped(self) -> None:
-        action = self._stop_action
+    def _clicked(self) -> None:
+        action = self._action
         self.clear()
         if action:
             action()

@@ -10,8 +10,9 @@ from .kinds import kind_of
 from .numbers import shape_text, short_count, short_flops
 from .outline import marks, summary, to_text
 from .page import StaticPage, to_document, to_html
-from .siblings import repeated_siblings
-from .snippet import figure_to_python, to_python
+from .siblings import SiblingGroup, folded_groups, repeated_siblings
+from .snippet import FigureRun, figure_to_python, to_python
+from .values import value_marks
 
 # Graphs know nothing of views: these are handed to them.
 ModelGraph.shown_as.update(text=summary, html=to_html)

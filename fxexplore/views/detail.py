@@ -13,79 +13,19 @@ and views as well, which only pass values on."""
 
 DETAILS: tuple[Detail, ...] = get_args(Detail)
 
-_VIEWS = frozenset(
-    [
-        "alias",
-        "bfloat16",
-        "bool",
-        "broadcast_to",
-        "chunk",
-        "clone",
-        "contiguous",
-        "cpu",
-        "cuda",
-        "detach",
-        "double",
-        "expand",
-        "expand_as",
-        "flatten",
-        "float",
-        "getattr",
-        "getitem",
-        "half",
-        "int",
-        "long",
-        "mH",
-        "mT",
-        "H",
-        "T",
-        "movedim",
-        "moveaxis",
-        "narrow",
-        "permute",
-        "ravel",
-        "reshape",
-        "reshape_as",
-        "select",
-        "split",
-        "squeeze",
-        "swapaxes",
-        "swapdims",
-        "t",
-        "tensor_split",
-        "to",
-        "transpose",
-        "type",
-        "type_as",
-        "unbind",
-        "unflatten",
-        "unsqueeze",
-        "view",
-        "view_as",
-    ]
-)
-_CONSTANTS = frozenset(
-    [
-        "arange",
-        "as_tensor",
-        "empty",
-        "empty_like",
-        "eye",
-        "full",
-        "full_like",
-        "linspace",
-        "new_empty",
-        "new_full",
-        "new_ones",
-        "new_zeros",
-        "ones",
-        "ones_like",
-        "scalar_tensor",
-        "tensor",
-        "zeros",
-        "zeros_like",
-    ]
-)
+_VIEWS = {
+    "alias", "bfloat16", "bool", "broadcast_to", "chunk", "clone", "contiguous", "cpu", "cuda",
+    "detach", "double", "expand", "expand_as", "flatten", "float", "getattr", "getitem", "half",
+    "int", "long", "mH", "mT", "H", "T", "movedim", "moveaxis", "narrow", "permute", "ravel",
+    "reshape", "reshape_as", "select", "split", "squeeze", "swapaxes", "swapdims", "t",
+    "tensor_split", "to", "transpose", "type", "type_as", "unbind", "unflatten", "unsqueeze",
+    "view", "view_as",
+}  # fmt: skip
+_CONSTANTS = {
+    "arange", "as_tensor", "empty", "empty_like", "eye", "full", "full_like", "linspace",
+    "new_empty", "new_full", "new_ones", "new_zeros", "ones", "ones_like", "scalar_tensor",
+    "tensor", "zeros", "zeros_like",
+}  # fmt: skip
 
 
 def detail_of(graph: ModelGraph, node: Node) -> Detail:

@@ -15,7 +15,7 @@ from .detail import Detail, hidden_in_words, hidden_nodes
 from .diagram import opening_fold
 from .failures import error_in_words, failure_at
 from .numbers import shape_text, short_count, short_flops
-from .siblings import SiblingGroup, repeated_siblings
+from .siblings import SiblingGroup, group_words, repeated_siblings
 
 _STYLE = "font:12px/1.7 ui-monospace,Menlo,Consolas,monospace;max-width:900px"
 _LINE = "margin-left:2.4em"
@@ -31,7 +31,11 @@ _INSIDE = "so many nodes and modules inside it were added, removed or changed"
 
 
 def marks(
-    item: Node | Module, *, only_in: str = "", graph: ModelGraph | None = None
+    item: Node | Module,
+    *,
+    only_in: str = "",
+    graph: ModelGraph | None = None,
+    value: Sequence[str] = ("", ""),
 ) -> dict[str, str]:
     """What is special about a node or module: short words, and what they mean.
 
@@ -39,6 +43,7 @@ def marks(
         item: the node or module.
         only_in: the mode that it exists in, if it is only one.
         graph: its graph, to say where the model raised.
+        value: what is special about its value, and what that means.
 
     Example:
         >>> marks(Node("relu_1", "module", "ReLU", call=2, calls=2, shared=("act",)))
@@ -47,6 +52,8 @@ def marks(
     found = {words: _CHANGES.get(words[0], _INSIDE) for words in item.changes}
     if graph is not None and (failure := failure_at(graph, item)):
         found[failure] = error_in_words(graph)
+    if value[0]:
+        found[value[0]] = f"in the last run: {value[1]}"
     if isinstance(item, Module) and item.ran is False:
         found["never ran"] = "registered in the model; nothing of it ran"
     elif not item.reached:
@@ -273,8 +280,10 @@ class _Outline:
     def lines(self, position: int = 0, end: int | None = None) -> Iterator[_Line]:
         while position < (len(self._rows) if end is None else end):
             group = self._repeated.get(position)
-            if self._rows[position].name not in self.hidden:
-                yield self._item(position) if group is None else self._group(group)
+            if group is not None:
+                yield from self._group(group)
+            elif self._rows[position].name not in self.hidden:
+                yield self._item(position)
             position = self._rows[position].end if group is None else group.end
 
     def _item(self, position: int, *, shows_inside: bool = True) -> _Line:
@@ -296,20 +305,21 @@ class _Outline:
             changes=" · ".join(item.changes),
         )
 
-    def _group(self, group: SiblingGroup) -> _Line:
+    def _group(self, group: SiblingGroup) -> Iterator[_Line]:
         """A line for all of them; below it, the first with what is inside."""
-        members = [group.first]
-        while self._rows[members[-1]].end < group.end:
-            members.append(self._rows[members[-1]].end)
-        first, last = (self._rows[position] for position in (members[0], members[-1]))
+        members = group.members(self._graph)
+        shown = [i for i in members if self._rows[i].name not in self.hidden]
+        if not shown:
+            return
+        first, last = (self._rows[position] for position in (shown[0], shown[-1]))
         touched = self._touched.intersection(members)
         items = [self._rows[position].item for position in members]
-        return _Line(
+        yield _Line(
             "▣ " if touched else "▸ ",
             f"{first.label} … {last.label}",
-            f"{group.count} × {first.item.description}, same structure",
+            group_words(self._graph, group, self.hidden),
             _in_digits(items),
-            tuple(self._item(i, shows_inside=i == members[0] or i in touched) for i in members),
+            tuple(self._item(i, shows_inside=i == members[0] or i in touched) for i in shown),
             is_open=bool(touched),
             is_group=True,
         )

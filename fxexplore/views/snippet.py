@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from fxexplore.inputs import ExampleInputs
@@ -73,32 +73,44 @@ def to_python(
     )
 
 
+class FigureRun(NamedTuple):
+    """One run of a figure, for its code.
+
+    Attributes:
+        inputs: what the model is run on.
+        mode: ``"eval"`` or ``"train"``.
+        model: the expression that the model goes by in the reader's code.
+        picture: the expression that makes the input picture, if one is drawn.
+        label: what the run goes by beside another.
+    """
+
+    inputs: ExampleInputs
+    mode: str = "eval"
+    model: str = "model"
+    picture: str | None = None
+    label: str = ""
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells a run from others, but for a change of the model itself."""
+        return self.inputs.lines, self.inputs.example, self.mode, self.model
+
+
 def figure_to_python(
     return_nodes: Mapping[str, str],
     options: Mapping[str, Any],
-    inputs: ExampleInputs,
-    *,
-    model: str = "model",
+    *runs: FigureRun,
     recorded: bool = False,
-    mode: str = "eval",
-    picture: str | None = None,
-    first: ExampleInputs | None = None,
-    labels: tuple[str, str] | None = None,
-    other: bool = False,
+    save: str = "",
 ) -> str:
     """Write the code that makes a figure of feature maps.
 
     Args:
         return_nodes: the names of the return nodes with their output keys.
         options: the options of ``plot_feature_maps`` that are not as by default.
-        inputs: what the model is run on.
-        model: the expression that the model goes by in the reader's code.
+        runs: the run that is drawn, or the two that are compared.
         recorded: whether the model is recorded rather than traced.
-        mode: ``"eval"`` or ``"train"``.
-        picture: the expression that makes the input picture, if one is drawn.
-        first: what the run was on that the figure is compared with, if there is one.
-        labels: what the two runs go by.
-        other: whether the second run is of another model.
+        save: a line that saves the figure.
 
     Returns:
         Code that runs where ``model`` is defined, leaves the figure in ``figure`` and shows
@@ -108,7 +120,7 @@ def figure_to_python(
         >>> import torch
         >>> from fxexplore.inputs import ExampleInputs
         >>> batch = ExampleInputs((torch.ones(2, 3),), {}, "given", "batch")
-        >>> print(figure_to_python({"layer1": "layer1"}, {"sort": "energy"}, batch))
+        >>> print(figure_to_python({"layer1": "layer1"}, {"sort": "energy"}, FigureRun(batch)))
         from fxexplore import extract_features, plot_feature_maps
         <BLANKLINE>
         features = extract_features(
@@ -125,36 +137,40 @@ def figure_to_python(
         )
         figure
     """
-    plot = "plot_feature_maps" if first is None else "plot_comparison"
-    backend = '    backend="recorded",\n' if recorded else ""
-
-    def extracted(name: str, of: str, on: ExampleInputs) -> str:
-        further = f"    example_inputs={on.example},\n{backend}"
-        return f"{name} = {_call('extract_features', of, return_nodes, mode, further)}"
-
-    if first is None:
-        runs = [*inputs.lines, extracted("features", model, inputs)]
-    else:
-        between = () if first.lines == inputs.lines else inputs.lines
-        is_same = first.example == inputs.example and not between and not other
-        runs = [
-            *first.lines,
-            *(["# Before the model changed:"] if is_same else []),
-            extracted("first", model, first),
-            *between,
-            extracted("second", "other_model" if other else model, inputs),
-        ]
+    first, last = runs[0], runs[-1]
+    plot, names = "plot_feature_maps", ["features"]
     arguments = {name: repr(value) for name, value in options.items()}
-    arguments |= {"image": picture} if picture else {}
-    arguments |= {"tokens": repr(list(inputs.tokens))} if inputs.tokens else {}
-    arguments |= {"labels": repr(labels)} if labels else {}
+    if last.picture:
+        arguments["image"] = last.picture
+    if first.inputs.tokens or last.inputs.tokens:
+        arguments["tokens"] = repr(list(last.inputs.tokens))
+    lines = [*first.inputs.lines]
+    if len(runs) > 1:
+        plot, names = "plot_comparison", ["first", "second"]
+        arguments["labels"] = repr((first.label, last.label))
+        if first.key == last.key:
+            lines.append("# Before the model changed:")
+        elif first.picture and first.key[:2] != last.key[:2]:
+            lines.append(f"first_image = {first.picture}")
+            arguments["image"] = f"(first_image, {last.picture})"
+        if first.inputs.tokens != last.inputs.tokens:
+            arguments["tokens"] = repr((list(first.inputs.tokens), list(last.inputs.tokens)))
+    for name, run in zip(names, runs, strict=True):
+        if run.inputs.lines != first.inputs.lines:
+            lines += run.inputs.lines
+        further = f"    example_inputs={run.inputs.example},\n"
+        further += '    backend="recorded",\n' * recorded
+        call = _call("extract_features", run.model, return_nodes, run.mode, further)
+        lines.append(f"{name} = {call}")
+    values = "".join(f"    {name},\n" for name in names)
     listed = "".join(f"    {name}={_in_double_quotes(arguments[name])},\n" for name in arguments)
-    values = "features" if first is None else "first,\n    second"
+    makers = {run.picture.partition("(")[0] for run in runs if run.picture}
     return _program(
         f"from fxexplore import extract_features, {plot}",
-        *([f"from fxexplore.inputs import {picture.partition('(')[0]}"] if picture else []),
-        *runs,
-        f"figure = {plot}(\n    {values},\n{listed})",
+        *(f"from fxexplore.inputs import {maker}" for maker in makers),
+        *lines,
+        f"figure = {plot}(\n{values}{listed})",
+        *filter(None, [save]),
         "figure",
     )
 

@@ -209,6 +209,24 @@ def test_the_menu_of_a_box_does_what_it_says(shown, way):
     assert shown.at() == "body.0"
 
 
+def test_siblings_of_one_structure_are_one_box_until_they_are_shown(widget_page):
+    layers = nn.Sequential(*[nn.Linear(4, 4) for _ in range(5)])
+    shown = Shown(widget_page, NodeGraph(open_model(nn.Sequential(layers)), expanded=["0"]))
+    assert shown.box("0.0").text_content().count("0 … 4") == 1
+    assert "drawn once for 5" in shown.box("0.0").get_attribute("aria-label")
+    shown.box("0.0").dblclick()
+    shown.wait_for_box("0.3")
+    assert shown.diagram.open_groups == ["0.0"]
+    shown.box("0.3").click()
+    shown.page.keyboard.press("m")
+    shown.host.get_by_role("menuitem", name="Draw 5 as one").click()
+    shown.wait_until_gone("0.3")
+    shown.box("0.0").focus()
+    shown.page.keyboard.press(" ")  # what is ticked is not one of many
+    shown.wait_for_box("0.3")
+    assert shown.diagram.selected == ["0.0"]
+
+
 def test_the_menu_copies_centres_and_goes_away(shown):
     shown.box("fc").click(button="right")
     shown.host.get_by_role("menuitem", name="Copy name").click()
@@ -319,6 +337,18 @@ def test_ticked_found_and_other_boxes_differ_without_colour(widget_page, graph):
     }
     assert len({tuple(look) for look in looks.values()}) == 5
     expect(shown.host.locator(".fxx-legend")).to_contain_text("in eval mode only")
+
+
+def test_what_is_odd_about_a_value_is_signed_and_said(widget_page, graph):
+    values = {"stem": ["✗ NaN", "3 of 8 are NaN"], "body": ["✗ NaN inside", "in body.0.conv"]}
+    shown = Shown(widget_page, NodeGraph(graph, expanded=["body"], values=values))
+    expect(shown.box("stem").locator(".fxx-sign")).to_have_text("✗ NaN")
+    expect(shown.box("body").locator(".fxx-sign")).to_have_text("✗ NaN inside")
+    shown.box("stem").hover()
+    expect(shown.host.locator(".fxx-card")).to_contain_text("value ✗ NaN · 3 of 8 are NaN")
+    shown.diagram.values = {"pool": ["all 0", "all 0"], "fc": ["", "-1 … 1"]}
+    expect(shown.host.locator(".fxx-sign")).to_have_text(["all 0"])
+    expect(shown.host.locator(".fxx-odd")).to_have_count(0)
 
 
 def test_the_legend_names_the_kinds_in_the_picture_and_folds(shown):

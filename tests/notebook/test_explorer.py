@@ -12,7 +12,7 @@ from torch import nn
 from torch.fx.proxy import TraceError
 
 from fxexplore import Explorer, create_feature_extractor, explore
-from fxexplore.inputs import photograph
+from fxexplore.inputs import known_inputs, photograph
 from fxexplore.model_graph.opening import Opening
 from fxexplore.notebook import explorer as explorer_file
 from fxexplore.notebook import modes as modes_file
@@ -783,3 +783,91 @@ class TestCode:
     def test_nothing_ticked_is_no_code_to_copy(self, explorer):
         assert is_code(explorer.code.text)
         assert explorer.code.copy_button.text == ""
+
+
+class Zeroed(nn.Module):
+    """NaN after a while, in a module; and zeros."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
+        self.head = nn.Conv2d(2, 2, 3)
+
+    def forward(self, x):
+        x = self.body(x)
+        return self.head(x / x.amax() + x.sum() * 0) * 0
+
+
+class TestValues:
+    @pytest.fixture
+    def explorer(self):
+        model = Zeroed()
+        model.body[0].bias.data.fill_(-100)  # all is zero after ReLU
+        return explore(model, torch.rand(1, 3, 8, 8))
+
+    def marks(self, explorer, name):
+        return explorer.tree.marks[explorer.graph.index[name]]
+
+    def fact(self, explorer):
+        return next((f["text"] for f in explorer.node.facts if f["label"] == "value"), "")
+
+    def test_what_ran_is_marked_in_tree_picture_and_facts(self, explorer):
+        explorer.selected = ["body.0", "body.1", "head"]
+        explorer.run()
+        assert self.marks(explorer, "body.1").startswith("all 0: in the last run: all 0")
+        assert self.marks(explorer, "head").startswith("✗ NaN: ")
+        assert self.marks(explorer, "body.0") == ""
+        assert explorer.diagram.values["head"] == ["✗ NaN", "32 of 32 are NaN"]
+        explorer.focused = "body.0"
+        assert " … -99" in self.fact(explorer)
+        explorer.focused = "head"
+        assert self.fact(explorer) == "✗ NaN · 32 of 32 are NaN"
+        explorer.mode = "train"
+        assert self.marks(explorer, "head") == self.fact(explorer) == ""  # of eval mode
+
+    def test_the_button_leads_to_the_first(self, explorer):
+        button(explorer, "Find NaN").click()
+        assert explorer.focused == "truediv"
+        assert "✗ NaN first in truediv" in explorer.notice.words
+        assert "It reads body.1 all 0; amax all 0." in explorer.notice.words
+        assert self.marks(explorer, "truediv").startswith("✗ NaN: ")
+        assert self.marks(explorer, "body.1").startswith("all 0: ")
+        assert explorer.selected == []
+
+    def test_a_module_around_is_marked_too(self):
+        model = nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), nn.Linear(2, 2))
+        model[0][0].weight.data.fill_(float("nan"))
+        explorer = explore(model, torch.ones(1, 2), expanded=[])
+        assert explorer.check_values().first == "0.0"
+        assert self.marks(explorer, "0") == ("✗ NaN inside: in the last run: in 0.0")
+        model[0][0].weight.data.fill_(1.0)
+        assert explorer.check_values().first == ""
+        assert "No NaN" in explorer.notice.words
+        assert self.marks(explorer, "0") == ""
+
+    def test_it_goes_on_beside_the_kernel_and_can_be_stopped(self):
+        class Slow(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.steps = nn.Sequential(*[nn.Identity() for _ in range(400)])
+
+            def forward(self, x):
+                for step in self.steps:
+                    x = step(x)
+                    sleeping.wait(0.02 if x.sum() > 0 else 0)
+                return x
+
+        async def main():
+            explorer = explore(Slow(), torch.zeros(1, 2))
+            await until(lambda: explorer.graph.backend == "recorded")
+            explorer.maps.inputs.chosen = known_inputs(explorer.model, torch.ones(1, 2))
+            threads = threading.active_count()
+            button(explorer, "Find NaN").click()
+            await until(lambda: "Looking for the first NaN" in explorer.notice.words)
+            button(explorer.notice, "Stop").click()
+            assert not explorer.notice.words
+            await until(lambda: threading.active_count() <= threads)
+            assert explorer.values == {}
+
+        sleeping = threading.Event()
+        asyncio.run(main())

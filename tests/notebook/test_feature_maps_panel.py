@@ -211,7 +211,7 @@ def test_values_that_are_kept_are_bounded_and_dropped_ones_are_named(panel):
     assert list(panel.features) == ["high", "head"]
     assert panel.held_bytes <= panel.kept_bytes
     megabytes = panel.held_bytes / 1e6
-    assert f"values kept: {megabytes:.1f} of" in panel.controls.held.value
+    assert f"values kept: {megabytes:.1f} MB on cpu, at most" in panel.controls.held.value
     panel.controls.limit.value = 7
     assert panel.kept_bytes == 7_000_000
 
@@ -934,18 +934,36 @@ def test_a_picture_that_cannot_be_drawn_leaves_the_others(panel):
     assert not any(card.problem.value for card in panel.cards.cards.values())
 
 
-def test_saving_sends_a_png_and_an_svg(panel):
+@pytest.mark.parametrize(
+    ("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
+)
+def test_a_figure_is_saved_as_the_code_that_is_copied_saves_it(
+    panel, x, kind, start, tmp_path, monkeypatch
+):
     sent = []
-    panel.cards.page.send = lambda content, buffers=None: sent.append((content, buffers))
-    panel.controls.save_png.click()
+    save = panel.controls.save
+    save.send = lambda _, buffers: sent.append((save.file_name, *buffers))
+    panel.controls.kind.value, panel.controls.dpi.value = kind, 50
+    panel.controls.captions.value = False
+    save._handle_custom_msg("content", [])
+    assert sent.pop()[1] == b""
     assert "nothing to draw" in panel.problem
     panel.return_nodes = {"low": "low"}
     panel.run()
-    panel.controls.save_png.click()
-    panel.controls.save_svg.click()
-    assert [content["name"] for content, _ in sent] == ["feature_maps.png", "feature_maps.svg"]
-    assert sent[0][1][0].startswith(b"\x89PNG")
-    assert b"<svg" in sent[1][1][0]
+    assert f'# figure.savefig("feature_maps.{kind}"' in panel.code
+    save._handle_custom_msg("content", [])
+    ((name, saved),) = sent
+    assert name == f"feature_maps.{kind}"
+    assert saved.startswith(start)
+    assert "captions=False" in panel.code
+    monkeypatch.chdir(tmp_path)
+    exec(panel.code, {"model": panel.model, "x": x})
+    written = (tmp_path / name).read_bytes()
+    if kind == "png":
+        assert Image.open(io.BytesIO(saved)).width == 50 * 6.8
+        assert saved == written
+    else:  # these tell the time at which they were made
+        assert len(written) == pytest.approx(len(saved), rel=0.02)
 
 
 THOROUGH = pytest.mark.thorough
@@ -993,8 +1011,7 @@ def test_the_code_that_is_copied_makes_the_same_figure(
     panel.options = options
     panel.return_nodes = {"low": "first", "high": "high"}
     panel.run()
-    panel.controls.copy.click()
-    assert "plot_feature_maps" in panel.controls.code.value
+    assert panel.controls.copy.text == panel.code
     exec(panel.code, scope)
     assert_same_drawing(scope["figure"], panel.figure())
     for module, name in imports_of(panel.code):
@@ -1072,6 +1089,77 @@ def test_two_inputs_are_compared_side_by_side(panel, x):
     exec(panel.code, scope)
     assert_same_drawing(scope["figure"], panel.figure())
     assert torch.equal(scope["second"]["low"], panel.features["low"])
+
+
+def sentences_compared(first, second):
+    panel = panel_of(Text(), tokenizer=Tokenizer())
+    panel.return_nodes = {"words": "words", "mix": "mix"}
+    panel.inputs.text.value = first
+    panel.controls.run.click()
+    panel.controls.keep.click()
+    panel.inputs.text.value = second
+    panel.controls.run.click()
+    panel.comparing = True
+    return panel
+
+
+def test_two_sentences_are_compared_each_with_its_own_tokens():
+    panel = sentences_compared("the quick fox", "some lazy dogs")
+    figure = panel.figure()
+    labels = [[t.get_text() for t in axes.get_yticklabels()] for axes in figure.axes[:2]]
+    assert labels == [["<3>", "<5>", "<3>"], ["<4>", "<4>", "<4>"]]
+    scope = {"model": panel.model, "tokenizer": Tokenizer()}
+    exec(panel.code, scope)
+    assert_same_drawing(scope["figure"], figure)
+
+
+def test_sentences_of_other_lengths_are_not_compared_and_that_is_said_once():
+    panel = sentences_compared("the quick brown fox", "a dog")
+    said = (
+        "of another shape, and not compared: words, mix; “the quick brown fox” is 1×4, “a dog” 1×2"
+    )
+    assert said in panel.message
+    assert not any(card.problem.value for card in panel.cards.cards.values())
+    assert [len(figure.axes) for figure in panel.cards.figures.values()] == [1, 1]
+    panel.controls.discard.click()
+    assert "compared" not in panel.message
+
+
+def test_two_modes_are_compared_under_their_names(x):
+    explorer = explore(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), x, inputs_name="x")
+    explorer.selected = ["1"]
+    explorer.run()
+    explorer.maps.keep()
+    explorer.mode = "train"
+    explorer.run()
+    explorer.maps.comparing = True
+    titles = [axes.get_title(loc="left") for axes in explorer.maps.figure().axes]
+    assert titles == ["1 · eval", "1 · train", "1 · train − eval"]
+    scope = {"model": explorer.model, "x": x}
+    exec(explorer.maps.code, scope)
+    assert_same_drawing(scope["figure"], explorer.maps.figure())
+    assert not torch.equal(scope["first"]["1"], scope["second"]["1"])
+
+
+def test_two_pictures_are_compared_each_under_its_own_values(panel):
+    panel.return_nodes = {"low": "low"}
+    panel.inputs.use_sample("impulse")
+    panel.controls.run.click()
+    panel.controls.keep.click()
+    panel.inputs.use_sample("checkerboard")
+    panel.controls.run.click()
+    panel.comparing = True
+    for view in ("overlay", "pca"):
+        panel.options = PlotOptions(view=view, opacity=0.5)
+        scope = {"model": panel.model}
+        exec(panel.code, scope)
+        assert_same_drawing(scope["figure"], panel.figure())
+    seen = panel.current_inputs.picture().permute(1, 2, 0)
+    panel.options = PlotOptions(view="overlay")
+    ground = panel.figure().axes[1].images[0].get_array()[..., :3]
+    assert np.allclose(ground, seen, atol=1e-6)
+    assert panel.controls.over.layout.display == "flex"
+    assert panel.controls.opacity.value == 0.55
 
 
 def test_two_models_are_compared_side_by_side(panel, x):

@@ -32,7 +32,7 @@ class Capture:
     """The wanted values of one run, as they come."""
 
     def __init__(self, plan: Plan, copied_too: set[str]) -> None:
-        self._plan = plan
+        self.plan = plan
         self._copied = {w.key for w in plan.wanted if plan.is_copied(w)} | copied_too
         self._copied_too = copied_too
         self._open = {wanted.key for wanted in plan.wanted}
@@ -44,7 +44,7 @@ class Capture:
 
     def arguments(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Capture the wanted arguments of forward."""
-        wanted = [w for w in self._plan.wanted if w.kind == "argument"]
+        wanted = [w for w in self.plan.wanted if w.kind == "argument"]
         if wanted:
             given = bound_arguments(model, args, kwargs)
             for w in wanted:
@@ -79,7 +79,7 @@ class Capture:
 
     def results(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The values, or an error if one is missing or no longer what it was."""
-        missing = [w.spec for w in self._plan.wanted if w.key not in self._values]
+        missing = [w.spec for w in self.plan.wanted if w.key not in self._values]
         if missing:
             names = ", ".join(f"'{name}'" for name in missing)
             raise RuntimeError(
@@ -100,6 +100,19 @@ class Capture:
     def is_of_this_thread(self) -> bool:
         """Whether this thread is the one that runs the model, and still runs it."""
         return not self.is_over and threading.get_ident() == self._thread
+
+
+class Showing(Capture):
+    """Shows the wanted values of one run as they come, and keeps none."""
+
+    def __init__(self, plan: Plan, look: Callable[[str, Any], None]) -> None:
+        super().__init__(plan, set())
+        self._look = look
+
+    def _keep(self, wanted: Wanted, value: Any, done: bool) -> None:
+        self._look(wanted.key, value)
+        if done:
+            self._open.discard(wanted.key)
 
 
 def run_with_hooks(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -10,7 +10,7 @@ from torch import nn
 from fxexplore.feature_extraction.common.isolation import make_room_to_recurse, nesting_of, restores
 from fxexplore.feature_extraction.common.wrappers import plain_module
 
-from .capture import Capture, CapturingFollower, StopForward, run_with_hooks
+from .capture import Capture, CapturingFollower, Showing, StopForward, run_with_hooks
 from .follower import allow_stopping
 from .plan import Plan, planned
 from .recording import Recording
@@ -90,6 +90,23 @@ class RecordedFeatureExtractor(nn.Module):
         Raises:
             RuntimeError: if a wanted value was not reached on these inputs.
         """
+        capture = Capture(self._plan(), self._copied_too)
+        self._captured(capture, args, kwargs)
+        return capture.results(args, kwargs)
+
+    def each_value(
+        self, look: Callable[[str, Any], None], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Run the model, and show each wanted value as it is made; none is kept.
+
+        Args:
+            look: is given a key and the value.
+            args: positional arguments of the model's forward.
+            kwargs: keyword arguments of it.
+        """
+        self._captured(Showing(self._plan(), look), args, kwargs)
+
+    def _plan(self) -> Plan:
         plan = self._plans.get(self.training)
         if plan is None:
             mode, other = ("train", "eval") if self.training else ("eval", "train")
@@ -97,16 +114,17 @@ class RecordedFeatureExtractor(nn.Module):
                 f"the model was recorded in {other} mode only, and this is {mode} mode; call "
                 f".{other}() first"
             )
-        capture = Capture(plan, self._copied_too)
+        return plan
+
+    def _captured(self, capture: Capture, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
-            self._run(plan, capture, args, kwargs)
+            self._run(capture.plan, capture, args, kwargs)
         except StopForward as stop:
             if stop.capture is not capture:
                 raise
         finally:
             # The hooks of a traceback that somebody keeps do nothing any more.
             capture.is_over = True
-        return capture.results(args, kwargs)
 
     @restores
     def _run(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import keyword
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -70,6 +71,19 @@ class GraphFeatureExtractor(fx.GraphModule):
         if name == "training" and "eval_graph" in self.__dict__:
             self._choose_graph()
 
+    def each_value(
+        self, look: Callable[[str, Any], None], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Run the model, and show each wanted value as it is made; none is kept.
+
+        Args:
+            look: is given a key and the value.
+            args: positional arguments of the model's forward.
+            kwargs: keyword arguments of it.
+        """
+        given = inspect.signature(self.forward).bind(*args, **kwargs).arguments
+        _Showing(self, look, given).run()
+
     # Attributes that are generated again for a copy.
     _DERIVED = ("_graph", "_code", "_generated", "_lineno_map", "_prologue_start")
 
@@ -91,6 +105,39 @@ class GraphFeatureExtractor(fx.GraphModule):
 
     # Copies are made like pickles, and not as fx.GraphModule makes them.
     __copy__ = __deepcopy__ = None  # type: ignore[assignment]
+
+
+class _Showing(fx.Interpreter):
+    """Runs the present graph of an extractor node by node, and shows each of its values.
+
+    A value is let go when no other node needs it.
+    """
+
+    def __init__(
+        self,
+        extractor: GraphFeatureExtractor,
+        look: Callable[[str, Any], None],
+        given: Mapping[str, Any],
+    ) -> None:
+        graph, copies = fx.Graph(), {}  # type: tuple[fx.Graph, dict[fx.Node, fx.Node]]
+        graph.graph_copy(extractor.graph, copies)
+        graph.output(None)  # or that would need all of them
+        super().__init__(extractor, graph=graph)
+        self.extra_traceback = False
+        self._look, self._given = look, given
+        self._keys: dict[fx.Node, list[str]] = {}
+        for key, value in next(iter(reversed(extractor.graph.nodes))).args[0].items():
+            if isinstance(value, fx.Node):
+                self._keys.setdefault(copies[value], []).append(key)
+
+    def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG002 - fx's
+        return self._given.get(target.lstrip("*"), *args)
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        for key in self._keys.get(n, ()):
+            self._look(key, value)
+        return value if n.users else None
 
 
 def graph_extractor(

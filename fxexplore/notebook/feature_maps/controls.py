@@ -11,6 +11,7 @@ import ipywidgets as widgets
 import traitlets
 
 from fxexplore.notebook.problems import problem_html
+from fxexplore.notebook.small_widgets import CopyButton, SaveButton
 from fxexplore.notebook.task import Progress
 from fxexplore.views.feature_maps import Extent, PlotOptions, Sort, View
 
@@ -22,6 +23,7 @@ _ABOUT_LIMIT = (
     "Above the limit, those that were used longest ago are dropped."
 )
 _MOST_CHANNELS = 4096
+_KINDS = [("PNG", "png"), ("SVG", "svg"), ("PDF", "pdf")]
 _MEGABYTE = 1_000_000
 
 Control = TypeVar("Control", bound=widgets.Widget)
@@ -30,8 +32,11 @@ Control = TypeVar("Control", bound=widgets.Widget)
 class MapControls(traitlets.HasTraits):
     """The widgets around the pictures; the panel gives them their work.
 
+    Args:
+        save: the button that saves the figure.
+
     Example:
-        >>> controls = MapControls()
+        >>> controls = MapControls(SaveButton(lambda: ""))
         >>> controls.sort.value = "energy"
         >>> controls.options
         PlotOptions(view='channels', channels=24, sort='energy', ...)
@@ -49,9 +54,10 @@ class MapControls(traitlets.HasTraits):
     problem = traitlets.Any()
     """The error that is shown; None if there is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, save: SaveButton) -> None:
         super().__init__()
-        self._filling = False
+        self.save = save
+        self._filling = self._has_picture = False
         self.run = _button("Run", "Run the model as far as the ticked nodes need", "primary")
         self.view = widgets.ToggleButtons(
             options=_VIEWS, style={"button_width": "auto"}, layout=_width("auto")
@@ -67,7 +73,6 @@ class MapControls(traitlets.HasTraits):
         self._line = widgets.HBox([self._bar, self.status_line, self._make_comparison()])
         self._line.add_class("fxx-row").add_class("fxx-status")
         self.status = widgets.VBox([self._line, self.problem_line])
-        self.code = widgets.HTML()
 
     def _make_options(self) -> list[widgets.Widget]:
         self.sort = named(
@@ -82,7 +87,21 @@ class MapControls(traitlets.HasTraits):
         self._of = widgets.HTML()
         self.items = labelled("item", self.item)
         self.queries = labelled("query", self.query)
-        for widget in (self.view, self.sort, self.scale, self.count, self.item, self.query):
+        opacity = widgets.FloatSlider(
+            1.0, min=0, max=1, step=0.05, continuous_update=False, layout=_width("130px")
+        )
+        self.opacity = named(opacity, "opacity over the picture")
+        self.over = labelled("opacity", self.opacity)
+        self.captions = widgets.Checkbox(
+            True, description="captions", indent=False, layout=_width("auto"),
+            tooltip="Facts and notes below each name",
+        )  # fmt: skip
+        self._fields = {
+            "view": self.view, "channels": self.count, "sort": self.sort, "scale": self.scale,
+            "index": self.item, "query": self.query, "opacity": self.opacity,
+            "captions": self.captions,
+        }  # fmt: skip
+        for widget in self._fields.values():
             widget.observe(self._on_control, "value")
         self.of_channels = widgets.HBox(
             [
@@ -91,14 +110,16 @@ class MapControls(traitlets.HasTraits):
                 labelled("scale", self.scale),
             ]
         )
-        return [self.of_channels, self.items, self.queries]
+        return [self.of_channels, self.items, self.queries, self.over, self.captions]
 
     def _make_actions(self) -> list[widgets.Widget]:
-        self.save_png = _button("Save PNG", "Save all that is shown as one picture")
-        self.save_svg = _button("Save SVG", "Save all that is shown as one drawing")
-        self.copy = _button("Copy figure code", "Copy the code that makes this figure")
+        self.kind = named(widgets.Dropdown(options=_KINDS, layout=_width("64px")), "kind of file")
+        self.dpi = named(_number("58px", 200, 20, 1200), "dots per inch")
+        dots = labelled("dpi", self.dpi)
+        self.kind.observe(lambda change: _show(dots, change["new"] == "png"), "value")
+        self.copy = CopyButton(label="Copy figure code")
         self.keep = _button("Keep run", "Keep this run, to compare the next with it")
-        return [self.save_png, self.save_svg, self.copy, self.keep]
+        return [widgets.HBox([self.save, self.kind, dots]), self.copy, self.keep]
 
     def _make_comparison(self) -> widgets.HBox:
         """What is there once a run is kept."""
@@ -115,10 +136,7 @@ class MapControls(traitlets.HasTraits):
         self.held = widgets.HTML()
         self.limit = named(_number("66px", 512, 1, 10**6), "most megabytes of values kept")
         self.limit.tooltip = _ABOUT_LIMIT
-        self.unit = widgets.HTML()
-        kept = widgets.HBox([self.held, self.limit, self.unit])
-        kept.add_class("fxx-kept")
-        return kept
+        return widgets.HBox([self.held, self.limit]).add_class("fxx-kept")
 
     @traitlets.observe("message")
     def _show_message(self, change: dict[str, Any]) -> None:
@@ -139,10 +157,6 @@ class MapControls(traitlets.HasTraits):
         self.problem_line.value = "" if problem is None else problem_html(problem)
         _show(self.problem_line, problem is not None)
 
-    def say_copied(self, done: bool) -> None:
-        """Say whether the code is on the clipboard."""
-        self.message = "copied" if done else "this page may not copy; the code is below"
-
     def show_progress(self, progress: Progress) -> None:
         """Show how far a run is."""
         calls, total = progress.calls, progress.total
@@ -152,37 +166,33 @@ class MapControls(traitlets.HasTraits):
         words = f"{progress.at} · {calls} of {total} leaf modules" if calls else "running…"
         self.message = "stopping at the next module…" if progress.stop.is_set() else words
 
-    def show_extent(self, extent: Extent) -> None:
+    def show_extent(self, extent: Extent, *, has_picture: bool) -> None:
         """Fit the controls to what there is to draw.
 
         Args:
             extent: of the values that are shown; without channels nothing is.
+            has_picture: whether it is of a picture.
         """
+        self._has_picture = has_picture
+        self._show_over()
         self.item.max = max(extent.items - 1, self.options.index, 0)
         _show(self.items, extent.items > 1)
         _show(self.queries, extent.has_attention or self.options.query is not None)
         most = extent.channels
         self._of.value = f'<span class="fxx-quiet">of {most}</span>' if most else ""
 
-    def show_held(
-        self, held: int, devices: Sequence[str], kept: str | None, *, is_shown: bool
-    ) -> None:
+    def show_held(self, held: int, devices: Sequence[str], kept: str | None) -> None:
         """Show how many bytes are held, and what can be done with it.
 
         Args:
             held: bytes of values.
             devices: where they are.
             kept: what the run goes by that is kept to compare with; None if none is.
-            is_shown: whether there are pictures to save.
         """
         megabytes = f"{held / _MEGABYTE:.1f}"
-        self.held.value = (
-            f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">values kept: {megabytes} of</span>'
-        )
-        unit = f"MB on {', '.join(devices)}" if devices else "MB"
-        self.unit.value = f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">{unit}</span>'
-        for button in (self.save_png, self.save_svg, self.copy):
-            button.disabled = not is_shown
+        where = f" on {', '.join(devices)}" if devices else ""
+        words = f"values kept: {megabytes} MB{where}, at most"
+        self.held.value = f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">{words}</span>'
         self.keep.disabled = not held
         self.compare.description = f"Compare with {kept}"
         _show(self.comparison, kept is not None)
@@ -199,13 +209,10 @@ class MapControls(traitlets.HasTraits):
 
     def _on_control(self, change: dict[str, Any]) -> None:
         """Change the one option that this control is for."""
-        fields = {
-            self.view: "view", self.count: "channels", self.sort: "sort", self.scale: "scale",
-            self.item: "index", self.query: "query",
-        }  # fmt: skip
         if self._filling:
             return
-        field, value = fields[change["owner"]], change["new"]
+        field = next(name for name, control in self._fields.items() if control is change["owner"])
+        value = change["new"]
         self.problem = None
         if field == "query":
             text = value.strip()
@@ -221,15 +228,23 @@ class MapControls(traitlets.HasTraits):
         new: PlotOptions = change["new"]
         self._filling = True
         try:
-            self.view.value, self.sort.value, self.scale.value = new.view, new.sort, new.scale
-            if isinstance(new.channels, int):
-                self.count.value = new.channels
             self.item.max = max(self.item.max, new.index)
-            self.item.value = new.index
-            self.query.value = "" if new.query is None else str(new.query)
-            _show(self.of_channels, new.view == "channels")  # the others show all of them
+            values = {name: getattr(new, name) for name in self._fields}
+            values["query"] = "" if new.query is None else str(new.query)
+            values["opacity"] = new.drawn_opacity
+            if not isinstance(new.channels, int):
+                del values["channels"]
+            for name, value in values.items():
+                self._fields[name].value = value
         finally:
             self._filling = False
+        _show(self.of_channels, new.view == "channels")  # the others show all of them
+        self._show_over()
+
+    def _show_over(self) -> None:
+        """Show the opacity where something can lie over a picture."""
+        is_over = self.options.view in ("overlay", "pca") or self.options.query is not None
+        _show(self.over, is_over and self._has_picture)
 
 
 def named(control: Control, name: str) -> Control:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +15,7 @@ from fxexplore.inputs import ExampleInputs, known_inputs
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.notebook.closing import close_parts
 from fxexplore.notebook.shell import present_shell, variable_of
+from fxexplore.notebook.small_widgets import SaveButton
 from fxexplore.notebook.task import Stop, Task, running_loop
 from fxexplore.views.feature_maps import PlotOptions, extent_of
 
@@ -63,6 +63,9 @@ class FeatureMapsPanel(widgets.VBox):
     features = traitlets.Dict(read_only=True)
     """The values of the return nodes that are held of the last run, by key."""
 
+    ranges = traitlets.Dict(read_only=True)
+    """The ranges of the values of the last run, by name."""
+
     options = traitlets.Instance(PlotOptions, ())
     """How they are drawn."""
 
@@ -92,7 +95,8 @@ class FeatureMapsPanel(widgets.VBox):
         self.shell = shell
         self._runs = Runs(self.kept_bytes)
         self._task: Task[Mapping[str, Any]] | None = None
-        self.controls = MapControls()
+        self._saved = ""
+        self.controls = MapControls(SaveButton(self._made_file, label="Save"))
         self.inputs = InputChooser(
             model,
             example_inputs,
@@ -109,9 +113,7 @@ class FeatureMapsPanel(widgets.VBox):
             self.inputs,
             self.controls.folded,
             self.controls.status,
-            widgets.VBox([self.cards.detail, self.cards.pictures, self.controls.code]).add_class(
-                "fxx-scroll"
-            ),
+            widgets.VBox([self.cards.detail, self.cards.pictures]).add_class("fxx-scroll"),
         ]
         self.add_class("fxx-maps")
         self._listen()
@@ -141,6 +143,22 @@ class FeatureMapsPanel(widgets.VBox):
         """How many bytes of values are held: of the last run, and of the run that is kept."""
         return self._runs.bytes
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether numbers were written into the model since the values that are shown."""
+        last = self._runs.last
+        if not self.features or last is None or last.is_other:
+            return False
+        return last.state != state_of(self.model)
+
+    def forget(self) -> None:
+        """Drop the values of the last run."""
+        self._cancel()
+        self.controls.running, self.controls.problem = False, None
+        self._runs = Runs(self.kept_bytes)
+        self.comparing = False
+        self._show()
+
     def run(self) -> Features:
         """Run the model as far as the ticked nodes need, and show their values.
 
@@ -156,6 +174,10 @@ class FeatureMapsPanel(widgets.VBox):
         values = computed(extractor, run)
         self._finished(run, nodes, values)
         return Features(values, self.graph, nodes)
+
+    def start(self) -> None:
+        """Run as the button does: in the background if that can be; errors are shown."""
+        self._guarded(self._start)
 
     def wait(self, seconds: float = 60.0) -> bool:
         """Block until the run that the button started has ended, and draw.
@@ -239,20 +261,19 @@ class FeatureMapsPanel(widgets.VBox):
 
     @property
     def code(self) -> str:
-        """The code that makes the figure.
+        """The code that makes the figure, and saves it where that was done; else a comment does.
 
         Raises:
             ValueError: if nothing has run yet.
         """
-        return self._shown().code()
+        line = self._save_line
+        return self._shown().code(line if line == self._saved else f"# {line}")
 
     def close(self) -> None:
         """Stop what runs, drop the values and close the widgets."""
         if self.comm is None:
             return
-        self._cancel()
-        self._runs = Runs(self.kept_bytes)
-        self._show()
+        self.forget()
         self.cards.close()
         close_parts(self)
         super().close()
@@ -265,22 +286,18 @@ class FeatureMapsPanel(widgets.VBox):
         Raises:
             ValueError: if nothing is ticked, or there are no inputs.
         """
-        self._require_ticked()
-        # First, for it waits until the model is open, and with that for its inputs.
-        extractor = self.make_extractor()
-        return extractor, self._next_run(), dict(self.return_nodes)
-
-    def _require_ticked(self) -> None:
         if not self.return_nodes:
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
+        # First, for it waits until the model is open, and with that for its inputs.
+        extractor = self.make_extractor()
+        return extractor, self.next_run(), dict(self.return_nodes)
 
-    def _next_run(self) -> Run:
+    def next_run(self) -> Run:
         """What a run now would be of.
 
         Raises:
-            ValueError: if nothing is ticked, or there are no inputs.
+            ValueError: if there are no inputs.
         """
-        self._require_ticked()
         chosen = self.current_inputs
         if chosen is None:
             raise ValueError(self.inputs.missing)
@@ -330,7 +347,7 @@ class FeatureMapsPanel(widgets.VBox):
 
     def _run_other(self, model: nn.Module) -> None:
         """Run another model with nodes of the same names."""
-        run = self._next_run()
+        run = self.next_run()
         run = dataclasses.replace(run, label="other model", state=state_of(model), is_other=True)
         recorded = self.graph.backend == "recorded"
         extractor = create_feature_extractor(
@@ -352,16 +369,14 @@ class FeatureMapsPanel(widgets.VBox):
         self.observe(lambda c: self._set_limit(c["new"]), "kept_bytes")
         self.inputs.observe(lambda _: self._guarded(self._show), "chosen")
         controls = self.controls
-        controls.run.on_click(lambda _: self._guarded(self._start))
+        controls.run.on_click(lambda _: self.start())
         controls.keep.on_click(lambda _: self._guarded(self.keep))
         controls.discard.on_click(lambda _: self.discard())
-        controls.save_png.on_click(lambda _: self._guarded(lambda: self._save("png")))
-        controls.save_svg.on_click(lambda _: self._guarded(lambda: self._save("svg")))
-        controls.copy.on_click(lambda _: self._guarded(self._copy))
+        for control in (controls.kind, controls.dpi):
+            control.observe(lambda _: self._show_code(), "value")
         traitlets.link((self, "options"), (controls, "options"))
         traitlets.link((self, "comparing"), (controls.compare, "value"))
         controls.limit.observe(lambda c: self._on_limit(c["new"]), "value")
-        self.cards.on_copied = controls.say_copied
 
     def _on_limit(self, megabytes: int) -> None:
         if megabytes != max(1, self.kept_bytes // _MEGABYTE):  # it is rounded in the field
@@ -381,12 +396,16 @@ class FeatureMapsPanel(widgets.VBox):
             {name: self.return_nodes[name] for name in values},
         )
         self.set_trait("features", features)
+        self.set_trait("ranges", dict(self._runs.ranges))
         kept = self._runs.kept
-        self.controls.show_extent(extent_of(features))
+        last = self._runs.last
+        picture = None if last is None else last.inputs.picture()
+        self.controls.show_extent(extent_of(features), has_picture=picture is not None)
         runs, label = self._runs, kept.label if kept else None
-        self.controls.show_held(runs.bytes, runs.devices, label, is_shown=bool(features))
+        self.controls.show_held(runs.bytes, runs.devices, label)
         self.controls.message = self._words()
         self.cards.show(self._shown() if features else None)
+        self._show_code()
 
     def _when_computed(self, name: str) -> tuple[int, int]:
         position = self.graph.index.get(name, 0)
@@ -403,6 +422,8 @@ class FeatureMapsPanel(widgets.VBox):
             parts.append(
                 f"the model raises in {where}: on these inputs only what comes before runs"
             )
+        if self.comparing:
+            parts.append(self._runs.unlike(self.return_nodes))
         last = self._runs.last
         if self.features and last is not None and not last.is_other:
             training = self.graph.mode == "train"
@@ -422,20 +443,34 @@ class FeatureMapsPanel(widgets.VBox):
         shown = Shown(features, self.options, runs.last, name=self._name)
         if runs.kept is None or not self.comparing:
             return shown
-        nodes = features.return_nodes.items()
-        kept = {key: runs.kept_values[name] for name, key in nodes if name in runs.kept_values}
+        nodes = features.return_nodes
+        kept = {nodes[name]: runs.kept_values[name] for name in runs.alike(nodes)}
         return dataclasses.replace(shown, kept=runs.kept, kept_features=kept)
 
     # --- taking away --------------------------------------------------------------------
 
-    def _save(self, kind: str) -> None:
-        media = {"png": "image/png", "svg": "image/svg+xml"}
-        content = file_of(self.figure(), kind)
-        self.cards.page.save_file(f"feature_maps.{kind}", media[kind], content)
+    def _made_file(self) -> bytes:
+        """The figure as the file that is chosen; nothing if there is none, which is said."""
+        kind, dpi = self.controls.kind.value, self.controls.dpi.value
+        try:
+            content = file_of(self.figure(), kind, dpi if kind == "png" else "figure")
+        except Exception as problem:  # noqa: BLE001  # whatever the user's values are
+            self.controls.problem = problem
+            return b""
+        self._saved = self._save_line
+        self._show_code()
+        return content
 
-    def _copy(self) -> None:
-        self.controls.code.value = f'<pre class="fxx-code">{html.escape(self.code)}</pre>'
-        self.cards.page.copy_text(self.code)
+    @property
+    def _save_line(self) -> str:
+        """The code that saves the figure as the button does."""
+        kind = self.controls.kind.value
+        dpi = f", dpi={self.controls.dpi.value}" * (kind == "png")
+        return f'figure.savefig("feature_maps.{kind}"{dpi})'
+
+    def _show_code(self) -> None:
+        self.controls.save.file_name = f"feature_maps.{self.controls.kind.value}"
+        self.controls.copy.text = self.code if self.features else ""
 
     def _guarded(self, action: Callable[[], Any]) -> None:
         """Do what a click asks for; an error is shown in words."""

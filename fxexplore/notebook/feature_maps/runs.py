@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,9 +18,9 @@ from fxexplore.feature_extraction import (
     tensors_in,
 )
 from fxexplore.inputs import ExampleInputs
-from fxexplore.model_graph import Features
+from fxexplore.model_graph import Features, ValueRange, range_of
 from fxexplore.notebook.task import Progress, Stop, watched
-from fxexplore.views import figure_to_python
+from fxexplore.views import FigureRun, figure_to_python
 from fxexplore.views.feature_maps import (
     PlotOptions,
     plot_channel,
@@ -41,60 +41,78 @@ class Run:
     Attributes:
         inputs: what the model runs on.
         training: whether it runs in train mode.
-        state: which tensors the model is made of, and how often each was written to.
+        state: which tensors the model is made of, and how often each was written to, where.
         label: what the run goes by in a comparison.
         is_other: whether it is of another model than the panel's.
     """
 
     inputs: ExampleInputs
     training: bool
-    state: tuple[tuple[int, int], ...]
+    state: tuple[tuple[int, ...], ...]
     label: str
     is_other: bool = False
+
+    @property
+    def mode(self) -> str:
+        """``"eval"`` or ``"train"``."""
+        return "train" if self.training else "eval"
 
     def changed_since(self, last: Run) -> str:
         """What is another than at the last run, in words; ``""`` if nothing is."""
         if last.training != self.training:
-            mode = "train" if self.training else "eval"
-            return f"these are of another mode; run for {mode} mode"
+            return f"these are of another mode; run for {self.mode} mode"
         if last.inputs is not self.inputs:
             return f"these are of {last.label}; run for the new input"
         return "the model has changed since this run" if last.state != self.state else ""
 
 
-def state_of(model: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Which tensors a model is made of, and how often each was written to.
+def state_of(model: nn.Module) -> tuple[tuple[int, ...], ...]:
+    """Which tensors a model is made of, and how often each was written to, where.
 
     Args:
         model: the model.
     """
     tensors = (*model.parameters(), *model.buffers())
-    return tuple((id(t), -1 if t.is_inference() else t._version) for t in tensors)
+    return tuple((id(t), -1 if t.is_inference() else t._version, _address(t)) for t in tensors)
+
+
+def _address(tensor: torch.Tensor) -> int:
+    try:
+        return tensor.data_ptr()
+    except RuntimeError:  # lazy ones, and some of another library's, have no memory of their own
+        return 0
 
 
 @restores
-def computed(extractor: nn.Module, run: Run, progress: Progress | None = None) -> Mapping[str, Any]:
+def computed(
+    extractor: nn.Module,
+    run: Run,
+    progress: Progress | None = None,
+    take: Callable[[nn.Module, Any, Any], Any] | None = None,
+) -> Any:
     """Run an extractor once, without gradients, and leave its model as it was.
 
     Args:
         extractor: the extractor; with ``progress`` a twin, whose flags and buffers may change.
         run: what to run it on, and in which mode; what is frozen in train mode stays frozen.
         progress: follows the run, and can stop it.
+        take: runs it on positional and keyword arguments; by default for its values.
 
     Raises:
         Stop: if ``progress.stop`` was set.
     """
     # Inputs are copied, as a model may write into them.
+    take = take or _values
     inputs = tree_map(
         lambda v: v.clone() if isinstance(v, torch.Tensor) else v,
         (run.inputs.args, run.inputs.kwargs),
     )
     if progress is None:
         with isolated(extractor, inputs, training=run.training, as_twin=True) as model:
-            return _values(model, *inputs)
+            return take(model, *inputs)
     switch_mode(extractor, run.training)
     with watched(extractor, progress):
-        values = _values(extractor, *inputs)
+        values = take(extractor, *inputs)
     if progress.stop.is_set():
         raise Stop
     return values
@@ -139,6 +157,8 @@ class Runs:
         """What the last run was of."""
         self.values: dict[str, Any] = {}
         """Its values that are held, by name; what was used last is last."""
+        self.ranges: dict[str, ValueRange] = {}
+        """Their ranges, by name, of values that are no longer held too."""
         self.kept: Run | None = None
         """The run that is kept to compare with."""
         self.kept_values: dict[str, Any] = {}
@@ -172,11 +192,15 @@ class Runs:
         """
         if self.last is None or run.is_other or run.changed_since(self.last):
             self.values.clear()
+            self.ranges.clear()
             self._dropped.clear()
         self.last = run
         for name, value in values.items():
             self.values.pop(name, None)
             self.values[name] = value
+            found = range_of(value)
+            if found is not None:
+                self.ranges[name] = found
         self._drop()
 
     def used(self, names: Iterable[str]) -> dict[str, Any]:
@@ -198,6 +222,20 @@ class Runs:
             raise ValueError("nothing has run yet; run first, then keep the run")
         self.kept = dataclasses.replace(self.last, label=label or self.last.label)
         self.kept_values, self._dropped_kept = dict(self.values), []
+
+    def alike(self, names: Iterable[str], *, alike: bool = True) -> list[str]:
+        """The nodes that both runs have, with values of the same shapes; or of others."""
+        both = [name for name in names if name in self.values and name in self.kept_values]
+        pairs = {name: (self.values[name], self.kept_values[name]) for name in both}
+        return [n for n, (a, b) in pairs.items() if (_shapes(a) == _shapes(b)) is alike]
+
+    def unlike(self, names: Iterable[str]) -> str:
+        """Which nodes have other shapes in both runs, in words; ``""`` if none have."""
+        names, kept, last = self.alike(names, alike=False), self.kept, self.last
+        if not names or kept is None or last is None:
+            return ""
+        sizes = f"{kept.label} is {kept.inputs.shapes}, {last.label} {last.inputs.shapes}"
+        return f"of another shape, and not compared: {', '.join(names)}; {sizes}"
 
     def forget_kept(self) -> None:
         """Drop the run that was kept."""
@@ -223,6 +261,10 @@ class Runs:
             name = next(iter(held))
             del held[name]
             dropped.append(name)
+
+
+def _shapes(value: Any) -> list[torch.Size]:
+    return [tensor.shape for tensor in tensors_in([value])]
 
 
 def _storage(tensor: Any) -> tuple[Any, int]:
@@ -272,11 +314,13 @@ class Shown:
         """
         features = {key: self.features[key] for key in keys or self.features}
         both = {key: value for key, value in features.items() if key in self.kept_features}
-        options = self.options.changed() | self._context(with_image=self._draws_image) | size
-        if not both:
-            return plot_feature_maps(features, **options)
+        options = self.options.changed() | size
+        if not both or self.kept is None:
+            context = self._context(self.last, with_image=self._draws_image)
+            return plot_feature_maps(features, **options, **context)
+        context = self._context(self.kept, self.last, with_image=self._draws_image)
         before = {key: self.kept_features[key] for key in both}
-        return plot_comparison(before, both, labels=self._labels, **options)
+        return plot_comparison(before, both, labels=self._labels, **options, **context)
 
     def plot_channel(self, key: str, channel: int, **size: float) -> Figure:
         """Draw one channel large, with the input beside it.
@@ -286,45 +330,64 @@ class Shown:
             channel: its number.
             size: as for :meth:`plot`.
         """
-        context = self._context(with_image=True) | size
+        context = self._context(self.last, with_image=True) | size
         return plot_channel(self.features, key, channel, index=self.options.index, **context)
 
-    def code(self) -> str:
-        """The code that makes the figure of all keys."""
-        inputs = self.last.inputs
-        kept = self.kept if self.kept_features else None
+    def code(self, save: str = "") -> str:
+        """The code that makes the figure of all keys.
+
+        Args:
+            save: a line that saves the figure.
+        """
+        kept, graph = self.kept if self.kept_features else None, self.features.graph
+        runs = [self.last] if kept is None else [kept, self.last]
+        pictures = [run.inputs.picture_code(self.options.index) for run in runs]
+        if not (self._draws_image and all(pictures)):
+            pictures = [None] * len(runs)
+        labels = ("",) if kept is None else self._labels
         nodes = self.features.return_nodes.items()
-        graph = self.features.graph
         return figure_to_python(
             {name: key for name, key in nodes if kept is None or key in self.kept_features},
             self.options.changed(),
-            inputs,
-            model=self.name,
+            *(
+                FigureRun(
+                    run.inputs,
+                    run.mode,
+                    "other_model" if run.is_other else self.name,
+                    picture,
+                    label,
+                )
+                for run, picture, label in zip(runs, pictures, labels, strict=True)
+            ),
             recorded=graph.backend == "recorded",
-            mode=graph.mode,
-            picture=inputs.picture_code(self.options.index) if self._draws_image else None,
-            first=kept.inputs if kept else None,
-            labels=self._labels if kept else None,
-            other=self.last.is_other,
+            save=save,
         )
 
     @property
     def _labels(self) -> tuple[str, str]:
-        first, second = self.kept.label if self.kept else "", self.last.label
+        """What the two runs go by: what tells them apart."""
+        assert self.kept is not None
+        first, second = self.kept.label, self.last.label
+        if self.kept.training != self.last.training:
+            modes = (self.kept.mode, self.last.mode)
+            return modes if first == second else (f"{first}, {modes[0]}", f"{second}, {modes[1]}")
         return (f"{first}, kept", second) if first == second else (first, second)
 
     @property
     def _draws_image(self) -> bool:
         """Whether the input picture is drawn, or tells the grid of tokens."""
-        drawn = self.options.view == "overlay" or self.options.query is not None
+        drawn = self.options.view in ("overlay", "pca") or self.options.query is not None
         return drawn or any(t.ndim == _OF_TOKENS for t in tensors_in(list(self.features.values())))
 
-    def _context(self, *, with_image: bool) -> dict[str, Any]:
-        inputs = self.last.inputs
-        context = {
-            "graph": self.features.graph,
-            "return_nodes": self.features.return_nodes,
-            "tokens": inputs.tokens or None,
-            "image": inputs.picture(self.options.index) if with_image else None,
-        }
-        return {name: value for name, value in context.items() if value is not None}
+    def _context(self, *runs: Run, with_image: bool) -> dict[str, Any]:
+        """What else the figure is drawn with: the same for both runs, or a pair."""
+        graph, nodes = self.features.graph, self.features.return_nodes
+        context: dict[str, Any] = {"graph": graph, "return_nodes": nodes}
+        tokens = [run.inputs.tokens for run in runs]
+        if any(tokens):
+            context["tokens"] = tokens if tokens[0] != tokens[-1] else tokens[0]
+        images = [run.inputs.picture(self.options.index) for run in runs if with_image]
+        if images and all(image is not None for image in images):
+            is_same = runs[0].inputs is runs[-1].inputs
+            context["image"] = images[0] if is_same else tuple(images)
+        return context

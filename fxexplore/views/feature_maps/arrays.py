@@ -334,18 +334,18 @@ def image_of(image: Any) -> torch.Tensor:
     return (numbers - low) / (high - low) if high > low else torch.zeros_like(numbers)
 
 
-def with_picture(colours: torch.Tensor, image: torch.Tensor, opacity: float | None) -> torch.Tensor:
+def with_picture(colours: torch.Tensor, image: torch.Tensor, opacity: float) -> torch.Tensor:
     """Colours over a picture, or beside it.
 
     Args:
         colours: 3 × H × W from 0 to 1, NaN where there is none.
         image: H × W × 3.
-        opacity: of the colours over the picture; None to place the picture beside them.
+        opacity: of the colours over the picture; at 1, which hides it, it stands beside them.
 
     Example:
         >>> with_picture(torch.ones(3, 1, 1), torch.zeros(2, 2, 3), 0.25)[0].tolist()
         [[0.25, 0.25], [0.25, 0.25]]
-        >>> with_picture(torch.ones(3, 1, 1), torch.zeros(2, 2, 3), None).shape
+        >>> with_picture(torch.ones(3, 1, 1), torch.zeros(2, 2, 3), 1.0).shape
         torch.Size([3, 2, 5])
     """
     # Every value keeps its own pixels, also where there are more of them than in the picture.
@@ -354,7 +354,7 @@ def with_picture(colours: torch.Tensor, image: torch.Tensor, opacity: float | No
     )
     picture = image.permute(2, 0, 1).repeat_interleave(times, 1).repeat_interleave(times, 2)
     wide = torch.nn.functional.interpolate(colours.unsqueeze(0), picture.shape[1:])[0]
-    if opacity is not None:
+    if opacity < 1:
         return wide * opacity + picture * (1 - opacity)
     gap = wide.new_full((_RGB, wide.shape[1], max(1, round(0.04 * wide.shape[2]))), -1)
     return torch.cat([wide, gap, picture], dim=2)

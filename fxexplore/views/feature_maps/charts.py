@@ -97,7 +97,7 @@ class TileGrid(Chart):
     labels: Sequence[str] = ()
     most: float = 1.9
     is_numbered: bool = True
-    opacity: float = 0.55
+    opacity: float = 1.0
 
     def room(self, width: float, style: Style) -> Room:
         left = label_width(self._labels, style)

@@ -83,8 +83,8 @@ def plot_feature_maps(
         query: of attention, the query token whose weights over the keys are drawn: its
             number, where 0 is the class token if there is one, or its (row, column) in the
             grid.
-        opacity: of what lies over the picture, from 0 to 1. ``"pca"`` has the picture beside it
-            where no opacity is given.
+        opacity: of what lies over the picture, from 0 to 1; by default 0.55, and 1 for ``"pca"``,
+            which has the picture beside it then.
         captions: whether facts and notes stand below each name.
         width: of the figure, in inches.
         ax: Axes of your own, for a single tensor.
@@ -231,8 +231,8 @@ def plot_comparison(
             and one of ``second``.
         query: of attention, the query token whose weights over the keys are drawn: its
             number, or its (row, column) in the grid.
-        opacity: of what lies over the picture, from 0 to 1. ``"pca"`` has the picture beside it
-            where no opacity is given.
+        opacity: of what lies over the picture, from 0 to 1; by default 0.55, and 1 for ``"pca"``,
+            which has the picture beside it then.
         captions: whether facts and notes stand below each name.
         width: of the figure, in inches.
 

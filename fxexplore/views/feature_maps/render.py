@@ -34,6 +34,7 @@ Channels = int | Sequence[int] | slice
 Query = int | tuple[int, ...]
 
 _FRAMES = 16
+_OPACITY = 0.55
 _ORDERS = {"energy": ", most energy first", "variance": ", highest variance first",
            "sparsity": ", most zeros first"}  # fmt: skip
 _VIDEO, _FLAT = 4, 2  # axes of C×T×H×W; axes of a grid without time
@@ -87,6 +88,12 @@ class PlotOptions:
         fields = [f for f in dataclasses.fields(self) if f.name not in ("image", "tokens")]
         values = {field.name: getattr(self, field.name) for field in fields}
         return {f.name: values[f.name] for f in fields if values[f.name] != f.default}
+
+    @property
+    def drawn_opacity(self) -> float:
+        """The opacity of what lies over the picture."""
+        default = 1.0 if self.view == "pca" else _OPACITY
+        return default if self.opacity is None else self.opacity
 
     @property
     def image_size(self) -> tuple[int, int] | None:
@@ -201,10 +208,11 @@ class _Render:
             most = (3.2 if count == 1 else 1.9) * max(1.0, math.sqrt(width / height))
             tiles = tiled(unit, _columns(count, height / width))
             labels = side.tokens or () if is_named else ()
-            grid_of_tiles = TileGrid(tiles, numbers, scale, ground, marks, labels, most)
-            if side.opacity is not None:
-                grid_of_tiles.opacity = side.opacity
-            charts.append(grid_of_tiles)
+            charts.append(
+                TileGrid(
+                    tiles, numbers, scale, ground, marks, labels, most, opacity=side.drawn_opacity
+                )
+            )
         return charts
 
     def attention(self, values: list[torch.Tensor], reading: Reading) -> list[Chart]:
@@ -336,7 +344,7 @@ class _Render:
             pictures = [picture.unsqueeze(1) for picture in pictures]
         else:
             pictures = [
-                p if side.image is None else with_picture(p, side.image, side.opacity)
+                p if side.image is None else with_picture(p, side.image, side.drawn_opacity)
                 for p, side in zip(pictures, self._sides, strict=True)
             ]
         return [
