@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,11 +14,11 @@ from torch import nn
 
 from fxexplore.feature_extraction import as_arguments, model_and_tracer
 
-from .example_inputs import BATCH_OF_PICTURES, ExampleInputs, required_arguments
+from .example_inputs import BATCH_OF_PICTURES, Choice, ExampleInputs, required_arguments
 from .guessing import LAYERS, as_called, find_arguments, first_guesses
 from .next_guesses import Guess
 from .preprocessing import RGB, Preprocessing, imagenet, photograph, photograph_or_noise
-from .samples import FRAMES
+from .samples import FRAMES, noise
 from .transformers_inputs import from_config
 
 
@@ -79,7 +81,7 @@ def known_inputs(
         expression = f"example_inputs_for({name}, {inputs_name})"
         return ExampleInputs(*arguments, "given", inputs_name, expression)
     expression = f"example_inputs_for({name})"
-    ways = (_from_timm, from_config, _from_attribute, _from_torchvision, _guessed)
+    ways = (_from_timm, from_config, _from_attribute, _from_parent, _from_torchvision, _guessed)
     results: Iterator[ExampleInputs | None] = (infer(model) for infer in ways)
     inferred = next(found for found in results if found is not None)
     place = inferred.places.get("picture")
@@ -141,7 +143,8 @@ class InferredOnce:
 def _has_to_be_tried(model: Any) -> bool:
     if not isinstance(model, nn.Module) or type(model).__module__.startswith("torchvision.models"):
         return False
-    is_told = any(infer(model) is not None for infer in (_from_timm, _from_attribute))
+    ways = (_from_timm, _from_attribute, _from_parent)
+    is_told = any(infer(model) is not None for infer in ways)
     return not is_told and next(model.parameters(), None) is not None
 
 
@@ -203,6 +206,48 @@ def _from_attribute(model: nn.Module) -> ExampleInputs | None:
     return ExampleInputs(*as_arguments(example), "example_input_array")
 
 
+# --- by the model that it is a part of ---------------------------------------------------
+
+_PASSED: weakref.WeakKeyDictionary[nn.Module, tuple[str, tuple[int, ...], torch.dtype]]
+_PASSED = weakref.WeakKeyDictionary()
+
+
+def remember_input(
+    module: nn.Module, parent: str, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    """Remember what a module was given, for when it is opened by itself.
+
+    Args:
+        module: the module, which is not held alive.
+        parent: the class of the model that it is a part of.
+        shape: of the one tensor that it was given.
+        dtype: of that tensor.
+    """
+    with contextlib.suppress(TypeError):  # a module of a class with an __eq__ of its own
+        _PASSED[module] = parent, shape, dtype
+
+
+def _from_parent(model: nn.Module) -> ExampleInputs | None:
+    passed = None
+    with contextlib.suppress(TypeError):
+        passed = _PASSED.get(model)
+    if passed is None or len(required_arguments(model)) > 1:
+        return None
+    parent, shape, dtype = passed
+    source = f"the shape that {parent} gave it"
+    if dtype.is_floating_point and len(shape) == BATCH_OF_PICTURES and shape[:2] == (1, RGB):
+        return _picture(RGB, (shape[2], shape[3]), source)
+    sizes = ", ".join(map(str, shape))
+    word, value, code = "noise", noise(*shape), f"noise({sizes})"
+    if not dtype.is_floating_point:
+        word, value = "zeros", torch.zeros(shape, dtype=dtype)
+        code = f"torch.zeros(({sizes},), dtype={dtype})"
+    names = ("noise",) if word == "noise" else ()
+    inputs = ExampleInputs((value,), {}, source)
+    choice = Choice({0: value}, {0: code}, (), names, word, f"{word} ({source})")
+    return inputs.choose(next(iter(inputs.places), "tensor"), choice)
+
+
 # --- guessed ---------------------------------------------------------------------------
 
 
@@ -250,7 +295,8 @@ def _as_inputs(model: nn.Module, arguments: Mapping[str, Guess], because: str) -
             words[word] = None
     args, kwargs = as_called(model, values)
     source = f"{' and '.join(words) or 'numbers'} ({because})"
-    return ExampleInputs(args, kwargs, source, prepared_by=prepared_by)
+    is_guess = prepared_by is None
+    return ExampleInputs(args, kwargs, source, prepared_by=prepared_by, is_guess=is_guess)
 
 
 _WORDS = {"noise": "noise", "pair": "noise", "list": "noise", "ids": "token ids 0, 1, …"}

@@ -35,6 +35,7 @@ from fxexplore.inputs import ExampleInputs, known_inputs
 from .annotations import annotated
 from .graph import ModelGraph
 from .nodes import Failure, prefixes
+from .passed_inputs import remember_passed_inputs
 from .reading import failure_of, graph_of_recording, graph_of_tracer
 from .shapes import ShapeRun
 from .verifying import verify_values
@@ -161,6 +162,11 @@ class Opening:
         Returns:
             The same graph with the facts.
         """
+        graph = self._annotated()
+        remember_passed_inputs(self._given, graph)
+        return graph
+
+    def _annotated(self) -> ModelGraph:
         if self._run is None:
             return self.graph
         tracer = self._opened.tracers[self._mode]
@@ -285,7 +291,7 @@ def _in_words(inputs: ExampleInputs, graph: ModelGraph) -> str:
     """What shapes are for: where the inputs come from, their shapes, and what they are called."""
     names = [node.name for node in graph.nodes if node.kind == "input"]
     for_which = f" for {', '.join(names)}" if len(names) > 1 else ""
-    return f"{inputs.source} {inputs.shapes}{for_which}".strip()
+    return f"{inputs.origin} {inputs.shapes}{for_which}".strip()
 
 
 def open_model(

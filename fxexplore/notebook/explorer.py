@@ -429,9 +429,18 @@ class Explorer(SharedState, widgets.VBox):
 
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
-        both = ("selected", "expanded", "focused", "query", "hits", "detail", "values")
-        self.share(self.tree, *both)
         self.direction = self.diagram.direction
+        both = (
+            "selected",
+            "expanded",
+            "open_groups",
+            "focused",
+            "query",
+            "hits",
+            "detail",
+            "values",
+        )
+        self.share(self.tree, *both)
         self.share(self.diagram, *both, "direction")
         self.share(self.chips, "return_nodes", "focused")
         self.share(self.node, "focused", "values")
