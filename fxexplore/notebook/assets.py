@@ -11,7 +11,7 @@ _HERE = pathlib.Path(__file__).parent
 def asset(*names: str) -> str:
     """Several files as one: an ES module of a widget has no files to import others from.
 
-    It is saved in every notebook with such a widget, so lines that are comments stay behind.
+    It is saved in every notebook with such a widget, so comments and indents stay behind.
     Given as paths, anywidget would keep every widget alive, to tell it when they change.
 
     Args:
@@ -22,4 +22,5 @@ def asset(*names: str) -> str:
         'const PATIENCE'
     """
     whole = "\n".join((_HERE / name).read_text("utf-8") for name in names)
-    return re.sub(r"^ *(/\*\*((?!\*/).)*\*/|//[^\n]*)\n", "", whole, flags=re.MULTILINE | re.DOTALL)
+    bare = re.sub(r"^ *(/\*\*((?!\*/).)*\*/|//[^\n]*)\n", "", whole, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"^ +|\n(?=\n)", "", bare, flags=re.MULTILINE)

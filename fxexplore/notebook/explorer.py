@@ -435,9 +435,18 @@ class Explorer(SharedState, widgets.VBox):
 
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
-        both = ("selected", "expanded", "focused", "query", "hits", "detail", "values")
-        self.share(self.tree, *both)
         self.direction = self.diagram.direction
+        both = (
+            "selected",
+            "expanded",
+            "open_groups",
+            "focused",
+            "query",
+            "hits",
+            "detail",
+            "values",
+        )
+        self.share(self.tree, *both)
         self.share(self.diagram, *both, "direction")
         self.share(self.chips, "return_nodes", "focused")
         self.share(self.node, "focused", "values")
@@ -454,6 +463,10 @@ class Explorer(SharedState, widgets.VBox):
 
     def _on_features(self, change: dict[str, Any]) -> None:
         self.set_trait("features", change["new"])
+        ran = self.maps.last_inputs
+        shown = "" if self._modes.inputs is None else self._modes.inputs.shapes
+        if change["new"] and ran is not None and ran.shapes != shown:
+            self._modes.follow(self.mode, ran)
         self.look_again()
 
     def refused(self, problem: traitlets.TraitError) -> None:
@@ -549,7 +562,8 @@ class Explorer(SharedState, widgets.VBox):
 
     def _show(self, graph: ModelGraph) -> None:
         """Show another graph of the model, and say which ticked names are gone."""
-        inputs = self.header.inputs = self._inputs.known
+        self.header.inputs = self._modes.inputs
+        inputs = self._inputs.known
         if inputs is not None:
             self.maps.inputs.offer(inputs)
         gone = self.replace_graph(graph)

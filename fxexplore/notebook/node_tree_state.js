@@ -193,6 +193,22 @@ class TreeState {
     this.saveFolds();
   }
 
+  /**
+   * The line that stands for a row in a picture that draws siblings once: the outermost closed
+   * group of which the first is that row, or contains it. @param {number} i
+   */
+  standIn(i) {
+    const { rows } = this;
+    let found = NONE;
+    for (let key = i; key >= 0 && !this.kept; key = rows.parentOf(key)) {
+      if (!rows.isGroup(key) || this.isOpen(key)) continue;
+      const g = key - rows.length;
+      const round = rows.members(key).slice(0, Math.abs(rows.groupRound[g]));
+      if (round.some((first) => i >= first && i < rows.end[first])) found = key;
+    }
+    return found;
+  }
+
   /** Unfold everything that contains a row. @param {number} i */
   openTo(i) {
     const { rows } = this;
