@@ -132,6 +132,27 @@ class Opening:
         if graph.error is not None:
             self.graph = _stopped_at(self.graph, graph.error)
 
+    def on(self, inputs: ExampleInputs) -> Opening | None:
+        """The same opening, with the facts for other inputs; None if the model has to run on them.
+
+        Args:
+            inputs: what the model runs on.
+
+        Example:
+            >>> from fxexplore.inputs import ExampleInputs
+            >>> other = ExampleInputs((torch.ones(3, 4),), {}, "given", "batch")
+            >>> Opening(nn.Sequential(nn.Linear(4, 2))).on(other).annotated()["0"].shape
+            (3, 2)
+        """
+        if not self._opened.tracers:
+            return None
+        opening, training = copy.copy(self), self._mode == "train"
+        opening.arguments = (inputs.args, inputs.kwargs)
+        opening._run = ShapeRun(self._opened.tracers[self._mode], training, *opening.arguments)
+        words = _in_words(inputs, self.graph)
+        opening.graph = dataclasses.replace(self.graph, missing="", inputs=words)
+        return opening
+
     def annotated(self) -> ModelGraph:
         """Find every fact.
 

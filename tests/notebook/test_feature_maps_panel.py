@@ -775,6 +775,30 @@ def test_the_query_field_lays_the_attention_of_one_token_over_the_picture():
     assert all("tokens 0 to 24" in card.problem.value for card in panel.cards.cards.values())
 
 
+@pytest.mark.parametrize("backend", ["symbolic", "recorded"])
+def test_the_shapes_that_are_shown_follow_the_input_that_was_run(backend):
+    async def main():
+        explorer = explore(Text(), tokenizer=Tokenizer(), backend=backend, selected=["words"])
+        await until(lambda: explorer.graph["words"].shape)
+        guessed = explorer.graph["words"].shape
+        explorer.maps.inputs.text.value = "the quick brown fox jumps over"
+        assert explorer.graph["words"].shape == guessed  # it has not run yet
+        explorer.maps.controls.run.click()
+        await until(lambda: explorer.graph["words"].shape == (1, 6, 8))
+        assert explorer.graph["mix"].shape == (1, 6, 8)
+        assert "input 1×6 “the quick brown fox jumps over”" in explorer.header._facts.value
+        assert list(explorer.features) == explorer.selected == ["words"]
+        explorer.mode = "train"
+        await until(lambda: explorer.graph["words"].shape == (1, 6, 8))
+        assert explorer.maps.current_inputs.shapes == "1×6"
+        explorer.maps.inputs.use_sample("example inputs")
+        explorer.maps.controls.run.click()
+        await until(lambda: explorer.graph["words"].shape == guessed)
+        assert explorer.notice.words == ""
+
+    asyncio.run(main())
+
+
 def tiny_clip():
     transformers = pytest.importorskip("transformers")
     shared = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,

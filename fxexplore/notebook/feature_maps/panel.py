@@ -128,6 +128,11 @@ class FeatureMapsPanel(widgets.VBox):
         return chosen
 
     @property
+    def last_inputs(self) -> ExampleInputs | None:
+        """What the last run was on; None if nothing has run."""
+        return None if self._runs.last is None else self._runs.last.inputs
+
+    @property
     def message(self) -> str:
         """How things are, in a line: what is missing, what has changed, how far a run is."""
         return str(self.controls.message)
@@ -398,8 +403,7 @@ class FeatureMapsPanel(widgets.VBox):
         self.set_trait("features", features)
         self.set_trait("ranges", dict(self._runs.ranges))
         kept = self._runs.kept
-        last = self._runs.last
-        picture = None if last is None else last.inputs.picture()
+        picture = self.last_inputs and self.last_inputs.picture()
         self.controls.show_extent(extent_of(features), has_picture=picture is not None)
         runs, label = self._runs, kept.label if kept else None
         self.controls.show_held(runs.bytes, runs.devices, label)
