@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
 from functools import reduce
 from operator import getitem
@@ -323,10 +322,3 @@ def as_model_has_it(model: nn.Module, value: Any) -> Any:
         return tensor.to(parameter.device, dtype)
 
     return pytree.tree_map_only(torch.Tensor, moved, value)
-
-
-def required_arguments(model: nn.Module) -> list[str]:
-    """The arguments of forward that have no default."""
-    parameters = inspect.signature(model.forward).parameters.values()
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in variable]

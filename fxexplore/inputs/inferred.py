@@ -6,15 +6,20 @@ import contextlib
 import dataclasses
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction import as_arguments, model_and_tracer
+from fxexplore.feature_extraction import (
+    as_arguments,
+    inputs_to_give,
+    model_and_tracer,
+    required_arguments,
+)
 
-from .example_inputs import BATCH_OF_PICTURES, Choice, ExampleInputs, required_arguments
+from .example_inputs import BATCH_OF_PICTURES, Choice, ExampleInputs
 from .guessing import LAYERS, as_called, find_arguments, first_guesses
 from .next_guesses import Guess
 from .preprocessing import RGB, Preprocessing, imagenet, photograph, photograph_or_noise
@@ -103,6 +108,7 @@ class InferredOnce:
         example_inputs: as there.
         name: as there.
         inputs_name: as there.
+        in_words: how the reader is told why there are none.
 
     Attributes:
         known: the inputs; None as long as nobody has asked for them.
@@ -115,13 +121,18 @@ class InferredOnce:
     """
 
     def __init__(
-        self, model: Any, example_inputs: Any = None, name: str = "model", inputs_name: str = "x"
+        self,
+        model: Any,
+        example_inputs: Any = None,
+        name: str = "model",
+        inputs_name: str = "x",
+        in_words: Callable[[str], str] = str,
     ) -> None:
-        self._names = name, inputs_name
+        self._names, self._in_words = (name, inputs_name), in_words
         self._lock = threading.Lock()
         self.known: ExampleInputs | None = None
         if example_inputs is not None or not _has_to_be_tried(model):
-            self.known = known_inputs(model, example_inputs, *self._names)
+            self.known = self._find(model, example_inputs)
 
     def get(self, model: nn.Module) -> ExampleInputs:
         """The inputs.
@@ -131,8 +142,12 @@ class InferredOnce:
         """
         with self._lock:
             if self.known is None:
-                self.known = known_inputs(model, None, *self._names)
+                self.known = self._find(model)
             return self.known
+
+    def _find(self, model: Any, example_inputs: Any = None) -> ExampleInputs:
+        found = known_inputs(model, example_inputs, *self._names)
+        return dataclasses.replace(found, missing=self._in_words(found.missing))
 
     def forget(self) -> None:
         """Infer them anew, if they are not given: the model is another than it was."""
@@ -154,8 +169,8 @@ def _nothing_inferred(model: nn.Module, tried: str = "") -> str:
     return (
         f"no example inputs could be inferred for {type(model).__name__}: its forward takes "
         f"({', '.join(required_arguments(model)) or 'none'}) and "
-        f"{layer or 'it has no layer that implies a shape'}. Give example_inputs=torch.randn(...) "
-        f"in the shape that the model expects, or a tuple or dict of arguments{tried}"
+        f"{layer or 'it has no layer that implies a shape'}. Give {inputs_to_give(model)}, in the "
+        f"shapes that the model expects{tried}"
     )
 
 

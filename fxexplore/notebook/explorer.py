@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,7 @@ from .node_facts import NodeFacts
 from .node_graph import NodeGraph
 from .node_tree import NodeTree
 from .notice import Notice
+from .problems import with_line
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
 from .shell import is_interactive, variable_of
@@ -79,6 +81,8 @@ class Explorer(SharedState, widgets.VBox):
             tokenizers of transformers do.
         tokenizer_name: the expression that stands for it there; by default the
             variable that holds it, or ``tokenizer``.
+        inputs_line: the line of the notebook that texts suggest for other inputs, such as
+            ``"%fxnodes --inputs batch model"``; by default they suggest ``example_inputs=``.
         shell: the IPython shell whose variables can be named as inputs; by default the
             present one.
         selected: names of the nodes that are ticked.
@@ -140,6 +144,7 @@ class Explorer(SharedState, widgets.VBox):
         inputs_name: str | None = None,
         tokenizer: Any = None,
         tokenizer_name: str | None = None,
+        inputs_line: str = "",
         shell: InteractiveShell | None = None,
         selected: Sequence[str] | None = None,
         return_nodes: Mapping[str, str] | Sequence[str] | None = None,
@@ -160,10 +165,11 @@ class Explorer(SharedState, widgets.VBox):
             first_mode = mode or ("eval" if tracer is None else tracer.mode)
             options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
             warm_up()  # while the model is opened
-            self._inputs = InferredOnce(self.model, example_inputs, name, inputs_name)
+            in_words = functools.partial(with_line, line=inputs_line)
+            self._inputs = InferredOnce(self.model, example_inputs, name, inputs_name, in_words)
             self._shown_early: list[DisplayHandle] = []
             self._former: dict[str, Any] = {}
-            self.notice = Notice()
+            self.notice = Notice(in_words)
             self._watch = ModelWatch(
                 self.model,
                 self.notice,

@@ -13,6 +13,9 @@ from .problems import problem_html
 class Notice(widgets.HBox):
     """Progress with a way to stop, a remark, or an error with its traceback folded.
 
+    Args:
+        in_words: what is made of words before they are shown.
+
     Example:
         >>> notice = Notice()
         >>> notice.say("layer1 is gone")
@@ -20,7 +23,8 @@ class Notice(widgets.HBox):
         'layer1 is gone'
     """
 
-    def __init__(self) -> None:
+    def __init__(self, in_words: Callable[[str], str] = str) -> None:
+        self._in_words = in_words
         self.words = ""
         """What is shown; ``""`` for nothing."""
         self.is_progress = False
@@ -41,6 +45,7 @@ class Notice(widgets.HBox):
 
     def say(self, words: str) -> None:
         """Show a remark."""
+        words = self._in_words(words)
         self._show(words, f'<div role="status">{html.escape(words)}</div>')
 
     def progress(self, words: str, stop: Callable[[], None] | None = None) -> None:
@@ -62,10 +67,11 @@ class Notice(widgets.HBox):
             what: what did not work, in words.
         """
         words = f"{what}: {problem}" if what else str(problem) or type(problem).__name__
-        self._show(words, problem_html(problem, what))
+        self._show(self._in_words(words), problem_html(problem, what, self._in_words))
 
     def alert(self, words: str) -> None:
         """Show what is wrong, in words that say it all."""
+        words = self._in_words(words)
         self._show(words, f'<div class="fxx-error" role="alert">{html.escape(words)}</div>')
 
     def offer(self, words: str, label: str, action: Callable[[], None]) -> None:
