@@ -169,7 +169,7 @@ class Tree {
     this.hidden.textContent = hits ? `${hidden} hidden ${hidden === 1 ? "hit" : "hits"}` : `${hidden} hidden`;
     const what = state.detail === "modules" ? "operations" : "sizes, asserts, constants, and views that only pass values on";
     label(this.hidden, `${this.hidden.textContent}: ${what}; show everything`);
-    this.where.textContent = cursor < 0 ? "" : `${rows.name(cursor) || rows.label(cursor)}  ${rows.note(cursor)}`;
+    this.where.textContent = cursor < 0 ? "" : `${rows.name(cursor) || rows.label(cursor)}  ${noteOf(rows, cursor)}`;
   }
 
   /** Choose the columns that there is room for; names keep a minimum width. */

@@ -180,6 +180,12 @@ function renewRow(old, rows, key, look) {
   return /** @type {HTMLElement} */ (old);
 }
 
+/** What stands quietly beside a name: of the row where the model raised what it raised. @param {Rows} rows @param {number} key */
+function noteOf(rows, key) {
+  if (rows.isGroup(key) || !rows.is(key, RAISED)) return rows.note(key);
+  return rows.marks.at(key).split("\n")[0].replace(/^✗ raised: ✗ .*?: /, ""); // the name stands there
+}
+
 /** @param {Rows} rows @param {number} key @param {Look} look */
 function makeRow(rows, key, look) {
   const row = make("div", "fxx-row");
@@ -203,7 +209,7 @@ function makeRow(rows, key, look) {
     const words = mark.slice(0, mark.indexOf(":"));
     name.append(make("span", ["fxx-mark", ...(SIGNS[words[0]] ? [SIGNS[words[0]]] : [])].join(" "), words));
   }
-  name.append(make("span", "fxx-note", rows.note(key)));
+  name.append(make("span", "fxx-note", noteOf(rows, key)));
   if (!rows.isGroup(key)) name.append(makeCopy(rows.names[key]));
   row.append(name, ...makeNumbers(factsOf(rows, key), look.columns));
   return row;
