@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
+import torch
 from hypothesis import settings
 
 settings.register_profile("default", max_examples=20, deadline=None)
@@ -13,6 +15,9 @@ settings.register_profile("thorough", max_examples=150, deadline=None)
 
 def pytest_configure(config):
     settings.load_profile("thorough" if _is_thorough(config) else "default")
+    if hasattr(config, "workerinput"):  # one of several processes, which share the cores
+        torch.set_num_threads(1)
+        os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
 
 def _is_thorough(config) -> bool:

@@ -27,15 +27,17 @@ from .common.isolation import (
 )
 from .common.naming import operation_name
 from .common.return_nodes import ReturnNodes, keys_by_mode, nearest
-from .common.source import line_in_words
+from .common.source import line_in_words, where
 from .common.tensors import Attributes, TensorInfo, described, state_tensors, tensors_in
 from .common.validation import (
     Arguments,
     as_arguments,
     checked_model,
     hint_on,
+    inputs_to_give,
     kind_of,
     require_no_lazy_parameters,
+    required_arguments,
     shapes_of,
 )
 from .recorded.extractor import RecordedFeatureExtractor

@@ -16,6 +16,7 @@ from .common.validation import (
     Arguments,
     hint_on,
     hint_on_list,
+    inputs_to_give,
     require_arguments_of_forward,
     require_no_lazy_parameters,
     shapes_of,
@@ -191,8 +192,7 @@ def _recorded(
         if symbolic.failures:
             return OpenedModel()
         raise ValueError(
-            f"recording {type(model).__name__} needs inputs; give "
-            f"example_inputs=torch.randn(...), or a tuple or dict of arguments"
+            f"recording {type(model).__name__} needs inputs; give {inputs_to_give(model)}"
         )
 
     recordings, failures = _in_each(
@@ -225,10 +225,7 @@ def _neither(
             f"{hint_on(arguments[0]) or hint_on_list(model, arguments[0])}"
         )
     else:
-        parts.append(
-            "Recorded from one run it opens if you give inputs: example_inputs=torch.randn(...), "
-            "or a tuple or dict of arguments."
-        )
+        parts.append(f"Recorded from one run it opens if you give inputs: {inputs_to_give(model)}.")
     error = TraceError("\n".join(parts))
     error.__cause__ = next(iter((recorded.failures or symbolic.failures).values()))
     return error

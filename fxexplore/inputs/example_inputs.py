@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
 from functools import reduce
 from operator import getitem
@@ -81,6 +80,7 @@ class ExampleInputs:
         missing: why there are none, if nothing was given and nothing could be inferred.
         choices: what was chosen instead of some of them, by kind of place.
         original: what they were before that.
+        is_guess: whether nothing but the first layer tells their shape.
 
     Example:
         >>> inputs = ExampleInputs((torch.ones(1, 3),), {}, "given", "x")
@@ -97,11 +97,17 @@ class ExampleInputs:
     missing: str = ""
     choices: Mapping[str, Choice] = dataclasses.field(default_factory=dict)
     original: ExampleInputs | None = None
+    is_guess: bool = False
 
     @property
     def is_given(self) -> bool:
         """Whether the caller gave them."""
         return self.source == "given"
+
+    @property
+    def origin(self) -> str:
+        """Where they come from, and whether they are but a guess."""
+        return f"a guess: {self.source}" if self.is_guess else self.source
 
     @property
     def shapes(self) -> str:
@@ -167,6 +173,7 @@ class ExampleInputs:
             missing="",
             choices=choices,
             original=original,
+            is_guess=False,
         )
 
     def to(self, model: nn.Module) -> ExampleInputs:
@@ -315,10 +322,3 @@ def as_model_has_it(model: nn.Module, value: Any) -> Any:
         return tensor.to(parameter.device, dtype)
 
     return pytree.tree_map_only(torch.Tensor, moved, value)
-
-
-def required_arguments(model: nn.Module) -> list[str]:
-    """The arguments of forward that have no default."""
-    parameters = inspect.signature(model.forward).parameters.values()
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in variable]

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction import as_arguments, model_and_tracer
+from fxexplore.feature_extraction import (
+    as_arguments,
+    inputs_to_give,
+    model_and_tracer,
+    required_arguments,
+)
 
-from .example_inputs import BATCH_OF_PICTURES, ExampleInputs, required_arguments
+from .example_inputs import BATCH_OF_PICTURES, Choice, ExampleInputs
 from .guessing import LAYERS, as_called, find_arguments, first_guesses
 from .next_guesses import Guess
 from .preprocessing import RGB, Preprocessing, imagenet, photograph, photograph_or_noise
-from .samples import FRAMES
+from .samples import FRAMES, noise
 from .transformers_inputs import from_config
 
 
@@ -79,7 +86,7 @@ def known_inputs(
         expression = f"example_inputs_for({name}, {inputs_name})"
         return ExampleInputs(*arguments, "given", inputs_name, expression)
     expression = f"example_inputs_for({name})"
-    ways = (_from_timm, from_config, _from_attribute, _from_torchvision, _guessed)
+    ways = (_from_timm, from_config, _from_attribute, _from_parent, _from_torchvision, _guessed)
     results: Iterator[ExampleInputs | None] = (infer(model) for infer in ways)
     inferred = next(found for found in results if found is not None)
     place = inferred.places.get("picture")
@@ -101,6 +108,7 @@ class InferredOnce:
         example_inputs: as there.
         name: as there.
         inputs_name: as there.
+        in_words: how the reader is told why there are none.
 
     Attributes:
         known: the inputs; None as long as nobody has asked for them.
@@ -113,13 +121,18 @@ class InferredOnce:
     """
 
     def __init__(
-        self, model: Any, example_inputs: Any = None, name: str = "model", inputs_name: str = "x"
+        self,
+        model: Any,
+        example_inputs: Any = None,
+        name: str = "model",
+        inputs_name: str = "x",
+        in_words: Callable[[str], str] = str,
     ) -> None:
-        self._names = name, inputs_name
+        self._names, self._in_words = (name, inputs_name), in_words
         self._lock = threading.Lock()
         self.known: ExampleInputs | None = None
         if example_inputs is not None or not _has_to_be_tried(model):
-            self.known = known_inputs(model, example_inputs, *self._names)
+            self.known = self._find(model, example_inputs)
 
     def get(self, model: nn.Module) -> ExampleInputs:
         """The inputs.
@@ -129,14 +142,24 @@ class InferredOnce:
         """
         with self._lock:
             if self.known is None:
-                self.known = known_inputs(model, None, *self._names)
+                self.known = self._find(model)
             return self.known
+
+    def _find(self, model: Any, example_inputs: Any = None) -> ExampleInputs:
+        found = known_inputs(model, example_inputs, *self._names)
+        return dataclasses.replace(found, missing=self._in_words(found.missing))
+
+    def forget(self) -> None:
+        """Infer them anew, if they are not given: the model is another than it was."""
+        if self.known is not None and not self.known.is_given:
+            self.known = None
 
 
 def _has_to_be_tried(model: Any) -> bool:
     if not isinstance(model, nn.Module) or type(model).__module__.startswith("torchvision.models"):
         return False
-    is_told = any(infer(model) is not None for infer in (_from_timm, _from_attribute))
+    ways = (_from_timm, _from_attribute, _from_parent)
+    is_told = any(infer(model) is not None for infer in ways)
     return not is_told and next(model.parameters(), None) is not None
 
 
@@ -146,8 +169,8 @@ def _nothing_inferred(model: nn.Module, tried: str = "") -> str:
     return (
         f"no example inputs could be inferred for {type(model).__name__}: its forward takes "
         f"({', '.join(required_arguments(model)) or 'none'}) and "
-        f"{layer or 'it has no layer that implies a shape'}. Give example_inputs=torch.randn(...) "
-        f"in the shape that the model expects, or a tuple or dict of arguments{tried}"
+        f"{layer or 'it has no layer that implies a shape'}. Give {inputs_to_give(model)}, in the "
+        f"shapes that the model expects{tried}"
     )
 
 
@@ -198,6 +221,48 @@ def _from_attribute(model: nn.Module) -> ExampleInputs | None:
     return ExampleInputs(*as_arguments(example), "example_input_array")
 
 
+# --- by the model that it is a part of ---------------------------------------------------
+
+_PASSED: weakref.WeakKeyDictionary[nn.Module, tuple[str, tuple[int, ...], torch.dtype]]
+_PASSED = weakref.WeakKeyDictionary()
+
+
+def remember_input(
+    module: nn.Module, parent: str, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    """Remember what a module was given, for when it is opened by itself.
+
+    Args:
+        module: the module, which is not held alive.
+        parent: the class of the model that it is a part of.
+        shape: of the one tensor that it was given.
+        dtype: of that tensor.
+    """
+    with contextlib.suppress(TypeError):  # a module of a class with an __eq__ of its own
+        _PASSED[module] = parent, shape, dtype
+
+
+def _from_parent(model: nn.Module) -> ExampleInputs | None:
+    passed = None
+    with contextlib.suppress(TypeError):
+        passed = _PASSED.get(model)
+    if passed is None or len(required_arguments(model)) > 1:
+        return None
+    parent, shape, dtype = passed
+    source = f"the shape that {parent} gave it"
+    if dtype.is_floating_point and len(shape) == BATCH_OF_PICTURES and shape[:2] == (1, RGB):
+        return _picture(RGB, (shape[2], shape[3]), source)
+    sizes = ", ".join(map(str, shape))
+    word, value, code = "noise", noise(*shape), f"noise({sizes})"
+    if not dtype.is_floating_point:
+        word, value = "zeros", torch.zeros(shape, dtype=dtype)
+        code = f"torch.zeros(({sizes},), dtype={dtype})"
+    names = ("noise",) if word == "noise" else ()
+    inputs = ExampleInputs((value,), {}, source)
+    choice = Choice({0: value}, {0: code}, (), names, word, f"{word} ({source})")
+    return inputs.choose(next(iter(inputs.places), "tensor"), choice)
+
+
 # --- guessed ---------------------------------------------------------------------------
 
 
@@ -245,7 +310,8 @@ def _as_inputs(model: nn.Module, arguments: Mapping[str, Guess], because: str) -
             words[word] = None
     args, kwargs = as_called(model, values)
     source = f"{' and '.join(words) or 'numbers'} ({because})"
-    return ExampleInputs(args, kwargs, source, prepared_by=prepared_by)
+    is_guess = prepared_by is None
+    return ExampleInputs(args, kwargs, source, prepared_by=prepared_by, is_guess=is_guess)
 
 
 _WORDS = {"noise": "noise", "pair": "noise", "list": "noise", "ids": "token ids 0, 1, …"}

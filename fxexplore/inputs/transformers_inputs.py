@@ -15,9 +15,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from fxexplore.feature_extraction import isolated, patch, restores, tensors_in
+from fxexplore.feature_extraction import isolated, patch, required_arguments, restores, tensors_in
 
-from .example_inputs import ExampleInputs, as_model_has_it, required_arguments
+from .example_inputs import ExampleInputs, as_model_has_it
 from .preprocessing import RGB, imagenet, photograph_or_noise
 from .samples import FRAMES, TOKENS, noise
 

@@ -35,6 +35,7 @@ from fxexplore.inputs import ExampleInputs, known_inputs
 from .annotations import annotated
 from .graph import ModelGraph
 from .nodes import Failure, prefixes
+from .passed_inputs import remember_passed_inputs
 from .reading import failure_of, graph_of_recording, graph_of_tracer
 from .shapes import ShapeRun
 from .verifying import verify_values
@@ -131,6 +132,27 @@ class Opening:
         if graph.error is not None:
             self.graph = _stopped_at(self.graph, graph.error)
 
+    def on(self, inputs: ExampleInputs) -> Opening | None:
+        """The same opening, with the facts for other inputs; None if the model has to run on them.
+
+        Args:
+            inputs: what the model runs on.
+
+        Example:
+            >>> from fxexplore.inputs import ExampleInputs
+            >>> other = ExampleInputs((torch.ones(3, 4),), {}, "given", "batch")
+            >>> Opening(nn.Sequential(nn.Linear(4, 2))).on(other).annotated()["0"].shape
+            (3, 2)
+        """
+        if not self._opened.tracers:
+            return None
+        opening, training = copy.copy(self), self._mode == "train"
+        opening.arguments = (inputs.args, inputs.kwargs)
+        opening._run = ShapeRun(self._opened.tracers[self._mode], training, *opening.arguments)
+        words = _in_words(inputs, self.graph)
+        opening.graph = dataclasses.replace(self.graph, missing="", inputs=words)
+        return opening
+
     def annotated(self) -> ModelGraph:
         """Find every fact.
 
@@ -140,6 +162,11 @@ class Opening:
         Returns:
             The same graph with the facts.
         """
+        graph = self._annotated()
+        remember_passed_inputs(self._given, graph)
+        return graph
+
+    def _annotated(self) -> ModelGraph:
         if self._run is None:
             return self.graph
         tracer = self._opened.tracers[self._mode]
@@ -264,7 +291,7 @@ def _in_words(inputs: ExampleInputs, graph: ModelGraph) -> str:
     """What shapes are for: where the inputs come from, their shapes, and what they are called."""
     names = [node.name for node in graph.nodes if node.kind == "input"]
     for_which = f" for {', '.join(names)}" if len(names) > 1 else ""
-    return f"{inputs.source} {inputs.shapes}{for_which}".strip()
+    return f"{inputs.origin} {inputs.shapes}{for_which}".strip()
 
 
 def open_model(

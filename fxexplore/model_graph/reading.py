@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import operator
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ from fxexplore.feature_extraction import (
     line_in_words,
     operation_name,
     size_nodes,
+    where,
 )
 
 from .annotations import Findings, annotated, facts_of
@@ -233,7 +233,7 @@ def _nodes(seen: list[RecordedNode], sizes: set[str], registered: _Registered) -
             name=s.name,
             kind="size" if s.name in sizes else _KINDS[s.op],
             inputs=tuple(name for name in s.inputs if name in names),
-            source=f"{os.path.basename(s.source[0])}:{s.source[1]}" if s.source else None,
+            source=where(s.source) if s.source else None,
             **facts,
         )
 

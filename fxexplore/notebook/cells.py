@@ -75,13 +75,16 @@ class Cells:
             self._free(made)
 
     def _end(self, result: Any) -> None:
-        """Free what a variable of the user's, or a thread, has held until now."""
+        """Free what a variable, or a thread, has held until now; see if models have changed."""
         cell_id = None if result is None else result.info.cell_id
         if cell_id is not None:
             self._free(self._made.get(cell_id, {}))
             self._made.setdefault(cell_id, weakref.WeakKeyDictionary()).update(self.new)
             self.new.clear()
             self.former = {}
+        for widget in [widget for made in self._made.values() for widget in made]:
+            if hasattr(widget, "look_again"):
+                widget.look_again()
 
     def _free(self, made: Iterable[widgets.Widget]) -> None:
         for widget in made:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -38,11 +39,13 @@ from .feature_maps import FeatureMapsPanel
 from .feature_maps.runs import computed
 from .graph_view import why_not_ticked
 from .header import Header
+from .model_watch import ModelWatch
 from .modes import Modes, check_mode
 from .node_facts import NodeFacts
 from .node_graph import NodeGraph
 from .node_tree import NodeTree
 from .notice import Notice
+from .problems import with_line
 from .return_nodes import ReturnNodes
 from .shared_state import SharedState
 from .shell import is_interactive, variable_of
@@ -78,6 +81,8 @@ class Explorer(SharedState, widgets.VBox):
             tokenizers of transformers do.
         tokenizer_name: the expression that stands for it there; by default the
             variable that holds it, or ``tokenizer``.
+        inputs_line: the line of the notebook that texts suggest for other inputs, such as
+            ``"%fxnodes --inputs batch model"``; by default they suggest ``example_inputs=``.
         shell: the IPython shell whose variables can be named as inputs; by default the
             present one.
         selected: names of the nodes that are ticked.
@@ -139,6 +144,7 @@ class Explorer(SharedState, widgets.VBox):
         inputs_name: str | None = None,
         tokenizer: Any = None,
         tokenizer_name: str | None = None,
+        inputs_line: str = "",
         shell: InteractiveShell | None = None,
         selected: Sequence[str] | None = None,
         return_nodes: Mapping[str, str] | Sequence[str] | None = None,
@@ -159,10 +165,17 @@ class Explorer(SharedState, widgets.VBox):
             first_mode = mode or ("eval" if tracer is None else tracer.mode)
             options = {"tracer_kwargs": tracer_kwargs, "concrete_args": concrete_args}
             warm_up()  # while the model is opened
-            self._inputs = InferredOnce(self.model, example_inputs, name, inputs_name)
+            in_words = functools.partial(with_line, line=inputs_line)
+            self._inputs = InferredOnce(self.model, example_inputs, name, inputs_name, in_words)
             self._shown_early: list[DisplayHandle] = []
             self._former: dict[str, Any] = {}
-            self.notice = Notice()
+            self.notice = Notice(in_words)
+            self._watch = ModelWatch(
+                self.model,
+                self.notice,
+                self.open_again,
+                lambda: self.maps.start(),  # noqa: PLW0108  # they are made below
+            )
             self._modes = Modes(
                 self.model if tracer is None else model,
                 self._inputs,
@@ -232,6 +245,7 @@ class Explorer(SharedState, widgets.VBox):
         """
         if not self.return_nodes:
             raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
+        self._watch.check()
         self.complete()
         return self._modes.extractor(self.mode, self.return_nodes)
 
@@ -278,6 +292,41 @@ class Explorer(SharedState, widgets.VBox):
         deadline = time.monotonic() + seconds
         found = self._modes.wait(seconds)
         return self.diagram.wait(max(0.0, deadline - time.monotonic())) and found
+
+    def open_again(self) -> None:
+        """Open the model anew, because it has changed; what has the same name stays as it is.
+
+        Example:
+            >>> from torch import nn
+            >>> model = nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 3))
+            >>> explorer = Explorer(model, selected=["1"])
+            >>> model[0] = nn.GELU()
+            >>> explorer.look_again()
+            >>> explorer.notice.words
+            "The model has changed since it was opened: '0' is another module, a GELU"
+            >>> explorer.open_again()
+            >>> explorer.graph["0"].cls, explorer.selected
+            ('GELU', ['1'])
+        """
+        self.notice.clear()
+        self.maps.forget()
+        former = self.view_state
+        self._modes.forget()
+        self._watch.begin()
+        self.header.switch.disabled = False
+        try:
+            graph = self._modes.first(self.mode)
+        except Exception as problem:  # noqa: BLE001  # whatever the user's model raises
+            self.notice.error(problem, "The model does not open any more")
+            return
+        self._former = former
+        self._show(graph)
+        self._modes.find_facts(self.mode)
+
+    def look_again(self) -> None:
+        """Say so where the model is no longer what is shown; done after every cell and tick."""
+        if self.comm is not None:
+            self._watch.look(is_outdated=self.maps.is_outdated)
 
     def static(self) -> StaticPage:
         """Tree, picture and code without the widget, for pages that are read with no kernel.
@@ -386,14 +435,24 @@ class Explorer(SharedState, widgets.VBox):
 
     def _connect(self) -> None:
         self.expanded = self.tree.expanded
-        both = ("selected", "expanded", "focused", "query", "hits", "detail", "values")
-        self.share(self.tree, *both)
         self.direction = self.diagram.direction
+        both = (
+            "selected",
+            "expanded",
+            "open_groups",
+            "focused",
+            "query",
+            "hits",
+            "detail",
+            "values",
+        )
+        self.share(self.tree, *both)
         self.share(self.diagram, *both, "direction")
         self.share(self.chips, "return_nodes", "focused")
         self.share(self.node, "focused", "values")
         self.share(self.maps, "return_nodes")
-        self.maps.observe(lambda change: self.set_trait("features", change["new"]), "features")
+        self.maps.observe(self._on_features, "features")
+        self.observe(lambda _: self.look_again(), "return_nodes")
         self.header.switch.observe(lambda change: self._switch(change["new"]), "value")
         self.header.check.on_click(lambda _: self._check_values())
         self.maps.observe(lambda change: self._show_values(change["new"]), "ranges")
@@ -401,6 +460,15 @@ class Explorer(SharedState, widgets.VBox):
         self.maps.inputs.observe(lambda _: self._show_code(), "chosen")
         keep_page_of(self)
         self._show_code()
+
+    def _on_features(self, change: dict[str, Any]) -> None:
+        self.set_trait("features", change["new"])
+        ran = self.maps.last_inputs
+        if change["new"] and ran is not None and ran is not self._modes.inputs:
+            self._modes.follow(self.mode, ran)
+            self.header.inputs = ran
+            self.header.show(self.graph)
+        self.look_again()
 
     def refused(self, problem: traitlets.TraitError) -> None:
         """Say why a part's value was not taken."""
@@ -495,7 +563,8 @@ class Explorer(SharedState, widgets.VBox):
 
     def _show(self, graph: ModelGraph) -> None:
         """Show another graph of the model, and say which ticked names are gone."""
-        inputs = self.header.inputs = self._inputs.known
+        self.header.inputs = self._modes.inputs
+        inputs = self._inputs.known
         if inputs is not None:
             self.maps.inputs.offer(inputs)
         gone = self.replace_graph(graph)

@@ -29,6 +29,10 @@ class GraphView(traitlets.HasTraits):
     expanded: traitlets.List[Any] = traitlets.List(traitlets.Unicode())
     """Paths of the unfolded modules."""
 
+    open_groups: traitlets.List[Any] = traitlets.List(traitlets.Unicode())
+    """What is shown one by one of the siblings of one structure and the rounds of a loop: each
+    such group by the name of its first row. Others are folded into one."""
+
     focused = traitlets.Unicode()
     """Name of the row or box that was clicked last; ``""`` for none."""
 
@@ -65,6 +69,7 @@ class GraphView(traitlets.HasTraits):
         self._graph = graph
         self.selected = [name for name in self.selected if name not in gone]
         self.expanded = [path for path in self.expanded if path in graph.index]
+        self.open_groups = [name for name in self.open_groups if name in graph.index]
         self.values = {n: words for n, words in self.values.items() if n in graph.index}
         self.hits = [name for name in self.hits if name in graph.index]
         self.focused = self.focused if self.focused in graph.index else ""

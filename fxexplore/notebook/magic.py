@@ -22,6 +22,7 @@ from fxexplore.views import StaticPage
 
 from .explorer import Explorer
 from .modes import MODES
+from .problems import with_line
 
 _LINE = re.compile(r"(?:[^=]*=)?\s*%?fxnodes\s+(?P<rest>.*)", re.DOTALL)
 _PATH = re.compile(r"(?P<path>(?:[^\W\d]\w*\.)*)(?P<start>\w*)$")
@@ -63,6 +64,7 @@ class FxMagics(Magics):
         model = self._value(expression)
         inputs = self._value(arguments.inputs) if arguments.inputs else None
         tokenizer = self._value(arguments.tokenizer) if arguments.tokenizer else None
+        inputs_line = f"%fxnodes --inputs batch {expression}"
         try:
             explorer = Explorer(
                 model,
@@ -72,13 +74,15 @@ class FxMagics(Magics):
                 inputs_name=arguments.inputs or "x",
                 tokenizer=tokenizer,
                 tokenizer_name=arguments.tokenizer or "tokenizer",
+                inputs_line=inputs_line,
                 shell=self.shell,
             )
         except (TraceError, TypeError, ValueError) as problem:
             # In words: the traceback would be of our own code and torch's.
-            raise UsageError(
-                f"{problem}\nIn this line inputs are given by: %fxnodes --inputs NAME {expression}"
-            ) from problem
+            words = with_line(str(problem), inputs_line)
+            if inputs_line not in words:
+                words += f"\nIn this line inputs are given by: {inputs_line}"
+            raise UsageError(words) from problem
         if not arguments.static:
             return explorer
         page = explorer.static()

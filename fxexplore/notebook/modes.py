@@ -11,7 +11,7 @@ import traitlets
 from torch import nn
 
 from fxexplore.feature_extraction import beside_others, restores, twin_of
-from fxexplore.inputs import InferredOnce
+from fxexplore.inputs import ExampleInputs, InferredOnce
 from fxexplore.model_graph import (
     ModelGraph,
     Opening,
@@ -79,7 +79,7 @@ class Modes:
             if isinstance(example_inputs, InferredOnce)
             else InferredOnce(model, example_inputs)
         )
-        options = {"example_inputs": self._inputs, **options}
+        self._first_inputs = self._inputs
         self._opening: Callable[..., Opening] = functools.partial(Opening, **options)
         self._notice = notice
         self._show = show
@@ -263,6 +263,42 @@ class Modes:
             lambda _: known or opening.annotated(), found, words, in_background=in_background
         )
 
+    @property
+    def inputs(self) -> ExampleInputs | None:
+        """What shapes are for, if that is known."""
+        return self._inputs.known
+
+    def follow(self, mode: str, inputs: ExampleInputs) -> None:
+        """Show the shapes for other inputs, which the model has run on.
+
+        Args:
+            mode: a mode that is open.
+            inputs: the inputs.
+        """
+        if self.inputs is not None and self.inputs.shapes == inputs.shapes:
+            self._inputs = InferredOnce(self._model, inputs)
+            return
+        self.stop()
+        former = self._openings, self._annotated, self._inputs
+
+        def take_back() -> None:
+            self._openings, self._annotated, self._inputs = former
+
+        def ended(problem: Exception | None) -> None:
+            if problem is not None:
+                take_back()
+                self._notice.error(problem, "The shapes for this input could not be found")
+            else:
+                self._show(self.graph(mode))
+
+        openings = {known: opening.on(inputs) for known, opening in self._openings.items()}
+        self._openings = {known: o for known, o in openings.items() if o is not None}
+        self._annotated, self._inputs = {}, InferredOnce(self._model, inputs)
+        if mode in self._openings:
+            self.find_facts(mode)
+        else:
+            self.open(mode, ended, take_back)
+
     def check_values(self, mode: str, run: Run, ended: Callable[[ValueCheck], None]) -> None:
         """Look for the first value that is not finite, in the background if that can be.
 
@@ -305,6 +341,14 @@ class Modes:
         elif graph.missing and not self._notice.words:
             self._notice.say(graph.missing[0].upper() + graph.missing[1:])
 
+    def forget(self) -> None:
+        """Know nothing of the model any more, which has changed."""
+        self.stop()
+        self._openings.clear()
+        self._annotated.clear()
+        self._inputs = self._first_inputs
+        self._inputs.forget()
+
     def wait(self, seconds: float) -> bool:
         """Block until nothing is on its way, but not longer than ``seconds``; says whether."""
         deadline = time.monotonic() + seconds
@@ -326,7 +370,8 @@ class Modes:
 
     def _maker(self, mode: str) -> Callable[..., Opening]:
         """What opens a model in a mode: in the first one also a model that raises half-way."""
-        return functools.partial(self._opening, mode=mode, partial=mode == self._first)
+        further = {"example_inputs": self._inputs, "mode": mode, "partial": mode == self._first}
+        return functools.partial(self._opening, **further)
 
     def _can_be_traced(self, mode: str) -> bool:
         """Open the model in a mode without running it, if that can be done."""

@@ -265,6 +265,7 @@ class Diagram {
     if (picture.order.some((box) => names.has(box.name))) entries.push(["fxx-only", "", `in ${this.model.get("mode")} mode only`]);
     if (picture.svg.querySelector(".fx-failed")) entries.push(["fx-failed", "✗", "the model raised here"]);
     if (picture.svg.querySelector(".fx-unreached")) entries.push(["fx-unreached", "", "not reached"]);
+    if (picture.svg.querySelector(".fx-back")) entries.push(["fx-back", "↩", "comes back, in the next round"]);
     const list = make("ul");
     for (const [cls, sign, words] of entries) {
       const entry = make("li");
@@ -359,11 +360,30 @@ class Diagram {
 
   /** @param {Box} box */
   toggleFold(box) {
-    if (box.kind !== "folded") return;
+    if (box.kind !== "folded") return this.groupOf(box)?.[2] === 0 ? this.toggleGroup(box) : undefined;
     if (this.isOffline()) return this.tell("Not connected to a kernel: run the cell again to fold and unfold");
     this.toggled = box.name;
     this.expectAnswer();
     this.toggle("expanded", box.name);
+  }
+
+  /** The siblings of one structure, or rounds of a loop, that a box is of. @param {Box} box @returns {[string, number, number] | undefined} */
+  groupOf(box) {
+    return this.model.get("groups")[box.id];
+  }
+
+  /** Draw siblings one by one, or once. @param {Box} box */
+  toggleGroup(box) {
+    const [name] = this.groupOf(box) ?? [""];
+    if (this.isOffline()) return this.tell("Not connected to a kernel: run the cell again to fold and unfold");
+    this.toggled = name;
+    this.expectAnswer();
+    // Drawn as one, the first stands for all: what is unfolded in others would draw them apart.
+    const groups = this.model.get("groups");
+    const others = Object.keys(groups).filter((id) => groups[id][0] === name).map((id) => this.model.get("boxes")[id]);
+    const isOther = (/** @type {string} */ path) => others.some((other) => other !== name && `${path}.`.startsWith(`${other}.`));
+    this.model.set("expanded", this.model.get("expanded").filter((/** @type {string} */ path) => !isOther(path)));
+    this.toggle("open_groups", name);
   }
 
   /** @param {Box} box */
@@ -469,6 +489,8 @@ class Diagram {
     const entries = [];
     // By the fold state, not by the picture: the layout may have been refused.
     if (box.kind === "folded") entries.push([has("expanded") ? "Fold" : "Unfold", () => this.toggleFold(box)]);
+    const group = this.groupOf(box);
+    if (group) entries.push([group[2] ? `Draw ${group[1]} as one` : `Show all ${group[1]}`, () => this.toggleGroup(box)]);
     if (box.canTick && !this.isOffline()) entries.push([has("selected") ? "Untick" : "Tick", () => this.toggleTick(box)]);
     entries.push(["Centre", () => this.view.centre(box)]);
     if (box.name) entries.push(["Copy name", () => this.copy(box.name)]);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, get_args
 
 import anywidget
@@ -15,12 +15,15 @@ from fxexplore.model_graph import ModelGraph, Module, Node
 from fxexplore.views import (
     Direction,
     Drawing,
+    SiblingGroup,
     draw,
     error_in_words,
     failure_at,
+    folded_groups,
     hidden_nodes,
     kind_of,
     opening_fold,
+    repeated_siblings,
     shape_text,
     short_count,
     short_flops,
@@ -62,7 +65,7 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
     )
     _css = asset("node_graph.css")
 
-    _shared = (*GraphWidget._shared, "only", "values")
+    _shared = (*GraphWidget._shared, "only", "values", "open_groups")
 
     direction = traitlets.Enum(get_args(Direction), "down").tag(sync=True)
     """Where the picture leads: ``"down"`` from the top, or ``"right"`` from the left."""
@@ -79,6 +82,10 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
     facts = traitlets.Dict().tag(sync=True)
     """For each id its kind, whether it can be ticked, and what there is to say, in lines."""
 
+    groups = traitlets.Dict().tag(sync=True)
+    """For each id that is of a group of siblings or rounds of a loop: the name of the group's
+    first, how often it is there, and whether it is open (0 or 1)."""
+
     left_out = traitlets.List(traitlets.Int()).tag(sync=True)
     """Rows of tail and head, in turn, of the edges that are left out; -1 is the output."""
 
@@ -94,11 +101,11 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
         hidden = hidden_nodes(graph, kwargs.get("detail", "operations"))
         kwargs.setdefault("expanded", opening_fold(graph, hidden=hidden))
         self._is_newest = False
-        self._hidden = hidden
+        self._left: Any = None
         super().__init__(graph, mode=graph.mode, **kwargs)
         self.on_msg(self._on_message)
-        self.observe(lambda _: self._draw(), ["expanded", "direction"])
-        self.observe(lambda _: self._hide(), ["detail", "selected", "focused"])
+        self.observe(lambda _: self._draw(), ["expanded", "direction", "open_groups"])
+        self.observe(lambda _: self._hide(), ["detail", "selected", "focused", "values"])
         self._draw()
 
     def _show_graph(self) -> None:
@@ -155,21 +162,32 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
     def dot(self) -> str:
         """The picture of this fold state and selection in the DOT language."""
         dot = to_dot(
-            self._graph, self.expanded, self.selected, detail=self.detail, direction=self.direction
+            self._graph,
+            self.expanded,
+            self.selected,
+            detail=self.detail,
+            direction=self.direction,
+            open_groups=self.open_groups,
         )
         return str(dot.source)
 
     def _hide(self) -> None:
-        """Draw again if other nodes are hidden now."""
-        if hidden_nodes(self._graph, self.detail, [*self.selected, self.focused]) != self._hidden:
+        """Draw again if other nodes are hidden now, or drawn for others."""
+        if self._what_is_left_out() != self._left:
             self._draw()
+
+    def _what_is_left_out(self) -> tuple[frozenset[str], list[SiblingGroup]]:
+        """The nodes without a box, and the groups that are drawn once."""
+        hidden = hidden_nodes(self._graph, self.detail, [*self.selected, self.focused])
+        kept = [*self.selected, *(name for name, (sign, _) in self.values.items() if sign)]
+        return hidden, folded_groups(self._graph, self.open_groups, kept, self.expanded)
 
     def _draw(self) -> None:
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        self._hidden = hidden_nodes(self._graph, self.detail, [*self.selected, self.focused])
-        drawing = Drawing.of(self._graph, self.expanded, hidden=self._hidden)
+        hidden, groups = self._left = self._what_is_left_out()
+        drawing = Drawing.of(self._graph, self.expanded, hidden=hidden, groups=groups)
         self._is_newest = False
         self.busy = True  # the page hears that somebody is there
         if not self._graph.backend:
@@ -205,7 +223,8 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
         rows = drawing.graph.rows
         drawn = sorted({*drawing.boxes, *drawing.clusters})
         self.boxes = {f"row{row}": rows[row].name for row in drawn}
-        self.facts = {f"row{row}": _facts(drawing.graph, rows[row].item) for row in drawn}
+        self.facts = {f"row{row}": _facts(drawing, row) for row in drawn}
+        self.groups = _groups(drawing, self.open_groups)
         self.left_out = [end for pair in sorted(drawing.left_out) for end in pair]
         self.svg = _slim(layout.svg_element(picture))
         self.message = _said(drawing)
@@ -241,9 +260,26 @@ def _said(drawing: Drawing) -> str:
     )
 
 
-def _facts(graph: ModelGraph, item: Node | Module) -> list[Any]:
+def _groups(drawing: Drawing, open_groups: Collection[str]) -> dict[str, list[Any]]:
+    """By id: the name of the group's first, how often it is there, and whether it is open."""
+    graph, drawn = drawing.graph, {*drawing.boxes, *drawing.clusters}
+    found = {}
+    for group in repeated_siblings(graph):
+        name = graph.rows[group.first].name
+        for row in drawn.intersection(group.members(graph)):
+            if row in drawing.stands_for or name in open_groups:
+                found[f"row{row}"] = [name, group.count, int(name in open_groups)]
+    return found
+
+
+def _facts(drawing: Drawing, row: int) -> list[Any]:
     """Its kind, whether it can be ticked (0 or 1), and what there is to say, in lines."""
+    graph, item = drawing.graph, drawing.graph.rows[row].item
     facts = [item.description]
+    if row in drawing.stands_for:
+        group = drawing.stands_for[row]
+        what = "rounds of a loop" if group.is_loop else f"of one structure: {drawing.label(row)}"
+        facts.append(f"drawn once for {group.count} {what}")
     facts += [error_in_words(graph)] if failure_at(graph, item) else []
     facts += [] if item.reached else ["not reached: the model raised before"]
     facts += [] if item.shape is None else [shape_text(item.shape)]

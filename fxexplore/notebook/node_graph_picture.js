@@ -116,6 +116,8 @@ class Picture {
     let best;
     for (const edge of edges) {
       const other = this.boxes.get(edge[end]);
+      // What comes back in the next round of a loop leads nowhere new.
+      if (other && (this.order.indexOf(other) - this.order.indexOf(box)) * (end === "head" ? 1 : -1) <= 0) continue;
       const score = other && far(other) + (edge.element ? 0 : 1e6);
       if (other && score !== undefined && (!best || score < best.score)) best = { other, score };
     }

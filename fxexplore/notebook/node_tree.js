@@ -405,10 +405,11 @@ class Tree {
     const name = this.model.get("focused");
     if (state.cursor >= 0 && name === state.rows.name(state.cursor)) return;
     const i = state.rows.index.get(name) ?? NONE;
-    state.cursor = i;
-    if (i >= 0 && state.lines.place[i] < 0) state.openTo(i);
+    const group = i >= 0 && state.lines.place[i] < 0 ? state.standIn(i) : NONE;
+    state.cursor = group >= 0 ? group : i;
+    if (i >= 0 && state.lines.place[state.cursor] < 0) state.openTo(state.cursor);
     this.show();
-    if (i >= 0) this.reveal(i);
+    if (i >= 0) this.reveal(state.cursor);
   }
 
   /** @param {number} step */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ import traitlets
 from fxexplore.model_graph import ModelGraph, Module, Node, Row
 from fxexplore.views import (
     RAISED,
+    SiblingGroup,
     detail_of,
     failure_at,
     hidden_nodes,
@@ -103,7 +105,8 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
         to_json=lambda names, tree: _pack_subset(names, tree._group_names),
         from_json=lambda value, tree: _unpack_subset(value, tree._group_names),
     )
-    """The groups of siblings that are open, each by the name of its first sibling."""
+    """The groups of siblings and of rounds of a loop that are open, by the names of their first
+    rows."""
 
     columns = traitlets.List(traitlets.Enum(_COLUMNS), list(_COLUMNS)).tag(sync=True)
     """The columns beside the names that are shown, where there is room."""
@@ -142,7 +145,8 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
     (int32)."""
 
     groups = traitlets.Bytes().tag(sync=True)
-    """The first row and the length of each group of siblings with the same structure (int32)."""
+    """Of each group of siblings with the same structure the first row, how many rows it is, and
+    how many of them are one round of a loop; -1 for one that is none (int32)."""
 
     parameters = traitlets.Bytes().tag(sync=True)
     """The number of parameters of each row (float64)."""
@@ -188,11 +192,15 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
             "marks": _marks(self._graph, only, self.values),
             "depth": _int32(row.depth for row in rows),
             "flags": _int32(_flags(self._graph, item) for item in items),
-            "groups": _int32(number for group in found for number in (group.first, group.count)),
+            "groups": _int32(itertools.chain.from_iterable(map(_packed, found))),
             "parameters": _float64(item.parameters for item in items),
             "flops": _float64(math.nan if item.flops is None else item.flops for item in items),
             "whole": {"parameters": self._graph.parameters, "flops": self._graph.flops or 0},
         }
+
+
+def _packed(group: SiblingGroup) -> tuple[int, int, int]:
+    return group.first, group.count * group.period, group.period if group.is_loop else -1
 
 
 def _marks(

@@ -78,12 +78,13 @@ class Rows {
     this.hide(0, () => true);
 
     const pairs = new Int32Array(bufferOf(model.get("groups")));
-    this.groups = pairs.length / 2;
+    this.groups = pairs.length / 3;
     this.keys = this.length + this.groups;
     this.groupOf = new Int32Array(this.length).fill(NONE);
     this.groupFirst = new Int32Array(this.groups);
     this.groupLast = new Int32Array(this.groups);
-    this.groupCount = new Int32Array(this.groups);
+    this.groupCount = new Int32Array(this.groups); // rows
+    this.groupRound = new Int32Array(this.groups); // rows that are a round of a loop; -1 for siblings
     this.addGroups(pairs);
     this.modules = this.depth.map((_, i) => i).filter((i) => this.is(i, MODULE));
     this.groupKeys = this.groupFirst.map((_, g) => this.length + g);
@@ -116,13 +117,14 @@ class Rows {
     }
   }
 
-  /** @param {Int32Array} pairs first rows and lengths */
+  /** @param {Int32Array} pairs first rows, lengths, and lengths of a round */
   addGroups(pairs) {
     const { end } = this;
     for (let g = 0; g < this.groups; g++) {
-      let member = pairs[2 * g];
+      let member = pairs[3 * g];
       this.groupFirst[g] = member;
-      this.groupCount[g] = pairs[2 * g + 1];
+      this.groupCount[g] = pairs[3 * g + 1];
+      this.groupRound[g] = pairs[3 * g + 2];
       for (let n = 0; n < this.groupCount[g]; n++) {
         this.groupOf[member] = g;
         this.groupLast[g] = member;
@@ -172,12 +174,12 @@ class Rows {
 
   /** The lines directly inside of a row, of a group, or of the model, but for hidden ones. @param {number} key */
   inside(key) {
-    if (this.isGroup(key)) return this.members(key);
+    if (this.isGroup(key)) return this.members(key).filter((i) => !this.hidden[i]);
     const found = [];
     const end = key < 0 ? this.length : this.end[key];
     for (let i = key + 1; i < end; ) {
       const line = this.groupOf[i] < 0 ? i : this.length + this.groupOf[i];
-      if (!this.hidden[i]) found.push(line);
+      if (line === i ? !this.hidden[i] : this.inside(line).length) found.push(line);
       i = this.endOf(line);
     }
     return found;
@@ -192,14 +194,19 @@ class Rows {
   label(key) {
     if (key < this.length) return this.labels.at(key);
     const g = key - this.length;
-    return `${this.labels.at(this.groupFirst[g])} … ${this.labels.at(this.groupLast[g])}`;
+    const shown = this.members(key).filter((i) => !this.hidden[i]);
+    return `${this.labels.at(shown[0] ?? this.groupFirst[g])} … ${this.labels.at(shown.at(-1) ?? this.groupLast[g])}`;
   }
 
   /** @param {number} key */
   note(key) {
     if (key < this.length) return this.notes.at(key);
     const g = key - this.length;
-    return `${this.groupCount[g]} × ${this.notes.at(this.groupFirst[g])}, same structure`;
+    const round = this.groupRound[g];
+    const times = this.groupCount[g] / Math.abs(round);
+    if (round <= 1) return `${times} × ${this.notes.at(this.groupFirst[g])}, ${round < 0 ? "same structure" : "one loop"}`;
+    const names = this.members(key).slice(0, round).filter((i) => !this.hidden[i]).map((i) => this.labels.at(i));
+    return `${times} × ${names.slice(0, 3).join(", ")}${names.length > 3 ? " …" : ""}, one loop`;
   }
 
   /** A number of a row, or the sum over a group. @param {Float64Array} numbers @param {number} key */

@@ -154,6 +154,11 @@ class TreeState {
     }
     const chosen = rows.isGroup(key) ? this.openGroups : this.expanded;
     chosen[rows.first(key)] ^= 1;
+    if (rows.isGroup(key) && !this.isOpen(key)) {
+      // Drawn as one, the first stands for all: what is unfolded in others would draw them apart.
+      const other = rows.members(key)[Math.abs(rows.groupRound[key - rows.length])];
+      this.expanded.fill(0, other, rows.endOf(key));
+    }
     this.saveFolds();
   }
 
@@ -193,6 +198,22 @@ class TreeState {
       (rows.isGroup(other) ? this.openGroups : this.expanded)[rows.first(other)] = 1;
     }
     this.saveFolds();
+  }
+
+  /**
+   * The line that stands for a row in a picture that draws siblings once: the outermost closed
+   * group of which the first is that row, or contains it. @param {number} i
+   */
+  standIn(i) {
+    const { rows } = this;
+    let found = NONE;
+    for (let key = i; key >= 0 && !this.kept; key = rows.parentOf(key)) {
+      if (!rows.isGroup(key) || this.isOpen(key)) continue;
+      const g = key - rows.length;
+      const round = rows.members(key).slice(0, Math.abs(rows.groupRound[g]));
+      if (round.some((first) => i >= first && i < rows.end[first])) found = key;
+    }
+    return found;
   }
 
   /** Unfold everything that contains a row. @param {number} i */

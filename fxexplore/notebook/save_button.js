@@ -1,4 +1,4 @@
-// A button that asks the kernel for a text and saves it as a file.
+// A button that asks the kernel for the content of a file and saves it.
 
 const PATIENCE = 15000; // milliseconds without an answer after which the kernel counts as busy or gone
 
@@ -20,14 +20,15 @@ function render({ model, el }) {
     button.textContent = words;
     timer = setTimeout(() => (button.textContent = model.get("label")), 3000);
   };
-  /** @param {{text?: string}} answer */
-  const onAnswer = (answer) => {
-    if (!asked || answer.text === undefined) return;
+  /** @param {{kind?: string}} answer @param {DataView<ArrayBuffer>[]} buffers */
+  const onAnswer = (answer, buffers) => {
+    if (!asked || answer.kind === undefined) return;
+    if (!buffers[0]?.byteLength) return finish("Nothing was saved");
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([answer.text], { type: "text/html" }));
+    link.href = URL.createObjectURL(new Blob([buffers[0]], { type: answer.kind }));
     link.download = model.get("file_name");
     link.click();
-    URL.revokeObjectURL(link.href);
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     finish("Saved ✓");
   };
   button.addEventListener("keydown", (event) => event.stopPropagation());
@@ -36,7 +37,7 @@ function render({ model, el }) {
     button.textContent = "Saving…";
     clearTimeout(timer);
     timer = setTimeout(() => finish("The kernel did not answer"), PATIENCE);
-    model.send("text");
+    model.send("content");
   });
   model.on("msg:custom", onAnswer);
   return () => {

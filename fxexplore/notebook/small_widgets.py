@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Callable
 from typing import Any
 
@@ -33,10 +34,10 @@ class CopyButton(anywidget.AnyWidget):
 
 
 class SaveButton(anywidget.AnyWidget):
-    """A button that saves a file through the browser; its text is made at the click.
+    """A button that saves a file through the browser; its content is made at the click.
 
     Args:
-        make_text: gives the text of the file.
+        make: gives the content of the file; nothing if that went wrong.
         **kwargs: initial values of traits.
 
     Example:
@@ -53,14 +54,16 @@ class SaveButton(anywidget.AnyWidget):
     file_name = traitlets.Unicode("page.html").tag(sync=True)
     """What the file is called."""
 
-    def __init__(self, make_text: Callable[[], str], **kwargs: Any) -> None:
+    def __init__(self, make: Callable[[], str | bytes], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._make_text = make_text
+        self._make = make
         self.on_msg(self._answer)
 
     def _answer(self, _: Any, content: Any, __: Any) -> None:
-        if content == "text":
-            self.send({"text": self._make_text()})
+        if content == "content":
+            made = self._make()
+            kind, _ = mimetypes.guess_type(self.file_name)
+            self.send({"kind": kind}, [made.encode() if isinstance(made, str) else made])
 
 
 class Splitter(anywidget.AnyWidget):

@@ -10,7 +10,7 @@ from .kinds import kind_of
 from .numbers import shape_text, short_count, short_flops
 from .outline import marks, summary, to_text
 from .page import StaticPage, to_document, to_html
-from .siblings import repeated_siblings
+from .siblings import SiblingGroup, folded_groups, repeated_siblings
 from .snippet import FigureRun, figure_to_python, to_python
 from .values import value_marks
 

@@ -18,6 +18,7 @@ from .drawing import OUTPUT, Direction, Drawing, Edges, Link
 from .failures import RAISED, error_in_words, failure_at
 from .kinds import FILLS, GLYPHS, kind_of
 from .numbers import shape_text, short_count
+from .siblings import folded_groups, repeated_siblings
 
 OPENING_BOXES = 60
 
@@ -67,12 +68,17 @@ def opening_fold(
     if around:
         return list(dict.fromkeys(around))
 
+    hidden = set(hidden)
+
     def boxes_in(path: str) -> int:
         return sum(name not in hidden for name in graph.children(path))
 
+    for group in repeated_siblings(graph):  # the first stand for all
+        others = group.members(graph)[group.period :]
+        hidden |= {graph.rows[row].name for row in others}
     boxes = boxes_in("")
     expanded: list[str] = []
-    level = _modules_among(graph, graph.children())
+    level = _modules_among(graph, graph.children(), hidden)
     while level:
         more = {path: boxes_in(path) - 1 for path in level}
         if boxes + sum(more.values()) <= limit:
@@ -82,12 +88,14 @@ def opening_fold(
         boxes += sum(more[path] for path in chosen)
         expanded += chosen
         inside = itertools.chain.from_iterable(graph.children(path) for path in chosen)
-        level = _modules_among(graph, inside)
+        level = _modules_among(graph, inside, hidden)
     return expanded
 
 
-def _modules_among(graph: ModelGraph, names: Collection[str] | Iterator[str]) -> list[str]:
-    return [name for name in names if isinstance(graph[name], Module)]
+def _modules_among(
+    graph: ModelGraph, names: Collection[str] | Iterator[str], hidden: Collection[str]
+) -> list[str]:
+    return [name for name in names if isinstance(graph[name], Module) and name not in hidden]
 
 
 def to_dot(
@@ -98,6 +106,7 @@ def to_dot(
     edges: Edges = "auto",
     direction: Direction = "down",
     detail: Detail = "operations",
+    open_groups: Collection[str] = (),
 ) -> graphviz.Digraph:
     """Draw a model as DOT.
 
@@ -114,6 +123,8 @@ def to_dot(
         direction: ``"down"`` from the top down, ``"right"`` from left to right.
         detail: how much has a box, ``"modules"``, ``"operations"`` or ``"everything"``; what
             is ticked has one in any case.
+        open_groups: names of the first of the siblings of one structure, and of the rounds of a
+            loop, that are drawn one by one; others are drawn once, with how often they are there.
 
     Returns:
         A ``graphviz.Digraph``. Names of the model are escaped in it.
@@ -134,7 +145,8 @@ def to_dot(
             raise ValueError(f"{name} is {word!r}; write one of {known}")
     hidden = hidden_nodes(graph, detail, selected)
     unfolded = opening_fold(graph, hidden=hidden) if expanded is None else expanded
-    return draw(Drawing.of(graph, unfolded, edges, hidden), selected, direction=direction)
+    groups = folded_groups(graph, open_groups, selected, unfolded)
+    return draw(Drawing.of(graph, unfolded, edges, hidden, groups), selected, direction=direction)
 
 
 def draw(
@@ -182,6 +194,8 @@ class _Draft:
         for (tail, head), link in drawn.items():
             text = _label_of(link)
             label = {place: graphviz.escape(f" {text}")} if text else {}
+            if head != OUTPUT and tail >= head:  # it comes back, to be used in the next round
+                label |= {"style": "dashed", "class": "fx-back"}
             dot.edge(_box(tail), _box(head), id=f"edge{tail}-{head}", **label)
         return dot
 
@@ -202,28 +216,36 @@ class _Draft:
         style = (
             {"class": "fx-unfolded"} | self._fate(module, "fx-unfolded") | self._ticked(module.path)
         )
-        label = f"<{self._text(module.path, module.cls)}>"
+        label = f"<{self._text(row, self._counted(row, module.cls))}>"
         attributes = _CLUSTER | {"label": label, "id": _box(row)}
         return graphviz.Digraph(f"cluster_{_box(row)}", graph_attr=attributes | style)
 
     def _draw_box(self, dot: graphviz.Digraph, row: int) -> None:
         item, name = self._graph.rows[row].item, self._graph.rows[row].name
         kind = kind_of(item)
-        facts = ""
         if isinstance(item, Module):
-            facts = item.cls + (f" · {short_count(item.parameters)}" if item.parameters else "")
-        elif item.kind == "module":
-            facts = item.target  # other labels say what they are
+            count = item.parameters * self._drawing.siblings(row)
+            facts = self._counted(row, item.cls) + (f" · {short_count(count)}" if count else "")
+        else:  # other labels say what they are
+            facts = self._counted(row, item.target if item.kind == "module" else "")
         style = {"fillcolor": FILLS[kind], "class": f"fx-{kind}"}
         style |= self._fate(item, f"fx-{kind}") | self._ticked(name)
-        label = f"<{_glyph(kind)}{self._text(name, facts)}{self._failure(item)}>"
+        label = f"<{_glyph(kind)}{self._text(row, facts)}{self._failure(item)}>"
         dot.node(_box(row), label, id=_box(row), **style)
 
-    def _text(self, name: str, facts: str) -> str:
+    def _text(self, row: int, facts: str) -> str:
         """A label in HTML: the name, and what stands quietly behind it."""
-        mark = "✓ " if name in self._selected else ""
+        mark = "✓ " if self._graph.rows[row].name in self._selected else ""
         quiet = f'  <font color="{_QUIET}">{_escaped(facts)}</font>' if facts else ""
-        return f"{mark}{_escaped(self._graph.label(name)).strip() or '·'}{quiet}"
+        return f"{mark}{_escaped(self._drawing.label(row)).strip() or '·'}{quiet}"
+
+    def _counted(self, row: int, cls: str) -> str:
+        """A class, and how often it is there."""
+        if self._drawing.siblings(row) > 1:
+            return f"{self._drawing.siblings(row)} × {cls}"
+        item, group = self._graph.rows[row].item, self._drawing.stands_for.get(row)
+        calls = group.count if group else item.calls if isinstance(item, Module) else 1
+        return " ".join(filter(None, [cls, f"× {calls}" if calls > 1 else ""]))
 
     def _fate(self, item: Node | Module, cls: str) -> dict[str, str]:
         """How a box or cluster differs because the model raised here, or before."""
@@ -256,7 +278,7 @@ def _box(row: int) -> str:
 
 def _label_of(link: Link) -> str:
     shape = shape_text(link.shape) if link.shape is not None and link.is_new else ""
-    return " · ".join(filter(None, [shape, f"×{link.count}" if link.count > 1 else ""]))
+    return " · ".join(filter(None, [shape, link.words]))
 
 
 def _escaped(text: str) -> str:

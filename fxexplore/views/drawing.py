@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import functools
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Literal
 
 from fxexplore.model_graph import ModelGraph, Node
+
+from .siblings import SiblingGroup
 
 OUTPUT = -1
 """Stands for the box of the model's outputs, which is no row."""
@@ -41,6 +44,7 @@ class Link:
 
     Attributes:
         count: how many there are.
+        tensors: how many tensors flow, each of which may be used more than once.
         shape: of the tensor that flows, where it is known and one.
         is_new: whether the box that it leaves made the shape, rather than passed it on.
     """
@@ -48,6 +52,15 @@ class Link:
     count: int
     shape: tuple[int, ...] | None
     is_new: bool = False
+    tensors: int = 1
+
+    @property
+    def words(self) -> str:
+        """What there is more than one of: tensors, or uses of one."""
+        if self.tensors > 1:
+            return f"{self.tensors} tensors"
+        times = {1: "", 2: "used twice"}
+        return times.get(self.count, f"used {self.count} times")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +73,7 @@ class Drawing:
         clusters: rows of the unfolded modules that have something to show.
         links: what flows between boxes, by the rows of tail and head.
         left_out: those of ``links`` that are not drawn.
+        groups: the siblings and rounds of a loop that are drawn once.
     """
 
     graph: ModelGraph
@@ -67,6 +81,7 @@ class Drawing:
     clusters: frozenset[int]
     links: Mapping[Pair, Link]
     left_out: frozenset[Pair] = frozenset()
+    groups: tuple[SiblingGroup, ...] = ()
 
     @classmethod
     def of(
@@ -75,6 +90,7 @@ class Drawing:
         expanded: Collection[str],
         edges: Edges = "auto",
         hidden: Collection[str] = (),
+        groups: Collection[SiblingGroup] = (),
     ) -> Drawing:
         """Find out what is in the picture of a fold state.
 
@@ -83,9 +99,21 @@ class Drawing:
             expanded: paths of the modules that are unfolded.
             edges: which edges are drawn.
             hidden: names of the nodes that have no box: what flows in flows on.
+            groups: the siblings and rounds of a loop of which the first stand for all.
         """
-        boxes, clusters, stand_in = _visible(graph, set(expanded), hidden)
-        drawing = cls(graph, tuple(boxes), frozenset(clusters), _links(graph, stand_in))
+        first = list(range(len(graph.rows)))  # the row that stands for each row
+        grouped = [False] * len(first)
+        skips = {}  # where the second of a group starts, and where the group ends
+        for group in sorted(groups, key=lambda group: -group.first):
+            members = group.members(graph)
+            skips[members[group.period]] = group.end
+            grouped[group.first : group.end] = [True] * (group.end - group.first)
+            for i, start in enumerate(members[group.period :]):
+                like, size = members[i % group.period], graph.rows[start].end - start
+                first[start : start + size] = first[like : like + size]
+        boxes, clusters, stand_in = _visible(graph, set(expanded), hidden, skips)
+        links = _links(graph, [stand_in[row] for row in first], first, grouped)
+        drawing = cls(graph, tuple(boxes), frozenset(clusters), links, groups=tuple(groups))
         return drawing.with_edges(edges)
 
     def with_edges(self, edges: Edges) -> Drawing:
@@ -96,6 +124,26 @@ class Drawing:
     def drawn(self) -> dict[Pair, Link]:
         """The links that are drawn."""
         return {pair: link for pair, link in self.links.items() if pair not in self.left_out}
+
+    @functools.cached_property
+    def stands_for(self) -> Mapping[int, SiblingGroup]:
+        """The groups of which a row is among the first."""
+        return {
+            row: group for group in self.groups for row in group.members(self.graph)[: group.period]
+        }
+
+    def siblings(self, row: int) -> int:
+        """How many modules of one structure a row stands for."""
+        group = self.stands_for.get(row)
+        return 1 if group is None or group.is_loop else group.count
+
+    def label(self, row: int) -> str:
+        """The name of a row inside its module, or the first and the last of siblings."""
+        label = self.graph.rows[row].label
+        if self.siblings(row) == 1:
+            return label
+        last = self.stands_for[row].members(self.graph)[-1]
+        return f"{label} … {self.graph.rows[last].label}"
 
     def crowded(self, most: int = 3) -> list[tuple[str, int]]:
         """The unfolded modules with most boxes, and how many those are.
@@ -116,7 +164,7 @@ class Drawing:
 
 
 def _visible(
-    graph: ModelGraph, expanded: set[str], hidden: Collection[str]
+    graph: ModelGraph, expanded: set[str], hidden: Collection[str], skips: Mapping[int, int]
 ) -> tuple[list[int], list[int], list[int]]:
     """Rows of boxes and clusters, and for each row the box that stands for it or -1."""
     rows = graph.rows
@@ -129,7 +177,9 @@ def _visible(
     position = 0
     while position < len(rows):
         row = rows[position]
-        if not shows[position]:
+        if position in skips:
+            position = skips[position]  # the first of its kind stands for it
+        elif not shows[position]:
             position = row.end  # it never ran, computes sizes only, or is hidden
         elif row.name in expanded and shown[row.end] > shown[position + 1]:
             clusters.append(position)
@@ -141,39 +191,49 @@ def _visible(
     return boxes, clusters, stand_in
 
 
-def _links(graph: ModelGraph, stand_in: list[int]) -> dict[Pair, Link]:
-    shapes: defaultdict[Pair, list[_Shape]] = defaultdict(list)
+def _links(
+    graph: ModelGraph, stand_in: list[int], first: list[int], grouped: list[bool]
+) -> dict[Pair, Link]:
+    flows: defaultdict[Pair, dict[Pair, _Shape]] = defaultdict(dict)
     arriving: defaultdict[int, set[_Shape]] = defaultdict(set)
-    for tail, shape, head in _flows(graph, stand_in):
-        if tail != head:
-            shapes[tail, head].append(shape)
+    for source, shape, reader in _flows(graph, stand_in):
+        tail, head = stand_in[source], OUTPUT if reader == OUTPUT else stand_in[reader]
+        pair = (source, reader)
+        comes_back = False
+        if reader != OUTPUT and grouped[source] and grouped[reader]:
+            pair = first[source], first[reader]  # what each round does counts once
+            comes_back = pair[1] != reader and pair[0] >= pair[1]
+        if tail != head or comes_back:  # what comes back into a box in the next round is drawn
+            flows[tail, head][pair] = shape
             arriving[head].add(shape)
     links: dict[Pair, Link] = {}
-    for (tail, head), flowing in shapes.items():
-        shape = flowing[0] if len(set(flowing)) == 1 else None
+    for (tail, head), flowing in flows.items():
+        found = set(flowing.values())
+        shape = found.pop() if len(found) == 1 else None
         is_new = shape is not None and shape not in arriving[tail]
         arriving[tail].add(shape)  # the first edge alone says it
-        links[tail, head] = Link(len(flowing), shape, is_new)
+        tensors = len({source for source, _ in flowing})
+        links[tail, head] = Link(len(flowing), shape, is_new, tensors)
     return links
 
 
 def _flows(graph: ModelGraph, stand_in: list[int]) -> Iterator[tuple[int, _Shape, int]]:
-    """Each tensor that flows: the box that makes it, its shape, and the box that reads it."""
+    """Each tensor that flows: the row that makes it, its shape, and the row that reads it."""
     sent: dict[str, dict[str, tuple[int, _Shape]]] = {}  # by node: what it makes, or passes on
     for node in graph.nodes:
         if node.kind == "size":
             continue
-        box = stand_in[graph.index[node.name]]
+        row = graph.index[node.name]
         read = [sent[source] for source in node.inputs if source in sent]
-        if box < 0:
+        if stand_in[row] < 0:
             sent[node.name] = {
-                name: (tail, node.shape) for found in read for name, (tail, _) in found.items()
+                name: (source, node.shape) for found in read for name, (source, _) in found.items()
             }
             continue
-        sent[node.name] = {node.name: (box, node.shape)}
-        yield from ((tail, shape, box) for found in read for tail, shape in found.values())
+        sent[node.name] = {node.name: (row, node.shape)}
+        yield from ((source, shape, row) for found in read for source, shape in found.values())
     for name in graph.outputs:
-        yield from ((tail, shape, OUTPUT) for tail, shape in sent.get(name, {}).values())
+        yield from ((source, shape, OUTPUT) for source, shape in sent.get(name, {}).values())
 
 
 def _left_out(links: Mapping[Pair, Link], edges: Edges) -> Iterable[Pair]:

@@ -16,7 +16,7 @@ from .detail import Detail, hidden_in_words, hidden_nodes
 from .diagram import opening_fold
 from .failures import error_in_words, failure_at
 from .numbers import shape_text, short_count, short_flops
-from .siblings import SiblingGroup, repeated_siblings
+from .siblings import SiblingGroup, group_words, repeated_siblings
 
 _STYLE = "font:12px/1.7 ui-monospace,Menlo,Consolas,monospace;max-width:900px"
 _LINE = "margin-left:2.4em"
@@ -284,8 +284,10 @@ class _Outline:
     def lines(self, position: int = 0, end: int | None = None) -> Iterator[_Line]:
         while position < (len(self._rows) if end is None else end):
             group = self._repeated.get(position)
-            if self._rows[position].name not in self.hidden:
-                yield self._item(position) if group is None else self._group(group)
+            if group is not None:
+                yield from self._group(group)
+            elif self._rows[position].name not in self.hidden:
+                yield self._item(position)
             position = self._rows[position].end if group is None else group.end
 
     def _item(self, position: int, *, shows_inside: bool = True) -> _Line:
@@ -308,21 +310,22 @@ class _Outline:
             changes=" · ".join(item.changes),
         )
 
-    def _group(self, group: SiblingGroup) -> _Line:
+    def _group(self, group: SiblingGroup) -> Iterator[_Line]:
         """A line for all of them; below it, the first with what is inside."""
-        members = [group.first]
-        while self._rows[members[-1]].end < group.end:
-            members.append(self._rows[members[-1]].end)
-        first, last = (self._rows[position] for position in (members[0], members[-1]))
+        members = group.members(self._graph)
+        shown = [i for i in members if self._rows[i].name not in self.hidden]
+        if not shown:
+            return
+        first, last = (self._rows[position] for position in (shown[0], shown[-1]))
         touched = self._touched.intersection(members)
         items = [self._rows[position].item for position in members]
-        return _Line(
+        yield _Line(
             "▣ " if touched else "▸ ",
             f"{first.label} … {last.label}",
-            f"{group.count} × {first.item.description}, same structure",
+            group_words(self._graph, group, self.hidden),
             _in_digits(items),
             self._shares(items),
-            tuple(self._item(i, shows_inside=i == members[0] or i in touched) for i in members),
+            tuple(self._item(i, shows_inside=i == members[0] or i in touched) for i in shown),
             is_open=bool(touched),
             is_group=True,
         )

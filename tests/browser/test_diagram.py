@@ -209,6 +209,24 @@ def test_the_menu_of_a_box_does_what_it_says(shown, way):
     assert shown.at() == "body.0"
 
 
+def test_siblings_of_one_structure_are_one_box_until_they_are_shown(widget_page):
+    layers = nn.Sequential(*[nn.Linear(4, 4) for _ in range(5)])
+    shown = Shown(widget_page, NodeGraph(open_model(nn.Sequential(layers)), expanded=["0"]))
+    assert shown.box("0.0").text_content().count("0 … 4") == 1
+    assert "drawn once for 5" in shown.box("0.0").get_attribute("aria-label")
+    shown.box("0.0").dblclick()
+    shown.wait_for_box("0.3")
+    assert shown.diagram.open_groups == ["0.0"]
+    shown.box("0.3").click()
+    shown.page.keyboard.press("m")
+    shown.host.get_by_role("menuitem", name="Draw 5 as one").click()
+    shown.wait_until_gone("0.3")
+    shown.box("0.0").focus()
+    shown.page.keyboard.press(" ")  # what is ticked is not one of many
+    shown.wait_for_box("0.3")
+    assert shown.diagram.selected == ["0.0"]
+
+
 def test_the_menu_copies_centres_and_goes_away(shown):
     shown.box("fc").click(button="right")
     shown.host.get_by_role("menuitem", name="Copy name").click()

@@ -744,3 +744,12 @@ def test_a_tree_of_two_models_marks_what_differs_and_has_nothing_to_tick(widget_
         widget_page.page.keyboard.press(key)
     widget_page.wait_for(lambda: tree.expanded == [])
     assert tree.selected == []
+
+
+def test_a_box_that_stands_for_siblings_leads_to_their_row_and_leaves_it_closed(widget_page, tree):
+    host = widget_page.show(tree)
+    widget_page.set(focused="layers.0")
+    assert host.locator(".fxx-focused").get_attribute("data-group") == "layers.0"
+    assert tree.open_groups == []
+    widget_page.set(focused="layers.3.fc")
+    widget_page.wait_for(lambda: tree.open_groups == ["layers.0"])

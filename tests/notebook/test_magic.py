@@ -47,7 +47,7 @@ def test_takes_an_expression_with_spaces(shell):
     [
         ("torch.nn.ReLU", r"the class ReLU.*give an instance of it: ReLU\(...\)"),
         ("3", "model is an int, and no torch.nn.Module"),
-        ("--inputs three resnet", "--inputs NAME"),
+        ("--inputs three resnet", "--inputs batch resnet"),
         ("lazy", "run the model once"),
     ],
 )
@@ -157,3 +157,40 @@ def test_completion_does_not_run_the_users_code(shell):
 def test_importing_the_package_does_not_import_what_the_magic_needs():
     code = "import sys, fxexplore; assert not {'torch', 'IPython', 'ipywidgets'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+PAIR = """from torch import nn
+
+class Pair(nn.Module):
+    def forward(self, image, meta):
+        if image.sum() > meta["limit"]:
+            return image
+        return image + meta["offset"]
+
+pair = Pair()
+"""
+
+
+def test_texts_suggest_a_line_of_the_notebook_with_the_arguments_of_forward(shell):
+    shell.run_cell(PAIR, store_history=True).raise_error()
+    number = shell.execution_count - 1
+    with pytest.raises(UsageError) as caught:
+        shell.magics_manager.magics["line"]["fxnodes"]("pair")
+    words = str(caught.value)
+    assert "batch = (image, meta), then %fxnodes --inputs batch pair" in words
+    assert "example_inputs" not in words
+    assert f"cell [{number}], line 5 `if image.sum()" in words
+    shell.run_cell("traced = nn.Identity()").raise_error()
+    explorer = shell.run_line_magic("fxnodes", "traced")
+    assert "batch = torch.randn(...), then %fxnodes --inputs batch traced" in explorer.notice.words
+    assert "%fxnodes --inputs batch traced" in explorer.maps.inputs.note.value
+
+
+def test_operations_are_told_by_their_cell(shell):
+    code = (
+        "class Twice(nn.Module):\n    def forward(self, x):\n        return x * 2\ntwice = Twice()"
+    )
+    shell.run_cell(f"from torch import nn\n{code}", store_history=True).raise_error()
+    number = shell.execution_count - 1
+    explorer = shell.run_line_magic("fxnodes", "twice")
+    assert explorer.graph["mul"].description == f"operation · cell [{number}], line 4"

@@ -208,7 +208,7 @@ def test_values_above_the_limit_are_dead():
         await until(lambda: len(panel.features) == 2)
         panel.cards.draw()
         panel.cards.cards["last"].view.tell({"type": "open"})
-        assert panel.controls.unit.value.count("MB on cpu") == 1
+        assert panel.controls.held.value.count("MB on cpu") == 1
         values = weakref.WeakSet([kept, *panel.features.values()])
         del kept
         panel.kept_bytes = 1

@@ -47,11 +47,11 @@ def test_keys_that_cannot_be_are_refused(keys, words):
 def test_the_text_to_save_is_made_at_the_click(monkeypatch):
     sent = []
     button = SaveButton(lambda: f"page {len(sent)}")
-    monkeypatch.setattr(button, "send", sent.append)
-    button._handle_custom_msg("text", [])
+    monkeypatch.setattr(button, "send", lambda *message: sent.append(message))
+    button._handle_custom_msg("content", [])
     button._handle_custom_msg("nonsense", [])
-    button._handle_custom_msg("text", [])
-    assert sent == [{"text": "page 0"}, {"text": "page 1"}]
+    button._handle_custom_msg("content", [])
+    assert sent == [({"kind": "text/html"}, [f"page {i}".encode()]) for i in (0, 1)]
 
 
 def test_a_splitter_knows_its_limits():

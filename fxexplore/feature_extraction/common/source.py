@@ -52,7 +52,22 @@ def line_in_words(place: tuple[str, int]) -> str:
         'net.py:12'
     """
     line = linecache.getline(*place).strip()
-    return f"{os.path.basename(place[0])}:{place[1]}" + (f" `{line}`" if line else "")
+    return where(place) + (f" `{line}`" if line else "")
+
+
+def where(place: tuple[str, int]) -> str:
+    """The name of a file and the number of a line; for code of a notebook, its cell.
+
+    Example:
+        >>> where(("/home/me/net.py", 12))
+        'net.py:12'
+    """
+    file, line = place
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    cell = None if shell is None else shell.compile.format_code_name(file)  # ("Cell", "In[3]")
+    if cell is None:
+        return f"{os.path.basename(file)}:{line}"
+    return f"cell {cell[1].removeprefix('In')}, line {line}"
 
 
 _IS_LIBRARY: dict[str, bool] = {

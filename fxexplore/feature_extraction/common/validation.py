@@ -211,6 +211,26 @@ def _holds_itself(value: Any, around: tuple[int, ...]) -> bool:
     return any(id(item) in around or _holds_itself(item, around) for item in items)
 
 
+def required_arguments(model: nn.Module) -> list[str]:
+    """The arguments of forward that have no default."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in variable]
+
+
+def inputs_to_give(model: nn.Module) -> str:
+    """What to write for example inputs, by the names of forward's arguments.
+
+    Example:
+        >>> inputs_to_give(nn.Bilinear(2, 3, 4))
+        'example_inputs=(input1, input2)'
+    """
+    needed = required_arguments(model)
+    if len(needed) > 1:
+        return f"example_inputs=({', '.join(needed)})"
+    return "example_inputs=torch.randn(...), or a tuple or dict of arguments"
+
+
 def hint_on(args: tuple[Any, ...]) -> str:
     """A hint what to write instead of positional arguments that are not tensors, if there is one.
 

@@ -108,11 +108,9 @@ class MapCards:
         close.on_click(lambda _: self.enlarge(None))
         self.detail = widgets.VBox([close, self.large], layout=widgets.Layout(display="none"))
         self.detail.add_class("fxx-detail")
-        self.on_copied: Callable[[bool], None] = lambda done: None  # noqa: ARG005
         self._shown: Shown | None = None
         self._later: asyncio.TimerHandle | None = None
         self.page.observe(lambda _: self._soon(), ["ink", "density", "width"])
-        self.page.on_msg(lambda _, content, __: self.on_copied(bool(content.get("done"))))
 
     @property
     def figures(self) -> dict[str, Figure]:

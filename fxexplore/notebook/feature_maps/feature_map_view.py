@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +57,7 @@ class FeatureMapView(anywidget.AnyWidget):
 
 
 class PageFacts(anywidget.AnyWidget):
-    """The page's colour of text and the screen's density; saves files and copies text there.
+    """The page's colour of text, the screen's density, and the width of the panel.
 
     Example:
         >>> page = PageFacts()
@@ -95,21 +94,6 @@ class PageFacts(anywidget.AnyWidget):
         with mpl.rc_context(colours | dict.fromkeys(grounds, "none")):
             figure = make()
             return figure, file_of(figure, "png", DPI * self.density)
-
-    def save_file(self, name: str, kind: str, content: bytes) -> None:
-        """Have the browser save a file.
-
-        Args:
-            name: of the file.
-            kind: its media type.
-            content: its bytes.
-        """
-        message = {"type": "save", "id": uuid.uuid4().hex, "name": name, "kind": kind}
-        self.send(message, [content])
-
-    def copy_text(self, text: str) -> None:
-        """Put text on the reader's clipboard, where the page may."""
-        self.send({"type": "copy", "id": uuid.uuid4().hex, "text": text})
 
 
 def file_of(figure: Figure, kind: str, dpi: Any) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +15,7 @@ from fxexplore.inputs import ExampleInputs, known_inputs
 from fxexplore.model_graph import Features, ModelGraph
 from fxexplore.notebook.closing import close_parts
 from fxexplore.notebook.shell import present_shell, variable_of
+from fxexplore.notebook.small_widgets import SaveButton
 from fxexplore.notebook.task import Stop, Task, running_loop
 from fxexplore.views.feature_maps import PlotOptions, extent_of
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MEGABYTE = 1_000_000
-_MEDIA = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 
 
 class FeatureMapsPanel(widgets.VBox):
@@ -97,7 +96,7 @@ class FeatureMapsPanel(widgets.VBox):
         self._runs = Runs(self.kept_bytes)
         self._task: Task[Mapping[str, Any]] | None = None
         self._saved = ""
-        self.controls = MapControls()
+        self.controls = MapControls(SaveButton(self._made_file, label="Save"))
         self.inputs = InputChooser(
             model,
             example_inputs,
@@ -114,9 +113,7 @@ class FeatureMapsPanel(widgets.VBox):
             self.inputs,
             self.controls.folded,
             self.controls.status,
-            widgets.VBox([self.cards.detail, self.cards.pictures, self.controls.code]).add_class(
-                "fxx-scroll"
-            ),
+            widgets.VBox([self.cards.detail, self.cards.pictures]).add_class("fxx-scroll"),
         ]
         self.add_class("fxx-maps")
         self._listen()
@@ -129,6 +126,11 @@ class FeatureMapsPanel(widgets.VBox):
         """What the next run is on; None if nothing was given and nothing could be inferred."""
         chosen: ExampleInputs | None = self.inputs.chosen
         return chosen
+
+    @property
+    def last_inputs(self) -> ExampleInputs | None:
+        """What the last run was on; None if nothing has run."""
+        return None if self._runs.last is None else self._runs.last.inputs
 
     @property
     def message(self) -> str:
@@ -146,6 +148,22 @@ class FeatureMapsPanel(widgets.VBox):
         """How many bytes of values are held: of the last run, and of the run that is kept."""
         return self._runs.bytes
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether numbers were written into the model since the values that are shown."""
+        last = self._runs.last
+        if not self.features or last is None or last.is_other:
+            return False
+        return last.state != state_of(self.model)
+
+    def forget(self) -> None:
+        """Drop the values of the last run."""
+        self._cancel()
+        self.controls.running, self.controls.problem = False, None
+        self._runs = Runs(self.kept_bytes)
+        self.comparing = False
+        self._show()
+
     def run(self) -> Features:
         """Run the model as far as the ticked nodes need, and show their values.
 
@@ -161,6 +179,10 @@ class FeatureMapsPanel(widgets.VBox):
         values = computed(extractor, run)
         self._finished(run, nodes, values)
         return Features(values, self.graph, nodes)
+
+    def start(self) -> None:
+        """Run as the button does: in the background if that can be; errors are shown."""
+        self._guarded(self._start)
 
     def wait(self, seconds: float = 60.0) -> bool:
         """Block until the run that the button started has ended, and draw.
@@ -256,9 +278,7 @@ class FeatureMapsPanel(widgets.VBox):
         """Stop what runs, drop the values and close the widgets."""
         if self.comm is None:
             return
-        self._cancel()
-        self._runs = Runs(self.kept_bytes)
-        self._show()
+        self.forget()
         self.cards.close()
         close_parts(self)
         super().close()
@@ -271,14 +291,11 @@ class FeatureMapsPanel(widgets.VBox):
         Raises:
             ValueError: if nothing is ticked, or there are no inputs.
         """
-        self._require_ticked()
+        if not self.return_nodes:
+            raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
         # First, for it waits until the model is open, and with that for its inputs.
         extractor = self.make_extractor()
         return extractor, self.next_run(), dict(self.return_nodes)
-
-    def _require_ticked(self) -> None:
-        if not self.return_nodes:
-            raise ValueError("nothing is ticked; tick a node in the tree, or set selected")
 
     def next_run(self) -> Run:
         """What a run now would be of.
@@ -357,23 +374,19 @@ class FeatureMapsPanel(widgets.VBox):
         self.observe(lambda c: self._set_limit(c["new"]), "kept_bytes")
         self.inputs.observe(lambda _: self._guarded(self._show), "chosen")
         controls = self.controls
-        controls.run.on_click(lambda _: self._guarded(self._start))
+        controls.run.on_click(lambda _: self.start())
         controls.keep.on_click(lambda _: self._guarded(self.keep))
         controls.discard.on_click(lambda _: self.discard())
-        controls.save.on_click(lambda _: self._guarded(self._save))
-        controls.copy.on_click(lambda _: self._guarded(self._copy))
+        for control in (controls.kind, controls.dpi):
+            control.observe(lambda _: self._show_code(), "value")
         traitlets.link((self, "options"), (controls, "options"))
         traitlets.link((self, "comparing"), (controls.compare, "value"))
-        controls.limit.observe(lambda c: self._on_limit(c["new"]), "value")
-        self.cards.on_copied = controls.say_copied
-
-    def _on_limit(self, megabytes: int) -> None:
-        if megabytes != max(1, self.kept_bytes // _MEGABYTE):  # it is rounded in the field
-            self.kept_bytes = megabytes * _MEGABYTE
+        # It is rounded in the field, which leaves it as it was set.
+        in_megabytes = (lambda n: max(1, n // _MEGABYTE), lambda n: n * _MEGABYTE)
+        traitlets.link((self, "kept_bytes"), (controls.limit, "value"), in_megabytes)
 
     def _set_limit(self, limit: int) -> None:
         self._runs.limit_to(limit)
-        self.controls.limit.value = max(1, limit // _MEGABYTE)
         self._guarded(self._show)
 
     def _show(self) -> None:
@@ -386,14 +399,10 @@ class FeatureMapsPanel(widgets.VBox):
         )
         self.set_trait("features", features)
         self.set_trait("ranges", dict(self._runs.ranges))
-        kept = self._runs.kept
-        last = self._runs.last
-        picture = None if last is None else last.inputs.picture()
-        self.controls.show_extent(extent_of(features), has_picture=picture is not None)
-        runs, label = self._runs, kept.label if kept else None
-        self.controls.show_held(runs.bytes, runs.devices, label, is_shown=bool(features))
+        self.controls.show_state(self._runs, extent_of(features))
         self.controls.message = self._words()
         self.cards.show(self._shown() if features else None)
+        self._show_code()
 
     def _when_computed(self, name: str) -> tuple[int, int]:
         position = self.graph.index.get(name, 0)
@@ -437,11 +446,17 @@ class FeatureMapsPanel(widgets.VBox):
 
     # --- taking away --------------------------------------------------------------------
 
-    def _save(self) -> None:
+    def _made_file(self) -> bytes:
+        """The figure as the file that is chosen; nothing if there is none, which is said."""
         kind, dpi = self.controls.kind.value, self.controls.dpi.value
-        content = file_of(self.figure(), kind, dpi if kind == "png" else "figure")
-        self.cards.page.save_file(f"feature_maps.{kind}", _MEDIA[kind], content)
+        try:
+            content = file_of(self.figure(), kind, dpi if kind == "png" else "figure")
+        except Exception as problem:  # noqa: BLE001  # whatever the user's values are
+            self.controls.problem = problem
+            return b""
         self._saved = self._save_line
+        self._show_code()
+        return content
 
     @property
     def _save_line(self) -> str:
@@ -450,9 +465,9 @@ class FeatureMapsPanel(widgets.VBox):
         dpi = f", dpi={self.controls.dpi.value}" * (kind == "png")
         return f'figure.savefig("feature_maps.{kind}"{dpi})'
 
-    def _copy(self) -> None:
-        self.controls.code.value = f'<pre class="fxx-code">{html.escape(self.code)}</pre>'
-        self.cards.page.copy_text(self.code)
+    def _show_code(self) -> None:
+        self.controls.save.file_name = f"feature_maps.{self.controls.kind.value}"
+        self.controls.copy.text = self.code if self.features else ""
 
     def _guarded(self, action: Callable[[], Any]) -> None:
         """Do what a click asks for; an error is shown in words."""

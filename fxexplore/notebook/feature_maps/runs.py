@@ -41,14 +41,14 @@ class Run:
     Attributes:
         inputs: what the model runs on.
         training: whether it runs in train mode.
-        state: which tensors the model is made of, and how often each was written to.
+        state: which tensors the model is made of, and how often each was written to, where.
         label: what the run goes by in a comparison.
         is_other: whether it is of another model than the panel's.
     """
 
     inputs: ExampleInputs
     training: bool
-    state: tuple[tuple[int, int], ...]
+    state: tuple[tuple[int, ...], ...]
     label: str
     is_other: bool = False
 
@@ -66,14 +66,21 @@ class Run:
         return "the model has changed since this run" if last.state != self.state else ""
 
 
-def state_of(model: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Which tensors a model is made of, and how often each was written to.
+def state_of(model: nn.Module) -> tuple[tuple[int, ...], ...]:
+    """Which tensors a model is made of, and how often each was written to, where.
 
     Args:
         model: the model.
     """
     tensors = (*model.parameters(), *model.buffers())
-    return tuple((id(t), -1 if t.is_inference() else t._version) for t in tensors)
+    return tuple((id(t), -1 if t.is_inference() else t._version, _address(t)) for t in tensors)
+
+
+def _address(tensor: torch.Tensor) -> int:
+    try:
+        return tensor.data_ptr()
+    except RuntimeError:  # lazy ones, and some of another library's, have no memory of their own
+        return 0
 
 
 @restores
