@@ -76,8 +76,8 @@ def headline(graph: ModelGraph, inputs: ExampleInputs | None = None) -> str:
 
 
 def _input(inputs: ExampleInputs, graph: ModelGraph) -> str:
-    word, _, detail = inputs.origin.partition(" (")
-    source = _folded(word, inputs.origin) if detail else html.escape(word)
+    word, _, detail = inputs.source.partition(" (")
+    source = _folded(word, inputs.source) if detail else html.escape(word)
     names = [node.name for node in graph.nodes if node.kind == "input"]
     what = f"inputs {', '.join(names)}:" if len(names) > 1 else "input"
     return f"{html.escape(what)} {html.escape(inputs.shapes)} {source}"

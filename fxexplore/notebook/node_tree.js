@@ -421,6 +421,7 @@ class Tree {
     const before = hits.findLast((hit) => hit < at) ?? hits[hits.length - 1];
     const hit = step > 0 ? after : before;
     this.state.openTo(hit);
+    this.state.follow(hit);
     this.goTo(hit);
   }
 

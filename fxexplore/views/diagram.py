@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import html
 import itertools
 import re
@@ -177,6 +178,7 @@ class _Draft:
         self._drawing = drawing
         self._graph = drawing.graph
         self._selected = selected
+        self._ticks = sorted(drawing.graph.index[n] for n in selected if n in drawing.graph.index)
         self._limits = limits
         self._ahead = {"rankdir": "LR"} if direction == "right" else {}
 
@@ -236,6 +238,10 @@ class _Draft:
     def _text(self, row: int, facts: str) -> str:
         """A label in HTML: the name, and what stands quietly behind it."""
         mark = "✓ " if self._graph.rows[row].name in self._selected else ""
+        if not mark and row not in self._drawing.clusters:
+            inside = bisect.bisect_left(self._ticks, self._graph.rows[row].end)
+            count = inside - bisect.bisect_left(self._ticks, row)
+            mark = f"✓ {count} inside · " if count else ""
         quiet = f'  <font color="{_QUIET}">{_escaped(facts)}</font>' if facts else ""
         return f"{mark}{_escaped(self._drawing.label(row)).strip() or '·'}{quiet}"
 

@@ -113,7 +113,7 @@ def to_text(
         >>> from fxexplore import open_model
         >>> print(to_text(open_model(nn.Sequential(nn.Linear(4, 2), nn.ReLU()))))
         Sequential · 10 parameters · 16 FLOPs (a multiply-add counts 2) · 3 nodes · \
-input noise (for the first layer, Linear) 1×4 · eval · symbolic
+input guessed noise (for the first layer, Linear) 1×4 · eval · symbolic
         node   output  params  FLOPs  class
         input     1×4                 input
         0         1×2      10     16  Linear(in_features=4, out_features=2, bias=True)

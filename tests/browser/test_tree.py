@@ -753,3 +753,16 @@ def test_a_box_that_stands_for_siblings_leads_to_their_row_and_leaves_it_closed(
     assert tree.open_groups == []
     widget_page.set(focused="layers.3.fc")
     widget_page.wait_for(lambda: tree.open_groups == ["layers.0"])
+
+
+def test_the_hit_that_is_shown_is_unfolded_for_other_views_too(widget_page, tree):
+    host = widget_page.show(tree)
+    tree.expanded = []
+    search = host.locator(".fxx-search")
+    search.fill("fc")
+    search.press("Enter")
+    widget_page.wait_for(lambda: tree.focused == "layers.0.fc")
+    assert (tree.expanded, tree.open_groups) == (["layers", "layers.0"], ["layers.0"])
+    search.press("Enter")
+    widget_page.wait_for(lambda: tree.focused == "layers.1.fc")
+    assert tree.expanded == ["layers", "layers.1"]
