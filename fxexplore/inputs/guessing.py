@@ -131,9 +131,11 @@ def first_guesses(model: nn.Module, first: nn.Module | None) -> list[dict[str, G
         model: the model.
         first: its first layer, if it has one that implies a shape.
     """
-    every = inspect.signature(model.forward).parameters.values()
-    needed = [p for p in every if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
-    parameters = needed or list(every)[:1]
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    every = [
+        p for p in inspect.signature(model.forward).parameters.values() if p.kind not in variable
+    ]
+    parameters = [p for p in every if p.default is p.empty] or every[:1]
     names = [p.name for p in parameters]
     return [
         {p.name: _by_name(model, p, main, names) or main for p in parameters}

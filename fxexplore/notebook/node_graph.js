@@ -378,6 +378,11 @@ class Diagram {
     if (this.isOffline()) return this.tell("Not connected to a kernel: run the cell again to fold and unfold");
     this.toggled = name;
     this.expectAnswer();
+    // Drawn as one, the first stands for all: what is unfolded in others would draw them apart.
+    const groups = this.model.get("groups");
+    const others = Object.keys(groups).filter((id) => groups[id][0] === name).map((id) => this.model.get("boxes")[id]);
+    const isOther = (/** @type {string} */ path) => others.some((other) => other !== name && `${path}.`.startsWith(`${other}.`));
+    this.model.set("expanded", this.model.get("expanded").filter((/** @type {string} */ path) => !isOther(path)));
     this.toggle("open_groups", name);
   }
 

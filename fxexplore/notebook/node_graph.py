@@ -180,7 +180,7 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
         """The nodes without a box, and the groups that are drawn once."""
         hidden = hidden_nodes(self._graph, self.detail, [*self.selected, self.focused])
         kept = [*self.selected, *(name for name, (sign, _) in self.values.items() if sign)]
-        return hidden, folded_groups(self._graph, self.open_groups, kept)
+        return hidden, folded_groups(self._graph, self.open_groups, kept, self.expanded)
 
     def _draw(self) -> None:
         if self._task is not None:

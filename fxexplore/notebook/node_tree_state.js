@@ -152,6 +152,11 @@ class TreeState {
     }
     const chosen = rows.isGroup(key) ? this.openGroups : this.expanded;
     chosen[rows.first(key)] ^= 1;
+    if (rows.isGroup(key) && !this.isOpen(key)) {
+      // Drawn as one, the first stands for all: what is unfolded in others would draw them apart.
+      const other = rows.members(key)[Math.abs(rows.groupRound[key - rows.length])];
+      this.expanded.fill(0, other, rows.endOf(key));
+    }
     this.saveFolds();
   }
 

@@ -145,7 +145,7 @@ def to_dot(
             raise ValueError(f"{name} is {word!r}; write one of {known}")
     hidden = hidden_nodes(graph, detail, selected)
     unfolded = opening_fold(graph, hidden=hidden) if expanded is None else expanded
-    groups = folded_groups(graph, open_groups, selected)
+    groups = folded_groups(graph, open_groups, selected, unfolded)
     return draw(Drawing.of(graph, unfolded, edges, hidden, groups), selected, direction=direction)
 
 

@@ -104,7 +104,10 @@ def group_words(graph: ModelGraph, group: SiblingGroup, hidden: Collection[str] 
 
 
 def folded_groups(
-    graph: ModelGraph, open_groups: Collection[str] = (), keep: Collection[str] = ()
+    graph: ModelGraph,
+    open_groups: Collection[str] = (),
+    keep: Collection[str] = (),
+    expanded: Collection[str] = (),
 ) -> list[SiblingGroup]:
     """The groups that a picture draws once.
 
@@ -113,15 +116,23 @@ def folded_groups(
         open_groups: names of the first siblings of those that are drawn one by one.
         keep: names that are shown in any case, such as those that are ticked: a group with one
             of them is drawn one by one, too.
+        expanded: paths of unfolded modules: likewise, unless they are the first of their group.
     """
-    kept = sorted(graph.index[name] for name in keep if name in graph.index)
-    if graph.error is not None and graph.error.name in graph.index:
-        kept = sorted([*kept, graph.index[graph.error.name]])
+    known, error = graph.index, graph.error
+    names = [*keep, *([error.name] if error is not None else [])]
+    kept, unfolded = (sorted(known[n] for n in each if n in known) for each in (names, expanded))
+
+    def is_kept(group: SiblingGroup) -> bool:
+        others = group.members(graph)[group.period]
+        return any(
+            bisect.bisect_left(rows, start) < bisect.bisect_left(rows, group.end)
+            for rows, start in ((kept, group.first), (unfolded, others))
+        )
+
     return [
         group
         for group in repeated_siblings(graph)
-        if graph.rows[group.first].name not in open_groups
-        and bisect.bisect_left(kept, group.first) == bisect.bisect_left(kept, group.end)
+        if graph.rows[group.first].name not in open_groups and not is_kept(group)
     ]
 
 

@@ -32,6 +32,17 @@ def runs(model):
     return True
 
 
+class Forwards(nn.Conv2d):
+    """Takes more than it names, as the models of ultralytics do."""
+
+    def forward(self, x, *args, **kwargs):
+        return super().forward(x, *args, **kwargs)
+
+
+def test_arguments_without_a_name_are_not_needed():
+    assert example_inputs_for(Forwards(3, 4, 3)).shapes == "1×3×224×224"
+
+
 SHAPES = {
     t.LeNet5: "1×1×32×32",  # its linear layer tells the side
     t.Siamese: "1×1×100×100, 1×1×100×100",

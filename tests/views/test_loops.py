@@ -113,6 +113,14 @@ def test_what_is_ticked_is_never_drawn_as_one_of_many(ticked):
     assert ("1.3", "1.4") in edges(graph, ["1"], keep=[ticked])
 
 
+def test_what_is_unfolded_has_its_picture():
+    blocks = nn.Sequential(*[nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(5)])
+    graph = open_model(nn.Sequential(blocks))
+    assert f"cluster_row{graph.index['0.0']}" in to_dot(graph, ["0", "0.0"]).source
+    assert f"row{graph.index['0.3']} " not in to_dot(graph, ["0", "0.0"]).source
+    assert f"cluster_row{graph.index['0.3']}" in to_dot(graph, ["0", "0.3"]).source
+
+
 def test_parallel_siblings_have_no_edge_back():
     class Heads(nn.Module):
         def __init__(self):
