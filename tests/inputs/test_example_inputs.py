@@ -278,7 +278,8 @@ class TakesWords(nn.Module):
 
 @pytest.mark.parametrize("model", [nn.ReLU(), TakesWords()])
 def test_where_nothing_can_be_inferred_the_message_says_what_to_give(model):
-    with pytest.raises(ValueError, match=r"example_inputs=(torch\.randn|\(words, more\))") as caught:
+    give = r"Give example_inputs=(torch\.randn|\(words, more\))"
+    with pytest.raises(ValueError, match=give) as caught:
         example_inputs_for(model)
     assert ("tried in vain" in str(caught.value)) == isinstance(model, TakesWords)
 
