@@ -80,7 +80,6 @@ class ExampleInputs:
         missing: why there are none, if nothing was given and nothing could be inferred.
         choices: what was chosen instead of some of them, by kind of place.
         original: what they were before that.
-        is_guess: whether nothing but the first layer tells their shape.
 
     Example:
         >>> inputs = ExampleInputs((torch.ones(1, 3),), {}, "given", "x")
@@ -97,17 +96,11 @@ class ExampleInputs:
     missing: str = ""
     choices: Mapping[str, Choice] = dataclasses.field(default_factory=dict)
     original: ExampleInputs | None = None
-    is_guess: bool = False
 
     @property
     def is_given(self) -> bool:
         """Whether the caller gave them."""
         return self.source == "given"
-
-    @property
-    def origin(self) -> str:
-        """Where they come from, and whether they are but a guess."""
-        return f"a guess: {self.source}" if self.is_guess else self.source
 
     @property
     def shapes(self) -> str:
@@ -173,7 +166,6 @@ class ExampleInputs:
             missing="",
             choices=choices,
             original=original,
-            is_guess=False,
         )
 
     def to(self, model: nn.Module) -> ExampleInputs:

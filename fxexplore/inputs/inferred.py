@@ -277,7 +277,9 @@ def _guessed(model: nn.Module) -> ExampleInputs:
         # Any shape would do, and none tells more; or the first run would change the model.
         return ExampleInputs((), {}, "none", missing=_nothing_inferred(model))
     firsts = first_guesses(model, first)
-    because = f"for the first layer, {type(first).__name__}" if first is not None else "guessed"
+    because = (
+        f"for the first layer, {type(first).__name__}" if first is not None else "no layer tells"
+    )
     if type(model).__module__.startswith("torchvision.models"):
         return _as_inputs(model, firsts[0], because)
     found = find_arguments(model, firsts)
@@ -287,7 +289,7 @@ def _guessed(model: nn.Module) -> ExampleInputs:
         missing = _nothing_inferred(model, f"; {found.trials} guesses were tried in vain")
         return ExampleInputs((), {}, "none", missing=missing)
     if found.trials > 1:
-        because = f"guessed: what ran, of {found.trials} tried"
+        because = f"what ran, of {found.trials} tried"
     if not found.is_sure:
         because += "; a whole run takes too long to try it"
     return _as_inputs(model, found.arguments, because)
@@ -309,9 +311,9 @@ def _as_inputs(model: nn.Module, arguments: Mapping[str, Guess], because: str) -
         if word is not None:
             words[word] = None
     args, kwargs = as_called(model, values)
-    source = f"{' and '.join(words) or 'numbers'} ({because})"
-    is_guess = prepared_by is None
-    return ExampleInputs(args, kwargs, source, prepared_by=prepared_by, is_guess=is_guess)
+    guessed = "" if prepared_by is not None else "guessed "
+    source = f"{guessed}{' and '.join(words) or 'numbers'} ({because})"
+    return ExampleInputs(args, kwargs, source, prepared_by=prepared_by)
 
 
 _WORDS = {"noise": "noise", "pair": "noise", "list": "noise", "ids": "token ids 0, 1, …"}

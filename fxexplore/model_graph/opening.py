@@ -291,7 +291,7 @@ def _in_words(inputs: ExampleInputs, graph: ModelGraph) -> str:
     """What shapes are for: where the inputs come from, their shapes, and what they are called."""
     names = [node.name for node in graph.nodes if node.kind == "input"]
     for_which = f" for {', '.join(names)}" if len(names) > 1 else ""
-    return f"{inputs.origin} {inputs.shapes}{for_which}".strip()
+    return f"{inputs.source} {inputs.shapes}{for_which}".strip()
 
 
 def open_model(

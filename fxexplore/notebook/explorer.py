@@ -464,9 +464,10 @@ class Explorer(SharedState, widgets.VBox):
     def _on_features(self, change: dict[str, Any]) -> None:
         self.set_trait("features", change["new"])
         ran = self.maps.last_inputs
-        shown = "" if self._modes.inputs is None else self._modes.inputs.shapes
-        if change["new"] and ran is not None and ran.shapes != shown:
+        if change["new"] and ran is not None and ran is not self._modes.inputs:
             self._modes.follow(self.mode, ran)
+            self.header.inputs = ran
+            self.header.show(self.graph)
         self.look_again()
 
     def refused(self, problem: traitlets.TraitError) -> None:

@@ -33,9 +33,7 @@ class Header(widgets.HBox):
         self.switch = widgets.RadioButtons(
             options=MODES, value=graph.mode, orientation="horizontal", tooltip=_SWITCH
         ).add_class("fxx-mode")
-        self.check = widgets.Button(
-            description="Find NaN", tooltip=_CHECK, layout={"width": "auto"}
-        )
+        self.check = widgets.Button(description="Find NaN", tooltip=_CHECK)
         self.check.add_class("fxx-needs-kernel")
         super().__init__([self._facts, self.switch, self.check, FullScreenButton()])
         self.add_class("fxx-header")
@@ -78,8 +76,8 @@ def headline(graph: ModelGraph, inputs: ExampleInputs | None = None) -> str:
 
 
 def _input(inputs: ExampleInputs, graph: ModelGraph) -> str:
-    word, _, detail = inputs.origin.partition(" (")
-    source = _folded(word, inputs.origin) if detail else html.escape(word)
+    word, _, detail = inputs.source.partition(" (")
+    source = _folded(word, inputs.source) if detail else html.escape(word)
     names = [node.name for node in graph.nodes if node.kind == "input"]
     what = f"inputs {', '.join(names)}:" if len(names) > 1 else "input"
     return f"{html.escape(what)} {html.escape(inputs.shapes)} {source}"

@@ -141,6 +141,10 @@ class Diagram {
     if (wasTurned) this.fitFirst(picture);
     else if (last?.isMeasured && this.keepPlace(picture, anchors)) this.settle(last, picture, x, y);
     else if (!this.view.hasMoved) this.fitFirst(picture);
+    const focused = picture.byName.get(this.model.get("focused"));
+    if (focused && last && !last.byName.has(focused.name)) this.view.reveal(focused);
+    const isInSight = picture.order.some((box) => !box.isCluster && this.view.isInSight(box));
+    if (picture.isMeasured && !isInSight) this.fitFirst(picture);
     const current = this.current();
     if (hadFocus && current) this.focusOn(current);
   }
@@ -234,18 +238,33 @@ class Diagram {
     ];
     const values = this.model.get("values");
     for (const old of this.sheet.querySelectorAll(".fxx-badge")) old.remove();
+    const inside = this.tickedInside(this.picture);
     const current = this.current();
     for (const box of this.picture.order) {
       for (const [cls, names] of marks) box.element.classList.toggle(cls, names.has(box.name));
       const isTicked = marks[0][1].has(box.name);
       if (box.canTick) box.element.setAttribute("aria-pressed", String(isTicked));
-      if (isTicked) this.picture.badge(box);
+      const count = inside.get(box) ?? 0;
+      if (isTicked || count) this.picture.badge(box, isTicked ? "" : String(count));
+      if (count) box.element.setAttribute("aria-description", `${count} ticked inside`);
+      else box.element.removeAttribute("aria-description");
       const [sign] = values[box.name] ?? [""];
       box.element.classList.toggle("fxx-odd", sign.startsWith("✗"));
       if (sign) this.picture.sign(box, sign);
       box.element.setAttribute("tabindex", box === current ? "0" : "-1");
     }
     this.light();
+  }
+
+  /** How many are ticked inside each folded box. @param {Picture} picture */
+  tickedInside(picture) {
+    /** @type {Map<Box, number>} */
+    const found = new Map();
+    for (const name of this.model.get("selected")) {
+      const box = picture.byName.has(name) ? undefined : picture.standIn(name);
+      if (box && !box.isCluster) found.set(box, (found.get(box) ?? 0) + 1);
+    }
+    return found;
   }
 
   /** The box that has, or would get, the keyboard focus. */
@@ -354,7 +373,7 @@ class Diagram {
 
   onFocused() {
     this.mark();
-    const box = this.picture?.byName.get(this.model.get("focused"));
+    const box = this.picture?.standIn(this.model.get("focused"));
     if (box && !this.pane.matches(":focus-within")) this.view.reveal(box);
   }
 
@@ -455,7 +474,8 @@ class Diagram {
     const kind = box.isCluster ? [] : [KINDS[box.kind] ?? box.kind];
     const only = this.model.get("only").includes(box.name) ? [`in ${this.model.get("mode")} mode only`] : [];
     const value = (this.model.get("values")[box.name] ?? []).filter(Boolean).join(" · ");
-    const lines = [...kind, ...box.text.split("\n"), ...only, ...(value ? [`value ${value}`] : [])].map((line) => make("div", "", line));
+    const inside = box.element.getAttribute("aria-description");
+    const lines = [...kind, ...box.text.split("\n"), ...only, ...(value ? [`value ${value}`] : []), ...(inside ? [inside] : [])].map((line) => make("div", "", line));
     this.card.replaceChildren(make("b", "", box.name || "output"), ...lines);
     this.card.hidden = false;
     const { clientWidth, clientHeight } = this.pane;

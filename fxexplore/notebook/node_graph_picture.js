@@ -129,11 +129,18 @@ class Picture {
     return this.order[this.order.indexOf(box) + by] ?? box;
   }
 
-  /** A check mark on the corner: ticks are told apart without colour. @param {Box} box */
-  badge(box) {
+  /**
+   * A check mark on the corner, or how many are ticked inside: told apart without colour.
+   * @param {Box} box @param {string} count
+   */
+  badge(box, count) {
     const { x, y } = this.offset;
     const mark = draw("g", { class: "fxx-badge", transform: `translate(${box.x - x} ${box.y - y})` });
-    mark.append(draw("circle", { r: 6.5 }), draw("path", { d: "M-3 0L-1 2.4L3.2 -2.6" }));
+    if (count) {
+      const text = draw("text", { y: 3, "text-anchor": "middle" });
+      text.textContent = count;
+      mark.append(draw("rect", { x: -4 - 3 * count.length, y: -6.5, width: 8 + 6 * count.length, height: 13, rx: 6.5 }), text);
+    } else mark.append(draw("circle", { r: 6.5 }), draw("path", { d: "M-3 0L-1 2.4L3.2 -2.6" }));
     box.element.append(mark);
   }
 

@@ -23,6 +23,8 @@ class TreeState {
     this.kept = null; // by key: whether a search shows it, and why
     this.extra = NONE; // the row that is SHOWN
     /** @type {Set<number>} */
+    this.followed = new Set(); // keys that were unfolded for the hit that is shown
+    /** @type {Set<number>} */
     this.toggled = new Set(); // keys that were folded or unfolded during the search
     /** @type {{before: string[], after: string[]} | null} */
     this.undo = null; // the selection before and after all hits were ticked
@@ -48,11 +50,13 @@ class TreeState {
     rows.hide(LEAVES_OUT[model.get("detail")], (i) => this.ticked[i] === 1 || i === this.cursor || rows.is(i, RAISED));
     if (model.get("query") !== this.search.query || model.get("detail") !== this.detail) this.find(model.get("query"));
     this.detail = model.get("detail");
+    const sort = model.get("sort");
     this.lines = linesInSight(
       rows,
       (key) => this.isOpen(key),
       (key) => this.kept?.[key] === HIT,
       this.kept,
+      sort === "parameters" ? rows.parameters : sort === "flops" ? rows.flops : null,
     );
     return this.lines;
   }
@@ -65,6 +69,7 @@ class TreeState {
     if (search.hits) search.hits = found.filter((i) => !rows.hidden[i]);
     this.hiddenHits = found.length - (search.hits ?? found).length;
     this.toggled.clear();
+    this.followed.clear();
     this.undo = null;
     this.extra = NONE;
     this.keep();
@@ -226,6 +231,22 @@ class TreeState {
       else (rows.isGroup(key) ? this.openGroups : this.expanded)[rows.first(key)] = 1;
     }
     if (!this.kept) this.saveFolds();
+  }
+
+  /**
+   * Open the way to a hit, also where the search is not shown, as in the diagram; what was opened
+   * for the hit before is folded again. @param {number} i
+   */
+  follow(i) {
+    const { rows } = this;
+    const chosen = (/** @type {number} */ key) => (rows.isGroup(key) ? this.openGroups : this.expanded);
+    for (const key of this.followed) chosen(key)[rows.first(key)] = 0;
+    this.followed.clear();
+    for (let key = rows.parentOf(i); key >= 0; key = rows.parentOf(key)) {
+      if (!chosen(key)[rows.first(key)]) this.followed.add(key);
+      chosen(key)[rows.first(key)] = 1;
+    }
+    this.saveFolds();
   }
 
   /** @param {number} outer @param {number} key */

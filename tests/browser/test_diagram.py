@@ -351,6 +351,37 @@ def test_what_is_odd_about_a_value_is_signed_and_said(widget_page, graph):
     expect(shown.host.locator(".fxx-odd")).to_have_count(0)
 
 
+def test_a_folded_box_says_how_many_are_ticked_inside(shown):
+    shown.diagram.selected = ["body.0.conv", "body.0.norm", "body.1", "fc"]
+    assert shown.box("body.0").locator(".fxx-badge text").text_content() == "2"
+    assert shown.box("body.0").get_attribute("aria-description") == "2 ticked inside"
+    assert shown.box("body.1").locator(".fxx-badge text").count() == 0
+    assert "✓ 2 inside" in shown.diagram.dot
+    shown.widget_page.screenshot("diagram-ticked-inside")
+
+
+def test_a_new_picture_is_in_sight_whatever_was_seen_before(shown):
+    shown.diagram.expanded = ["body", "body.0", "body.1"]
+    shown.wait_for_box("body.1.act")
+    shown.pane.hover()
+    for _ in range(3):
+        shown.page.mouse.down()
+        shown.page.mouse.move(300, 20)
+        shown.page.mouse.up()
+        shown.pane.hover()
+    shown.diagram.expanded = []
+    shown.wait_until_gone("body.0")
+    frame = shown.pane.bounding_box()
+    assert any(
+        frame["x"] < x < frame["x"] + frame["width"]
+        and frame["y"] < y < frame["y"] + frame["height"]
+        for x, y in map(shown.place, ("x", "stem", "body", "pool"))
+    )
+    shown.diagram.focused = "body.1.act"  # the module that holds it is shown
+    _, y = shown.place("body")
+    assert frame["y"] < y < frame["y"] + frame["height"]
+
+
 def test_the_legend_names_the_kinds_in_the_picture_and_folds(shown):
     entries = shown.host.locator(".fxx-legend li")
     assert [text.split("\n") for text in entries.all_inner_texts()] == [

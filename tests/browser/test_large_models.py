@@ -39,6 +39,7 @@ def explorer(lab, model):
     explorer.locator("[role=treeitem]").first.wait_for()
     assert int(lab.python("len(explorer.graph.nodes)")) > NODES[model]
     lab.python("setattr(explorer, 'query', '')")
+    lab.python("setattr(explorer, 'detail', 'everything')")
     explorer.evaluate("e => e.scrollIntoView({block: 'nearest'})")
     return explorer
 

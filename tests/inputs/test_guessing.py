@@ -83,8 +83,8 @@ def test_nearly_all_models_of_tutorials_run_on_what_is_guessed(half, monkeypatch
 
 
 def test_the_words_say_what_was_guessed(monkeypatch):
-    assert known_inputs(nn.Linear(3, 2)).source == "noise (for the first layer, Linear)"
-    assert "photograph (guessed: what ran, of " in known_inputs(t.LeNet5()).source
+    assert known_inputs(nn.Linear(3, 2)).source == "guessed noise (for the first layer, Linear)"
+    assert "photograph (what ran, of " in known_inputs(t.LeNet5()).source
     monkeypatch.setattr(guessing, "SECONDS", 0.5)
     assert "the model does not run on it" in known_inputs(t.Whisperlike()).source
 

@@ -36,8 +36,8 @@ INPUTS = torch.rand(2, 3, 33, 33), torch.zeros(2, 7, dtype=torch.long)
 def test_is_what_the_whole_gave_it_when_that_was_opened_before(backend):
     net = Net()
     explorer = explore(net.body, name="net.body")
-    assert "1×8×224×224 <details><summary>a guess: noise" in explorer.header.children[0].value
-    assert "a guess: noise" in explorer.static()._repr_html_()
+    assert "1×8×224×224 <details><summary>guessed noise" in explorer.header.children[0].value
+    assert "guessed noise" in explorer.static()._repr_html_()
     graph = open_model(net, INPUTS, backend=backend)
     explorer = explore(net.body, name="net.body", selected=["0"])
     assert "2×8×16×16 <details><summary>noise" in explorer.header.children[0].value

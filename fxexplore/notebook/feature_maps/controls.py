@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Sequence
 from typing import Any, TypeVar, get_args
 
 import ipywidgets as widgets
@@ -14,6 +13,8 @@ from fxexplore.notebook.problems import problem_html
 from fxexplore.notebook.small_widgets import CopyButton, SaveButton
 from fxexplore.notebook.task import Progress
 from fxexplore.views.feature_maps import Extent, PlotOptions, Sort, View
+
+from .runs import Runs
 
 _VIEWS = [(view.replace("pca", "PCA"), view) for view in get_args(View)]
 _SCALES = [("each channel", "channel"), ("shared", "shared")]
@@ -60,7 +61,7 @@ class MapControls(traitlets.HasTraits):
         self._filling = self._has_picture = False
         self.run = _button("Run", "Run the model as far as the ticked nodes need", "primary")
         self.view = widgets.ToggleButtons(
-            options=_VIEWS, style={"button_width": "auto"}, layout=_width("auto")
+            options=_VIEWS, style={"button_width": "auto"}, layout=width_of("auto")
         )
         self.view.add_class("fxx-segments")
         rows = [self._make_options(), [*self._make_actions(), self._make_limit()]]
@@ -75,25 +76,18 @@ class MapControls(traitlets.HasTraits):
         self.status = widgets.VBox([self._line, self.problem_line])
 
     def _make_options(self) -> list[widgets.Widget]:
-        self.sort = named(
-            widgets.Dropdown(options=get_args(Sort), layout=_width("82px")), "sort by"
-        )
-        scales = widgets.Dropdown(options=_SCALES, layout=_width("104px"))
-        self.scale = named(scales, "scale of colours")
-        self.count = named(_number("54px", 24, 1, _MOST_CHANNELS), "channels shown")
-        self.item = named(_number("48px", 0, 0, 0), "item of the batch")
-        query = widgets.Text(placeholder="none", layout=_width("48px"), continuous_update=False)
+        self.sort = _choice("sort by", get_args(Sort), "82px")
+        self.scale = _choice("scale of colours", _SCALES, "104px")
+        self.count = _number("channels shown", "54px", 24, 1, _MOST_CHANNELS)
+        self.item = _number("item of the batch", "48px", 0, 0, 0)
+        query = widgets.Text(placeholder="none", layout=width_of("48px"), continuous_update=False)
         self.query = named(query, "query token")
-        self._of = widgets.HTML()
-        self.items = labelled("item", self.item)
-        self.queries = labelled("query", self.query)
         opacity = widgets.FloatSlider(
-            1.0, min=0, max=1, step=0.05, continuous_update=False, layout=_width("130px")
+            1.0, min=0, max=1, step=0.05, continuous_update=False, layout=width_of("130px")
         )
         self.opacity = named(opacity, "opacity over the picture")
-        self.over = labelled("opacity", self.opacity)
         self.captions = widgets.Checkbox(
-            True, description="captions", indent=False, layout=_width("auto"),
+            True, description="captions", indent=False, layout=width_of("auto"),
             tooltip="Facts and notes below each name",
         )  # fmt: skip
         self._fields = {
@@ -103,20 +97,20 @@ class MapControls(traitlets.HasTraits):
         }  # fmt: skip
         for widget in self._fields.values():
             widget.observe(self._on_control, "value")
-        self.of_channels = widgets.HBox(
-            [
-                labelled("show", self.count, self._of),
-                labelled("sort", self.sort),
-                labelled("scale", self.scale),
-            ]
-        )
+        self._of = widgets.HTML()
+        shown = labelled("show", self.count, self._of)
+        sort, scale = labelled("sort", self.sort), labelled("scale", self.scale)
+        self.of_channels = widgets.HBox([shown, sort, scale])
+        self.items = labelled("item", self.item)
+        self.queries = labelled("query", self.query)
+        self.over = labelled("opacity", self.opacity)
         return [self.of_channels, self.items, self.queries, self.over, self.captions]
 
     def _make_actions(self) -> list[widgets.Widget]:
-        self.kind = named(widgets.Dropdown(options=_KINDS, layout=_width("64px")), "kind of file")
-        self.dpi = named(_number("58px", 200, 20, 1200), "dots per inch")
+        self.kind = _choice("kind of file", _KINDS, "64px")
+        self.dpi = _number("dots per inch", "58px", 200, 20, 1200)
         dots = labelled("dpi", self.dpi)
-        self.kind.observe(lambda change: _show(dots, change["new"] == "png"), "value")
+        self.kind.observe(lambda change: show(dots, change["new"] == "png"), "value")
         self.copy = CopyButton(label="Copy figure code")
         self.keep = _button("Keep run", "Keep this run, to compare the next with it")
         return [widgets.HBox([self.save, self.kind, dots]), self.copy, self.keep]
@@ -124,7 +118,7 @@ class MapControls(traitlets.HasTraits):
     def _make_comparison(self) -> widgets.HBox:
         """What is there once a run is kept."""
         self.compare = widgets.ToggleButton(
-            tooltip="Show the run that was kept beside this one", layout=_width("auto")
+            tooltip="Show the run that was kept beside this one", layout=width_of("auto")
         )
         self.discard = _button("Discard kept run", "Drop the run that was kept")
         self.comparison = widgets.HBox([self.compare, self.discard])
@@ -134,7 +128,7 @@ class MapControls(traitlets.HasTraits):
     def _make_limit(self) -> widgets.HBox:
         """How much memory the values take, and a field for how much they may."""
         self.held = widgets.HTML()
-        self.limit = named(_number("66px", 512, 1, 10**6), "most megabytes of values kept")
+        self.limit = _number("most megabytes of values kept", "66px", 512, 1, 10**6)
         self.limit.tooltip = _ABOUT_LIMIT
         return widgets.HBox([self.held, self.limit]).add_class("fxx-kept")
 
@@ -143,60 +137,43 @@ class MapControls(traitlets.HasTraits):
         words = html.escape(change["new"])
         line = f'<div class="fxx-note fxx-quiet" role="status">{words}</div>' if words else ""
         self.status_line.value = line
-        _show(self.status_line, bool(words))
-        self._fit_line()
-
-    def _fit_line(self) -> None:
-        """Hide the line where there is nothing in it."""
-        parts = self._line.children
-        _show(self._line, any(part.layout.display != "none" for part in parts))
+        show(self.status_line, bool(words))
 
     @traitlets.observe("problem")
     def _show_problem(self, change: dict[str, Any]) -> None:
         problem = change["new"]
         self.problem_line.value = "" if problem is None else problem_html(problem)
-        _show(self.problem_line, problem is not None)
+        show(self.problem_line, problem is not None)
 
     def show_progress(self, progress: Progress) -> None:
         """Show how far a run is."""
         calls, total = progress.calls, progress.total
-        _show(self._bar, True)
+        show(self._bar, True)
         self._bar.max = max(total, calls, 1)
         self._bar.value = calls
         words = f"{progress.at} · {calls} of {total} leaf modules" if calls else "running…"
         self.message = "stopping at the next module…" if progress.stop.is_set() else words
 
-    def show_extent(self, extent: Extent, *, has_picture: bool) -> None:
-        """Fit the controls to what there is to draw.
+    def show_state(self, runs: Runs, extent: Extent) -> None:
+        """Fit the controls to what there is to draw, and show what is held.
 
         Args:
+            runs: the last run, and the one that is kept.
             extent: of the values that are shown; without channels nothing is.
-            has_picture: whether it is of a picture.
         """
-        self._has_picture = has_picture
+        self._has_picture = runs.last is not None and runs.last.inputs.picture() is not None
         self._show_over()
         self.item.max = max(extent.items - 1, self.options.index, 0)
-        _show(self.items, extent.items > 1)
-        _show(self.queries, extent.has_attention or self.options.query is not None)
-        most = extent.channels
-        self._of.value = f'<span class="fxx-quiet">of {most}</span>' if most else ""
-
-    def show_held(self, held: int, devices: Sequence[str], kept: str | None) -> None:
-        """Show how many bytes are held, and what can be done with it.
-
-        Args:
-            held: bytes of values.
-            devices: where they are.
-            kept: what the run goes by that is kept to compare with; None if none is.
-        """
-        megabytes = f"{held / _MEGABYTE:.1f}"
-        where = f" on {', '.join(devices)}" if devices else ""
-        words = f"values kept: {megabytes} MB{where}, at most"
-        self.held.value = f'<span class="fxx-quiet" title="{_ABOUT_LIMIT}">{words}</span>'
-        self.keep.disabled = not held
-        self.compare.description = f"Compare with {kept}"
-        _show(self.comparison, kept is not None)
-        self._fit_line()
+        show(self.items, extent.items > 1)
+        show(self.queries, extent.has_attention or self.options.query is not None)
+        self._of.value = _quiet(f"of {extent.channels}" if extent.channels else "")
+        where = f" on {', '.join(runs.devices)}" if runs.devices else ""
+        words = f"values kept: {runs.bytes / _MEGABYTE:.1f} MB{where}, at most"
+        self.held.value = _quiet(words, _ABOUT_LIMIT)
+        self.keep.disabled = not runs.bytes
+        show(self.comparison, runs.kept is not None)
+        if runs.kept is not None:
+            self.compare.description = f"Compare with {runs.kept.label}"
 
     @traitlets.observe("running")
     def _on_running(self, change: dict[str, Any]) -> None:
@@ -205,7 +182,6 @@ class MapControls(traitlets.HasTraits):
         (self._line.add_class if change["new"] else self._line.remove_class)("fxx-running")
         self._bar.layout.display = "none"
         self._bar.value = 0
-        self._fit_line()
 
     def _on_control(self, change: dict[str, Any]) -> None:
         """Change the one option that this control is for."""
@@ -238,13 +214,13 @@ class MapControls(traitlets.HasTraits):
                 self._fields[name].value = value
         finally:
             self._filling = False
-        _show(self.of_channels, new.view == "channels")  # the others show all of them
+        show(self.of_channels, new.view == "channels")  # the others show all of them
         self._show_over()
 
     def _show_over(self) -> None:
         """Show the opacity where something can lie over a picture."""
         is_over = self.options.view in ("overlay", "pca") or self.options.query is not None
-        _show(self.over, is_over and self._has_picture)
+        show(self.over, is_over and self._has_picture)
 
 
 def named(control: Control, name: str) -> Control:
@@ -263,8 +239,13 @@ def named(control: Control, name: str) -> Control:
     return control
 
 
-def _show(widget: widgets.Widget, visible: bool) -> None:
+def show(widget: widgets.Widget, visible: bool) -> None:
+    """Show a row or a part of one, or take it away."""
     widget.layout.display = "flex" if visible else "none"
+
+
+def _quiet(words: str, title: str = "") -> str:
+    return f'<span class="fxx-quiet" title="{title}">{words}</span>'
 
 
 def labelled(word: str, *parts: widgets.Widget) -> widgets.HBox:
@@ -272,17 +253,23 @@ def labelled(word: str, *parts: widgets.Widget) -> widgets.HBox:
     return widgets.HBox([widgets.Label(word), *parts])
 
 
-def _number(width: str, value: int, least: int, most: int) -> widgets.BoundedIntText:
-    return widgets.BoundedIntText(
-        value=value, min=least, max=most, layout=_width(width), continuous_update=False
+def _choice(name: str, options: Any, width: str) -> widgets.Dropdown:
+    return named(widgets.Dropdown(options=options, layout=width_of(width)), name)
+
+
+def _number(name: str, width: str, value: int, least: int, most: int) -> widgets.BoundedIntText:
+    field = widgets.BoundedIntText(
+        value=value, min=least, max=most, layout=width_of(width), continuous_update=False
     )
+    return named(field, name)
 
 
 def _button(word: str, tooltip: str, style: str = "") -> widgets.Button:
     return widgets.Button(
-        description=word, tooltip=tooltip, button_style=style, layout=_width("auto")
+        description=word, tooltip=tooltip, button_style=style, layout=width_of("auto")
     )
 
 
-def _width(width: str) -> widgets.Layout:
-    return widgets.Layout(width=width, flex="0 0 auto")
+def width_of(width: str, flex: str = "0 0 auto") -> widgets.Layout:
+    """A layout that is as wide as it says, or takes the room that there is."""
+    return widgets.Layout(width=width, flex=flex)

@@ -25,7 +25,7 @@ from fxexplore.notebook.problems import problem_html
 from fxexplore.notebook.shell import present_shell
 from fxexplore.notebook.small_widgets import Disclosure
 
-from .controls import named
+from .controls import named, show, width_of
 from .preparation_row import PreparationRow
 from .upload_button import UploadButton
 
@@ -85,15 +85,14 @@ class InputChooser(InputChoice, widgets.VBox):
             self.complain, accept=_FILES,
             title="A picture: PNG, JPEG or WebP. Drop it on this panel, or paste it, if you like",
         )  # fmt: skip
-        self.sample = widgets.Dropdown(
-            options=[_NO_SAMPLE], layout=widgets.Layout(width="104px", flex="0 0 auto")
-        )
+        self.sample = widgets.Dropdown(options=[_NO_SAMPLE], layout=width_of("104px"))
         self.name = widgets.Combobox(
             placeholder="name of a variable, such as batch or data.images",
-            continuous_update=False, layout=_wide(),
+            continuous_update=False, layout=width_of("auto", "1 1 200px"),
         )  # fmt: skip
         ids = "a sentence, or ids" if takes_sentences else "ids, as in 101, 7592, 102"
-        self.text = widgets.Text(placeholder=ids, continuous_update=False, layout=_wide())
+        wide = width_of("auto", "1 1 200px")
+        self.text = widgets.Text(placeholder=ids, continuous_update=False, layout=wide)
         self.preparation = PreparationRow(
             lambda prepare: self._guarded(self.prepare_with, prepare),
             lambda texts: self._guarded(self.prepare_as_typed, texts),
@@ -114,8 +113,8 @@ class InputChooser(InputChoice, widgets.VBox):
         places = self._base.places
         self.upload.disabled = "picture" not in places
         self.sample.options = [_NO_SAMPLE, *(SAMPLES if "picture" in places else ()), EXAMPLE]
-        _show(self.text_row, "tokens" in places)
-        _show(self.preparation, self._base.picture() is not None)
+        show(self.text_row, "tokens" in places)
+        show(self.preparation, self._base.picture() is not None)
         if self._base.missing:
             self.say(self._base.missing)
 
@@ -176,9 +175,7 @@ class InputChooser(InputChoice, widgets.VBox):
 
     def _variables(self) -> Mapping[str, Any]:
         shell = self.shell or present_shell()
-        if shell is None:
-            raise LookupError("there is no notebook here whose variables could be named")
-        variables: Mapping[str, Any] = shell.user_ns
+        variables: Mapping[str, Any] = {} if shell is None else shell.user_ns
         return variables
 
     def _listen(self) -> None:
@@ -194,12 +191,11 @@ class InputChooser(InputChoice, widgets.VBox):
 
     def _fill(self) -> None:
         """Show the variables that could be meant, and how the next picture is prepared."""
-        shell = self.shell or present_shell()
         if not self.more.unfolded:
             return
         self.name.options = [
             name
-            for name, value in (shell.user_ns.items() if shell else ())
+            for name, value in self._variables().items()
             if not name.startswith("_") and _is_suitable(value)
         ]
         if self._base.picture() is not None:
@@ -244,14 +240,6 @@ def _thumbnail(seen: torch.Tensor) -> str:
     picture.save(png, "png")
     data = base64.b64encode(png.getvalue()).decode()
     return f'<img alt="What the model sees" src="data:image/png;base64,{data}">'
-
-
-def _wide() -> widgets.Layout:
-    return widgets.Layout(flex="1 1 200px", width="auto")
-
-
-def _show(row: widgets.HBox, visible: bool) -> None:
-    row.layout.display = "flex" if visible else "none"
 
 
 def _row(*parts: widgets.Widget) -> widgets.HBox:

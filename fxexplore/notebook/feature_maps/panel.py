@@ -381,15 +381,12 @@ class FeatureMapsPanel(widgets.VBox):
             control.observe(lambda _: self._show_code(), "value")
         traitlets.link((self, "options"), (controls, "options"))
         traitlets.link((self, "comparing"), (controls.compare, "value"))
-        controls.limit.observe(lambda c: self._on_limit(c["new"]), "value")
-
-    def _on_limit(self, megabytes: int) -> None:
-        if megabytes != max(1, self.kept_bytes // _MEGABYTE):  # it is rounded in the field
-            self.kept_bytes = megabytes * _MEGABYTE
+        # It is rounded in the field, which leaves it as it was set.
+        in_megabytes = (lambda n: max(1, n // _MEGABYTE), lambda n: n * _MEGABYTE)
+        traitlets.link((self, "kept_bytes"), (controls.limit, "value"), in_megabytes)
 
     def _set_limit(self, limit: int) -> None:
         self._runs.limit_to(limit)
-        self.controls.limit.value = max(1, limit // _MEGABYTE)
         self._guarded(self._show)
 
     def _show(self) -> None:
@@ -402,11 +399,7 @@ class FeatureMapsPanel(widgets.VBox):
         )
         self.set_trait("features", features)
         self.set_trait("ranges", dict(self._runs.ranges))
-        kept = self._runs.kept
-        picture = self.last_inputs and self.last_inputs.picture()
-        self.controls.show_extent(extent_of(features), has_picture=picture is not None)
-        runs, label = self._runs, kept.label if kept else None
-        self.controls.show_held(runs.bytes, runs.devices, label)
+        self.controls.show_state(self._runs, extent_of(features))
         self.controls.message = self._words()
         self.cards.show(self._shown() if features else None)
         self._show_code()

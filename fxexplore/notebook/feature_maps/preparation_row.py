@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from fxexplore.inputs import Preprocessing
 
-from .controls import labelled, named
+from .controls import labelled, named, width_of
 
 _YOURS = "your numbers"
 _WIDTHS = {"resize": "70px", "crop": "84px", "mean": "150px", "std": "150px"}
@@ -38,9 +38,9 @@ class PreparationRow(widgets.HBox):
         self._on_typed = on_typed
         self._presets: dict[str, Preprocessing] = {}
         self._filling = False
-        self.preset = named(widgets.Dropdown(layout=_width("200px")), "preparation")
+        self.preset = named(widgets.Dropdown(layout=width_of("200px")), "preparation")
         self.fields = {
-            name: widgets.Text(continuous_update=False, layout=_width(width))
+            name: widgets.Text(continuous_update=False, layout=width_of(width))
             for name, width in _WIDTHS.items()
         }
         parts: list[widgets.Widget] = [self.preset]
@@ -76,7 +76,3 @@ class PreparationRow(widgets.HBox):
             self._on_typed({name: field.value for name, field in self.fields.items()})
         elif change["new"] in self._presets:
             self._on_preset(self._presets[change["new"]])
-
-
-def _width(width: str) -> widgets.Layout:
-    return widgets.Layout(width=width, flex="0 0 auto")

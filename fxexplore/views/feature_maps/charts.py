@@ -247,19 +247,11 @@ class HeatMap(Chart):
         )  # fmt: skip
         axes.tick_params(labelsize=style.ticks)
         channels, places = (axes.xaxis, axes.yaxis) if self.by_rows else (axes.yaxis, axes.xaxis)
-        channels.set_label_text(self.words[0], fontsize=style.small)
-        if list(self.channels) == list(range(len(self.channels))):
-            whole_numbers(channels)
-        else:
+        name_ticks(channels, (), style, self.words[0])
+        if list(self.channels) != list(range(len(self.channels))):
             some = range(0, len(self.channels), math.ceil(len(self.channels) / 20))
             channels.set_ticks(some, [str(self.channels[i]) for i in some])
-        if self.labels:
-            name_ticks(places, self.labels, style)
-        else:
-            places.set_label_text(self.words[1], fontsize=style.small)
-            whole_numbers(places)
-        for axis in (channels, places):
-            axis.labelpad = 2
+        name_ticks(places, self.labels, style, self.words[1])
         colour_bar(axes, colours, self.scale, style)
 
     def channel_at(self, x: float, y: float) -> int | None:
@@ -292,11 +284,7 @@ class Curve(Chart):
         axes.tick_params(labelsize=style.ticks)
         axes.margins(x=0.01)
         _reach(self.span, axes.set_ylim)
-        if self.labels:
-            name_ticks(axes.xaxis, self.labels, style)
-        else:
-            axes.set_xlabel(self.across, fontsize=style.small, labelpad=2)
-            whole_numbers(axes.xaxis)
+        name_ticks(axes.xaxis, self.labels, style, self.across)
 
 
 @dataclasses.dataclass
@@ -320,10 +308,9 @@ class Bars(Chart):
         curve = axes.inset_axes((0, 0, 0.52, 1))
         curve.stairs(values[order].numpy(), range(len(order) + 1), baseline=0, fill=True)
         curve.axhline(0, color=style.text, linewidth=0.6, alpha=0.5)
-        curve.set_xlabel("rank", fontsize=style.small, labelpad=2)
         curve.tick_params(labelsize=style.ticks)
         curve.margins(x=0)
-        whole_numbers(curve.xaxis)
+        name_ticks(curve.xaxis, (), style, "rank")
         top = axes.inset_axes((0.66, 0, 0.34, 1))
         shown = order[:_TOP]
         top.barh(range(len(shown)), values[shown].numpy(), height=0.8)

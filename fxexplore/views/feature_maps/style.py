@@ -184,8 +184,13 @@ def label_width(labels: Sequence[str], style: Style) -> float:
     return 0.12 + min(_WIDEST_LABEL, max(widths)) if widths else 0.0
 
 
-def name_ticks(axis: Any, labels: Sequence[str], style: Style) -> None:
-    """Put names, such as those of tokens, at the ticks of an axis."""
+def name_ticks(axis: Any, labels: Sequence[str], style: Style, word: str = "") -> None:
+    """Put names, such as those of tokens, at the ticks of an axis; numbers where it has none."""
+    if not labels:
+        axis.set_label_text(word, fontsize=style.small)
+        axis.labelpad = 2
+        whole_numbers(axis)
+        return
     places = range(0, len(labels), math.ceil(len(labels) / MOST_LABELS))
     names = [shortened(labels[i], style.ticks, _WIDEST_LABEL) for i in places]
     axis.set_ticks(places, names, fontsize=style.ticks)
