@@ -160,6 +160,8 @@ class ModelGraph:
         ``shape:64x56x56``   outputs with those sizes in a row; ``*`` for any size
         ``params>1M``        parameters, with ``>  >=  <  <=  =`` and k, M, G
         ``flops>=1G``        floating point operations, a multiply-add counted as 2
+        ``top:params``       the ten nodes with most parameters, among those that all other
+                             terms find; ``top:flops`` too
         ==================== ==================================================================
 
         Args:

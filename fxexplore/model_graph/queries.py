@@ -19,7 +19,14 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     "=": operator.eq,
 }
-_EXAMPLES = {"class": "class:Conv2d", "op": "op:add", "shape": "shape:64x56x56"}
+_TOP = 10
+_EXAMPLES = {
+    "class": "class:Conv2d",
+    "op": "op:add",
+    "shape": "shape:64x56x56",
+    "top": "top:params",
+}
+_TOPS = {"top:params": "parameters", "top:parameters": "parameters", "top:flops": "flops"}
 _ASCII = re.IGNORECASE | re.ASCII
 
 _Test = Callable[[Row], bool]
@@ -44,11 +51,22 @@ def matching(rows: Iterable[Row], query: str) -> list[Row]:
         for row in rows
         if all(test(row) for test in others) and all(_has(row, word) for word in words)
     ]
+    tops = [term.lower() for term in terms if term.lower() in _TOPS]
+    for top in tops:
+        found = _largest(found, _TOPS[top])
     if others or not words:
         return found
     # Everything inside `layer1` has that word in its name. Where words are all that is asked
     # for, a hit is a row whose own label or class has one of them.
     return [row for row in found if any(_is_own(row, word) for word in words)]
+
+
+def _largest(rows: list[Row], what: str) -> list[Row]:
+    """The ten rows with the largest numbers, without what contains others."""
+    sized = [row for row in rows if isinstance(row.item, Node) and getattr(row.item, what)]
+    largest = sorted(sized, key=lambda row: -getattr(row.item, what))[:_TOP]
+    kept = {row.name for row in largest}
+    return [row for row in sized if row.name in kept]
 
 
 def _has(row: Row, word: str) -> bool:
@@ -84,12 +102,16 @@ def _glob(pattern: str) -> Callable[[str], bool]:
 
 def _keyed(term: str, key: str, value: str) -> _Test:
     if key not in _EXAMPLES:
-        known = "write class:, op:, shape:, params> or flops>"
+        known = "write class:, op:, shape:, top:, params> or flops>"
         raise ValueError(f"“{term}”: there is no “{key}:”; {known}")
     if not value:
         raise ValueError(f"“{term}”: something must follow the colon, as in {_EXAMPLES[key]}")
     if key == "shape":
         return _shape(term, value)
+    if key == "top":
+        if term.lower() not in _TOPS:
+            raise ValueError(f"“{term}”: write top:params or top:flops")
+        return lambda _: True  # among those for which the other terms hold
     matches = _glob(value)
     if key == "class":
         return lambda row: not _is_operation(row) and matches(row.item.cls)

@@ -34,9 +34,7 @@ class Header(Brief, widgets.HBox):
         self.switch = widgets.RadioButtons(
             options=MODES, value=graph.mode, orientation="horizontal", tooltip=_SWITCH
         ).add_class("fxx-mode")
-        self.check = widgets.Button(
-            description="Find NaN", tooltip=_CHECK, layout={"width": "auto"}
-        )
+        self.check = widgets.Button(description="Find NaN", tooltip=_CHECK)
         self.check.add_class("fxx-needs-kernel")
         super().__init__([self._facts, self.switch, self.check, FullScreenButton()])
         self.add_class("fxx-header")

@@ -18,6 +18,14 @@ class Tree {
   helpButton = makeButton("?", "How to search", () => this.toggleHelp());
   problem = make("div", "fxx-problem");
   head = make("div", "fxx-row fxx-head");
+  /** @type {Record<string, HTMLElement>} by column; a click on most sorts by it */
+  heads = {
+    output: make("span", "", "output"),
+    execution: makeButton("node", "Siblings in order of execution", () => this.state.set({ sort: "execution" })),
+    parameters: makeButton("", "Siblings with most parameters first", () => this.sortBy("parameters")),
+    flops: makeButton("", "Siblings with most FLOPs first", () => this.sortBy("flops")),
+  };
+  shares = false; // whether there is room for them
   list = make("div", "fxx-list");
   space = make("div", "fxx-space");
   where = make("span", "fxx-where");
@@ -59,6 +67,8 @@ class Tree {
   build() {
     Object.assign(this.search, { type: "search", placeholder: "Find a node", spellcheck: false, autocomplete: "off" });
     this.search.setAttribute("aria-label", "Find a node");
+    this.heads.output.setAttribute("aria-hidden", "true");
+    for (const head of [this.heads.execution, this.heads.parameters, this.heads.flops]) head.classList.add("fxx-sort");
     this.search.setAttribute("aria-describedby", `${this.id}-problem`);
     this.problem.id = `${this.id}-problem`;
     this.problem.setAttribute("role", "status");
@@ -133,12 +143,24 @@ class Tree {
     if (this.rowsAreStale) {
       this.state = new TreeState(this.model, new Rows(this.model));
       for (const line of this.painted.values()) line.look = ""; // the same name, other facts
-    } else state.update();
+    } else {
+      const wasSearch = state.search.hits !== null;
+      state.update();
+      if (wasSearch && !state.search.hits && state.cursor >= 0) return this.showChosen();
+    }
     this.isStale = this.rowsAreStale = false;
     this.showBar();
     this.layout();
     this.paint();
     this.tellHits();
+  }
+
+  /** Show the tree after a search: what was chosen in it stays in sight. */
+  showChosen() {
+    const { state } = this;
+    if (state.lines.place[state.cursor] < 0) state.openTo(state.cursor);
+    this.show();
+    this.reveal(state.cursor);
   }
 
   showBar() {
@@ -169,7 +191,7 @@ class Tree {
     this.hidden.textContent = hits ? `${hidden} hidden ${hidden === 1 ? "hit" : "hits"}` : `${hidden} hidden`;
     const what = state.detail === "modules" ? "operations" : "sizes, asserts, constants, and views that only pass values on";
     label(this.hidden, `${this.hidden.textContent}: ${what}; show everything`);
-    this.where.textContent = cursor < 0 ? "" : `${rows.name(cursor) || rows.label(cursor)}  ${rows.note(cursor)}`;
+    this.where.textContent = cursor < 0 ? "" : `${rows.name(cursor) || rows.label(cursor)}  ${noteOf(rows, cursor)}`;
   }
 
   /** Choose the columns that there is room for; names keep a minimum width. */
@@ -186,16 +208,28 @@ class Tree {
       wanted.splice(wanted.findIndex(({ rank }) => rank === Math.min(...wanted.map((column) => column.rank))), 1);
     }
     this.columns = wanted.map(({ id }) => id);
+    const counted = this.columns.filter((id) => id !== "output").length;
+    this.shares = room() >= COMFORT + counted * SHARE;
+    if (this.shares) Object.assign(sizes, { parameters: sizes.parameters + SHARE, flops: sizes.flops + SHARE });
     const { style } = this.root;
     style.setProperty("--fxx-columns", ["minmax(0, 1fr)", ...wanted.map((column) => `${sizeOf(column)}px`)].join(" "));
     style.setProperty("--fxx-scrollbar", `${this.list.offsetWidth - this.list.clientWidth}px`);
     style.setProperty("--fxx-step", `${Math.min(16, Math.max(5, (0.36 * room()) / lines.deepest))}px`);
-    const titles = wanted.map(({ title }) => make("span", "", title));
-    const name = make("span", "", "node");
-    for (const title of [name, ...titles]) title.setAttribute("aria-hidden", "true");
+    const sort = this.model.get("sort");
+    for (const { id, title } of COLUMNS) {
+      this.heads[id].textContent = id === sort ? `${title} ↓` : title;
+      this.heads[id].setAttribute("aria-pressed", String(id === sort));
+    }
     const isOpen = !this.menu.list.hidden;
-    this.head.replaceChildren(name, ...titles, this.menu.button);
+    const parts = [this.heads.execution, ...this.columns.map((id) => this.heads[id]), this.menu.button];
+    // One that stays keeps the keyboard.
+    if (parts.length !== this.head.children.length || parts.some((part, n) => part !== this.head.children[n])) this.head.replaceChildren(...parts);
     if (isOpen) this.menu.update();
+  }
+
+  /** @param {string} column the second time it is the order of execution again */
+  sortBy(column) {
+    this.state.set({ sort: this.model.get("sort") === column ? "execution" : column });
   }
 
   /** @param {string[]} texts @param {number} least @param {number} most */
@@ -268,6 +302,7 @@ class Tree {
       hit: ((this.state.kept?.[key] ?? 0) & HIT) !== 0,
       focused: key === cursor,
       columns: this.columns,
+      shares: this.shares,
     };
   }
 
@@ -467,7 +502,7 @@ class Tree {
 }
 
 const ROW_TRAITS = ["labels", "names", "classes", "notes", "shapes", "marks", "depth", "flags", "groups", "parameters", "flops", "whole"];
-const STATE_TRAITS = ["selected", "expanded", "open_groups", "query", "columns", "detail"];
+const STATE_TRAITS = ["selected", "expanded", "open_groups", "query", "columns", "detail", "sort"];
 
 /**
  * Keep the class by which Jupyter marks a view whose kernel is gone. Jupyter sets it when the view

@@ -114,6 +114,9 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
     ticks = traitlets.Bool(True).tag(sync=True)
     """Whether rows have boxes to tick."""
 
+    sort = traitlets.Enum(("execution", "parameters", "flops"), "execution").tag(sync=True)
+    """The order of siblings: that of execution, or most parameters or FLOPs first."""
+
     labels = _texts()
     """What stands in each row, in order of execution: the name inside its module."""
 
@@ -151,8 +154,8 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
     flops = traitlets.Bytes().tag(sync=True)
     """The floating point operations of each row; NaN where unknown (float64)."""
 
-    whole = traitlets.Float().tag(sync=True)
-    """The number of parameters of the model."""
+    whole = traitlets.Dict().tag(sync=True)
+    """The parameters and the FLOPs of the model, as far as they are known."""
 
     def __init__(self, graph: ModelGraph, **traits: Any) -> None:
         self._graph = graph
@@ -192,7 +195,7 @@ class NodeTree(GraphWidget, anywidget.AnyWidget):
             "groups": _int32(itertools.chain.from_iterable(map(_packed, found))),
             "parameters": _float64(item.parameters for item in items),
             "flops": _float64(math.nan if item.flops is None else item.flops for item in items),
-            "whole": float(self._graph.parameters),
+            "whole": {"parameters": self._graph.parameters, "flops": self._graph.flops or 0},
         }
 
 

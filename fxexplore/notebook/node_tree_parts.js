@@ -1,7 +1,9 @@
 // The parts of the page that the tree is made of: bar, help, header with its menu, and rows.
 
 const ROW = 22; // pixels
-const LEAST_NAME = 168; // pixels: the least width of the names
+const LEAST_NAME = 150; // pixels: the least width of the names
+const COMFORT = 230; // pixels of the names from which on shares are written out
+const SHARE = 42; // pixels
 
 /** @type {Record<string, string>} The class of a mark that starts with a sign. */
 const SIGNS = { "✗": "fxx-cross", "−": "fxx-cross", "+": "fxx-plus", "≠": "fxx-differs" };
@@ -141,6 +143,7 @@ class ColumnMenu {
  * @property {boolean} hit
  * @property {boolean} focused
  * @property {string[]} columns
+ * @property {boolean} shares whether there is room for shares in percent
  */
 
 /** @param {Rows} rows @param {number} key */
@@ -151,17 +154,27 @@ function factsOf(rows, key) {
     output: rows.shapes.at(rows.first(key)),
     parameters: parameters ? shortCount(parameters) : "",
     flops: flops > 0 ? `${rows.is(rows.first(key), AT_LEAST) ? "≥ " : ""}${shortCount(flops)}` : "", // NaN where unknown
-    share: (100 * parameters) / rows.whole,
+    shares: { parameters: shareOf(parameters, rows.whole.parameters), flops: shareOf(flops, rows.whole.flops) },
   };
+}
+
+/** In percent; 0 where it is not known. @param {number} part @param {number} whole */
+function shareOf(part, whole) {
+  return part > 0 && whole > 0 ? (100 * part) / whole : 0;
+}
+
+/** A share of the whole model, in percent. @param {number} share */
+function percent(share) {
+  return share < 0.1 ? "< 0.1 %" : `${share.toFixed(share < 9.95 ? 1 : 0)} %`;
 }
 
 /** All facts of a row as lines of text, for the tooltip: text in the row may be cut. @param {Rows} rows @param {number} key */
 function describe(rows, key) {
-  const { output, parameters, flops, share } = factsOf(rows, key);
+  const { output, parameters, flops, shares } = factsOf(rows, key);
   const facts = [
     output && `output ${output}`,
-    parameters && `${parameters} parameters (${share >= 0.1 ? share.toFixed(1) : "< 0.1"} %)`,
-    flops && `${flops}${flops.includes(" ") ? "" : " "}FLOPs`,
+    parameters && `${parameters} parameters (${percent(shares.parameters)})`,
+    flops && `${flops}${flops.includes(" ") ? "" : " "}FLOPs${shares.flops ? ` (${percent(shares.flops)})` : ""}`,
   ];
   const marks = rows.isGroup(key) ? "" : rows.marks.at(key);
   return [rows.name(key) || rows.label(key), rows.note(key), facts.filter(Boolean).join(" · "), marks]
@@ -178,6 +191,12 @@ function renewRow(old, rows, key, look) {
   if (old?.dataset.name !== row.dataset.name || old?.dataset.group !== row.dataset.group) return row;
   become(/** @type {HTMLElement} */ (old), row);
   return /** @type {HTMLElement} */ (old);
+}
+
+/** What stands quietly beside a name: of the row where the model raised what it raised. @param {Rows} rows @param {number} key */
+function noteOf(rows, key) {
+  if (rows.isGroup(key) || !rows.is(key, RAISED)) return rows.note(key);
+  return rows.marks.at(key).split("\n")[0].replace(/^✗ raised: ✗ .*?: /, ""); // the name stands there
 }
 
 /** @param {Rows} rows @param {number} key @param {Look} look */
@@ -203,9 +222,9 @@ function makeRow(rows, key, look) {
     const words = mark.slice(0, mark.indexOf(":"));
     name.append(make("span", ["fxx-mark", ...(SIGNS[words[0]] ? [SIGNS[words[0]]] : [])].join(" "), words));
   }
-  name.append(make("span", "fxx-note", rows.note(key)));
+  name.append(make("span", "fxx-note", noteOf(rows, key)));
   if (!rows.isGroup(key)) name.append(makeCopy(rows.names[key]));
-  row.append(name, ...makeNumbers(factsOf(rows, key), look.columns));
+  row.append(name, ...makeNumbers(factsOf(rows, key), look));
   return row;
 }
 
@@ -257,12 +276,14 @@ function makeCopy(name) {
   return button;
 }
 
-/** @param {ReturnType<typeof factsOf>} facts @param {string[]} columns */
-function makeNumbers(facts, columns) {
+/** @param {ReturnType<typeof factsOf>} facts @param {Look} look */
+function makeNumbers(facts, { columns, shares }) {
   return columns.map((id) => {
     const cell = make("span", "fxx-number", facts[/** @type {"output"} */ (id)]);
+    const share = id === "output" ? 0 : facts.shares[/** @type {"flops"} */ (id)];
     // A bar of a pixel or two looks like a comma.
-    if (id === "parameters" && facts.share >= 3) cell.style.setProperty("--fxx-share", `${facts.share}%`);
+    if (share >= 3) cell.style.setProperty("--fxx-share", `${Math.min(100, share)}%`);
+    if (share >= 0.1 && shares) cell.dataset.share = percent(share);
     return cell;
   });
 }

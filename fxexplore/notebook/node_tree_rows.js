@@ -63,7 +63,8 @@ class Rows {
     this.flags = new Int32Array(bufferOf(model.get("flags")));
     this.parameters = new Float64Array(bufferOf(model.get("parameters")));
     this.flops = new Float64Array(bufferOf(model.get("flops")));
-    this.whole = Math.max(1, model.get("whole"));
+    /** @type {{parameters: number, flops: number}} */
+    this.whole = model.get("whole");
     this.length = this.depth.length;
     /** @type {string[]} */
     this.names = new Array(this.length);
@@ -171,6 +172,19 @@ class Rows {
     return found;
   }
 
+  /** The lines directly inside of a row, of a group, or of the model, but for hidden ones. @param {number} key */
+  inside(key) {
+    if (this.isGroup(key)) return this.members(key).filter((i) => !this.hidden[i]);
+    const found = [];
+    const end = key < 0 ? this.length : this.end[key];
+    for (let i = key + 1; i < end; ) {
+      const line = this.groupOf[i] < 0 ? i : this.length + this.groupOf[i];
+      if (line === i ? !this.hidden[i] : this.inside(line).length) found.push(line);
+      i = this.endOf(line);
+    }
+    return found;
+  }
+
   /** Qualified name; a group has none. @param {number} key */
   name(key) {
     return key < this.length ? this.names[key] : "";
@@ -246,48 +260,35 @@ class Rows {
  * @param {Rows} rows
  * @param {(key: number) => boolean} isOpen
  * @param {(key: number) => boolean} opensWhole whether it shows all inside, found or not
- * @param {Uint8Array | null} kept rows that a search leaves
+ * @param {Uint8Array | null} kept by key: what a search leaves
+ * @param {Float64Array | null} sizes by row: the largest sibling first; null for order of execution
  */
-function linesInSight(rows, isOpen, opensWhole, kept) {
+function linesInSight(rows, isOpen, opensWhole, kept, sizes) {
   const keys = new Int32Array(rows.keys);
   const levels = new Int32Array(rows.keys);
   const positions = new Int32Array(rows.keys);
   const siblings = new Int32Array(rows.keys + 1); // by parent's key plus one
   const place = new Int32Array(rows.keys).fill(NONE);
-  const ends = [rows.length];
-  const parents = [NONE];
-  let [count, deepest, whole] = [0, 0, 0];
+  let [count, deepest] = [0, 0];
 
-  /** @param {number} key */
-  const add = (key) => {
-    const parent = parents[parents.length - 1];
-    keys[count] = key;
-    levels[count] = parents.length;
-    positions[count] = ++siblings[parent + 1];
-    deepest = Math.max(deepest, parents.length);
-    place[key] = count++;
-    if (!rows.hasInside(key) || !isOpen(key)) return false;
-    if (kept && opensWhole(key)) whole = Math.max(whole, rows.endOf(key));
-    parents.push(key);
-    ends.push(rows.endOf(key));
-    return true;
+  /** @param {number} parent @param {number} level @param {boolean} isWhole */
+  const walk = (parent, level, isWhole) => {
+    let inside = rows.inside(parent);
+    if (kept && !isWhole) inside = inside.filter((key) => kept[key]);
+    if (sizes) {
+      const size = new Map(inside.map((key) => [key, rows.sum(sizes, key) || 0])); // NaN where unknown
+      inside.sort((a, b) => /** @type {number} */ (size.get(b)) - /** @type {number} */ (size.get(a)));
+    }
+    siblings[parent + 1] = inside.length;
+    if (inside.length) deepest = Math.max(deepest, level);
+    inside.forEach((key, n) => {
+      keys[count] = key;
+      levels[count] = level;
+      positions[count] = n + 1;
+      place[key] = count++;
+      if (rows.hasInside(key) && isOpen(key)) walk(key, level + 1, isWhole || (kept !== null && opensWhole(key)));
+    });
   };
-
-  for (let i = 0; i < rows.length; ) {
-    while (i >= ends[ends.length - 1]) {
-      ends.pop();
-      parents.pop();
-    }
-    if (rows.hidden[i] || (kept && i >= whole && !kept[i])) {
-      i = rows.end[i];
-      continue;
-    }
-    const group = rows.groupOf[i] < 0 ? NONE : rows.length + rows.groupOf[i];
-    if (group >= 0 && parents[parents.length - 1] !== group && !add(group)) {
-      i = rows.endOf(group);
-      continue;
-    }
-    i = add(i) ? i + 1 : rows.end[i];
-  }
+  walk(NONE, 1, false);
   return { keys, levels, positions, siblings, place, count, deepest };
 }

@@ -10,9 +10,12 @@ const GRAMMAR = [
   ["shape:64x56x56", "… with those sizes in a row; * for any size"],
   ["params>1M", "parameters, with > >= < <= = and k, M, G"],
   ["flops>=1G", "floating point operations; a multiply-add counts 2"],
+  ["top:params", "the ten nodes with most of them; top:flops too"],
 ];
 
-/** @typedef {{test: (i: number) => boolean, words?: string}} Term */
+const TOP = 10;
+
+/** @typedef {{test: (i: number) => boolean, words?: string, top?: Float64Array}} Term */
 
 /** A term that cannot be understood; its message says what to write instead. */
 class BadTerm extends Error {}
@@ -86,14 +89,22 @@ class Search {
     const { rows } = this;
     const words = terms.filter((term) => term.words !== undefined);
     const others = terms.filter((term) => term.words === undefined);
-    const found = [];
+    let found = [];
     for (let i = 0; i < rows.length; i++) {
       if (others.every((term) => term.test(i)) && words.every((term) => term.test(i))) found.push(i);
     }
+    for (const { top } of terms) if (top) found = this.largest(found, top);
     // Everything inside `layer1` has that word in its name. Where words are all that is asked
     // for, a hit is a row whose own label or class has one of them.
     if (others.length) return found;
     return found.filter((i) => words.some((term) => this.isOwn(i, /** @type {string} */ (term.words))));
+  }
+
+  /** The ten rows with the largest numbers, without what contains others. @param {number[]} found @param {Float64Array} numbers */
+  largest(found, numbers) {
+    const sized = found.filter((i) => !this.rows.is(i, MODULE) && numbers[i] > 0);
+    const largest = new Set([...sized].sort((a, b) => numbers[b] - numbers[a]).slice(0, TOP));
+    return sized.filter((i) => largest.has(i));
   }
 
   /** @param {number} i @param {string} word in lower case */
@@ -133,14 +144,18 @@ class Search {
   /** @param {string} text @param {string} key @param {string} value @returns {Term} */
   keyed(text, key, value) {
     const { rows } = this;
-    if (!["class", "op", "shape"].includes(key)) {
-      throw new BadTerm(`“${text}”: there is no “${key}:”; write class:, op:, shape:, params> or flops>`);
+    if (!["class", "op", "shape", "top"].includes(key)) {
+      throw new BadTerm(`“${text}”: there is no “${key}:”; write class:, op:, shape:, top:, params> or flops>`);
     }
     if (!value) {
-      const example = { class: "class:Conv2d", op: "op:add", shape: "shape:64x56x56" }[key];
+      const example = { class: "class:Conv2d", op: "op:add", shape: "shape:64x56x56", top: "top:params" }[key];
       throw new BadTerm(`“${text}”: something must follow the colon, as in ${example}`);
     }
     if (key === "shape") return this.shape(text, value);
+    if (key === "top") {
+      if (!/^(params|parameters|flops)$/i.test(value)) throw new BadTerm(`“${text}”: write top:params or top:flops`);
+      return { test: () => true, top: value.toLowerCase() === "flops" ? rows.flops : rows.parameters }; // among all others
+    }
     const test = glob(value);
     const inClass = byText(rows.classes, (name) => test(name) || (key === "op" && test(name.replace(/_+$/, ""))));
     const isOperation = (/** @type {number} */ i) => rows.is(i, OPERATION | SIZE);

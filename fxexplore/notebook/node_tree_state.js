@@ -50,11 +50,13 @@ class TreeState {
     rows.hide(LEAVES_OUT[model.get("detail")], (i) => this.ticked[i] === 1 || i === this.cursor || rows.is(i, RAISED));
     if (model.get("query") !== this.search.query || model.get("detail") !== this.detail) this.find(model.get("query"));
     this.detail = model.get("detail");
+    const sort = model.get("sort");
     this.lines = linesInSight(
       rows,
       (key) => this.isOpen(key),
       (key) => this.kept?.[key] === HIT,
       this.kept,
+      sort === "parameters" ? rows.parameters : sort === "flops" ? rows.flops : null,
     );
     return this.lines;
   }

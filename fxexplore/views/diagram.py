@@ -16,7 +16,7 @@ from fxexplore.model_graph import ModelGraph, Module, Node
 
 from .detail import Detail, hidden_nodes
 from .drawing import OUTPUT, Direction, Drawing, Edges, Link
-from .failures import RAISED, failure_at
+from .failures import RAISED, error_in_words, failure_at
 from .kinds import FILLS, GLYPHS, kind_of
 from .numbers import shape_text, short_count
 from .siblings import folded_groups, repeated_siblings
@@ -25,7 +25,7 @@ OPENING_BOXES = 60
 
 _MOST_LABELS = 400  # more of them, and room for labels costs Graphviz seconds
 _INK, _QUIET, _TICKED, _RED = "#1f2328", "#596070", "#0b63c9", "#b42318"
-_ROOM = 44  # characters of an error in one line of a box
+_ROOM, _LINES = 52, 6  # characters of an error in a line of a box, and lines
 _TEXT = {"fontname": "sans-serif", "fontsize": "11", "fontcolor": _INK}
 _GRAPH = _TEXT | {
     "bgcolor": "white", "nodesep": "0.2", "ranksep": "0.24", "pad": "0.1",
@@ -265,10 +265,9 @@ class _Draft:
 
     def _failure(self, item: Node | Module) -> str:
         """What the model raised here or inside, below the name."""
-        error = self._graph.error
-        if error is None or not failure_at(self._graph, item):
+        if not failure_at(self._graph, item):
             return ""
-        lines = textwrap.wrap(f"✗ {error.kind}: {error.message}", _ROOM)[:4]
+        lines = textwrap.wrap(error_in_words(self._graph), _ROOM, max_lines=_LINES)
         return "".join(f'<br/><font color="{_RED}">{_escaped(line)}</font>' for line in lines)
 
     def _ticked(self, name: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import math
 import shutil
 import textwrap
 from collections import Counter
@@ -20,6 +21,7 @@ from .siblings import SiblingGroup, group_words, repeated_siblings
 _STYLE = "font:12px/1.7 ui-monospace,Menlo,Consolas,monospace;max-width:900px"
 _LINE = "margin-left:2.4em"
 _ROOM_FOR_NAMES = 0.45  # of the width of a terminal
+_LEAST_SHARE = 0.001  # of the whole, that is written out
 _BOXES, _LINES = 30, 40  # of a model that is printed
 _CHANGES = {
     "+": "only the second model has it",
@@ -230,6 +232,7 @@ class _Line:
         note: what stands quietly beside it.
         changes: how it differs from another model's.
         numbers: output, parameters and FLOPs.
+        shares: the parts of the model's parameters and FLOPs that these are.
         inside: the lines inside it.
         is_open: whether those are shown.
         is_group: whether it stands for siblings with the same structure.
@@ -240,6 +243,7 @@ class _Line:
     name: str
     note: str
     numbers: tuple[str, str, str]
+    shares: tuple[float, float]
     inside: tuple[_Line, ...] = ()
     is_open: bool = False
     is_group: bool = False
@@ -299,6 +303,7 @@ class _Outline:
             row.label,
             " · ".join([item.description, *others]),
             _in_digits([item]),
+            self._shares([item]),
             tuple(self.lines(position + 1, row.end)) if count and not is_cut else (),
             is_open,
             left_out=count if is_cut else 0,
@@ -319,10 +324,16 @@ class _Outline:
             f"{first.label} … {last.label}",
             group_words(self._graph, group, self.hidden),
             _in_digits(items),
+            self._shares(items),
             tuple(self._item(i, shows_inside=i == members[0] or i in touched) for i in shown),
             is_open=bool(touched),
             is_group=True,
         )
+
+    def _shares(self, items: Sequence[Node | Module]) -> tuple[float, float]:
+        parameters = sum(item.parameters for item in items)
+        flops = sum(item.flops or 0 for item in items)
+        return parameters / (self._graph.parameters or 1), flops / (self._graph.flops or math.inf)
 
     def _depth_within(self, limit: int) -> int:
         """How deep the lines may go, so that they are no more than ``limit``."""
@@ -356,7 +367,7 @@ def _line_html(line: _Line) -> str:
     mark = "" if line.mark == "▸ " else line.mark  # <details> has a sign of its own
     name = f"<b>{html.escape(line.name)}</b>"
     changes = f"<b>{html.escape(line.changes)}</b> " if line.changes else ""
-    text = f"{_numbers(line.numbers)}{mark}{name} {changes}{_quiet(line.note)}"
+    text = f"{_numbers(line.numbers, line.shares)}{mark}{name} {changes}{_quiet(line.note)}"
     if line.left_out:
         text += f" {_note(f'{line.left_out:,} rows inside are left out')}"
     if not line.inside:
@@ -366,10 +377,17 @@ def _line_html(line: _Line) -> str:
     return f'<details{state} style="margin-left:1.4em"><summary>{text}</summary>{inside}</details>'
 
 
-def _numbers(numbers: tuple[str, str, str]) -> str:
+def _numbers(numbers: tuple[str, str, str], shares: tuple[float, float] = (0.0, 0.0)) -> str:
     """Numbers in columns: the font gives every character the same room."""
-    output, parameters, flops = numbers
-    columns = html.escape(f"  {output:>14}  {parameters:>7}  {flops:>7}")
+    output, *others = numbers
+    columns = html.escape(f"  {output:>14}")
+    for number, share in zip(others, shares, strict=True):
+        percent = f"{100 * share:.{int(share < 0.0995)}f} %" if share >= _LEAST_SHARE else ""  # noqa: PLR2004
+        text = f"{number:>7} {percent:>6}"
+        bar = len(text) - round(min(1.0, share) * len(text))
+        columns += f"  {text[:bar]}"
+        if text[bar:]:
+            columns += f'<span style="border-bottom:2px solid #4a90d9">{text[bar:]}</span>'
     # Floating to the right needs nothing that JupyterLab takes out of untrusted pages.
     return f'<span style="float:right;white-space:pre;opacity:.8">{columns}</span>'
 

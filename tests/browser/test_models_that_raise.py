@@ -43,6 +43,8 @@ def test_it_shows_what_ran_and_where_it_raised(lab, looks, screenshots):
     failed.wait_for()
     assert failed.get_attribute("data-name") == "classifier.0"
     assert MESSAGE in failed.get_attribute("aria-label")
+    sentence = explorer.locator(".fxx-notice").inner_text().split(". What comes after")[0].strip()
+    assert sentence.removeprefix("✗ classifier.0: ") == failed.locator(".fxx-note").inner_text()
     assert "✗ raised" in failed.inner_text()
     explorer.get_by_role("button", name="show everything").click()
     assert "1×400" in row(explorer, "flatten").inner_text()
@@ -52,7 +54,10 @@ def test_it_shows_what_ran_and_where_it_raised(lab, looks, screenshots):
     notice = explorer.locator(".fxx-notice").inner_text()
     for words in (MESSAGE, "self.classifier(self.features(x)", "there met 1×400, 120×256, 120"):
         assert words in notice
-    explorer.locator(".fxx-diagram .fx-failed text", has_text="✗ RuntimeError").wait_for()
+    box = explorer.locator(".fxx-diagram .node.fx-failed")
+    box.wait_for()
+    in_box = "".join(box.locator("text").all_text_contents())
+    assert "".join(sentence.split()) in "".join(in_box.split())
     assert explorer.locator(".fxx-sheet .fx-unreached").count() == (0 if looks else 3)
 
     explorer.locator(".fxx-body").evaluate("body => body.scrollIntoView()")

@@ -153,8 +153,8 @@ class TestMouse:
         widget_page.wait_for(lambda: tree.open_groups == ["layers.0"])
 
     def test_a_double_click_unfolds_and_a_fold_takes_the_focus_out(self, widget_page, tree, host):
-        row(host, "layers.12").dblclick()
-        row(host, "layers.12.add").click()
+        row(host, "layers.12").locator(".fxx-name").dblclick()
+        row(host, "layers.12.add").locator(".fxx-name").click()
         widget_page.wait_for(lambda: tree.focused == "layers.12.add")
         row(host, "layers").locator(".fxx-fold").click()
         widget_page.wait_for(lambda: tree.focused == "layers")
@@ -306,7 +306,86 @@ class TestDetail:
         assert row(host, "flip").get_attribute("aria-expanded") == "true"
 
 
+class TestSizes:
+    def test_heads_of_columns_sort_siblings_by_mouse_and_keys(self, widget_page):
+        nodes = [
+            Node("x", "input", "x"),
+            Node("a.small", "module", "Linear", "a", parameters=10, flops=300),
+            Node("a.large", "module", "Linear", "a", parameters=90, flops=None),
+            Node("b", "module", "Linear", parameters=200, flops=100),
+        ]
+        modules = (Module("a", "Block", parameters=100, flops=300, flops_at_least=True),)
+        graph = ModelGraph("M", tuple(nodes), modules, parameters=300, flops=400)
+        tree = NodeTree(graph, expanded=["a"])
+        host = widget_page.show(tree)
+        assert names(host) == ["x", "a", "a.small", "a.large", "b"]
+        host.get_by_role("button", name="most parameters").click()
+        widget_page.wait_for(lambda: tree.sort == "parameters")
+        assert names(host) == ["b", "a", "a.large", "a.small", "x"]
+        assert row(host, "a").get_attribute("aria-posinset") == "2"
+        press(widget_page, "Tab", "Enter")  # the next head
+        widget_page.wait_for(lambda: tree.sort == "flops")
+        assert names(host) == ["a", "a.small", "a.large", "b", "x"]
+        press(widget_page, "Enter")
+        widget_page.wait_for(lambda: tree.sort == "execution")
+        assert names(host)[0] == "x"
+        tree.sort = "parameters"
+        assert names(host)[0] == "b"
+        host.get_by_role("button", name="in order of execution").click()
+        assert names(host)[0] == "x"
+        shares = row(host, "a").locator("[data-share]")
+        assert shares.evaluate_all("all => all.map(e => e.dataset.share)") == ["33 %", "75 %"]
+        bars = (
+            row(host, "a")
+            .locator(".fxx-number")
+            .evaluate_all(
+                "cells => cells.map(cell => parseFloat(cell.style.getPropertyValue('--fxx-share')))"
+            )
+        )
+        assert bars[1:] == [pytest.approx(100 / 3), 75]
+
+    def test_the_ten_largest_are_found(self, widget_page, tree, host):
+        tree.query = "top:flops"
+        widget_page.wait_for(lambda: tree.hits == [f"layers.{n}.fc" for n in range(10)])
+
+    @pytest.mark.parametrize(
+        ("width", "columns"),
+        [
+            (700, ["output", "parameters", "FLOPs"]),
+            (400, ["output", "parameters", "FLOPs"]),
+            (340, ["output", "parameters"]),
+            (270, ["output"]),
+        ],
+    )
+    def test_columns_go_by_priority_where_there_is_no_room(self, widget_page, tree, width, columns):
+        host = widget_page.show(tree, width=width)
+        row(host, "stem").wait_for()
+        assert host.locator(".fxx-head > :not(.fxx-menu-button)").all_inner_texts() == [
+            "node", *columns,
+        ]  # fmt: skip
+        assert row(host, "layers").locator("[data-share]").count() == (width == 700)
+
+    def test_a_name_comes_before_its_marks(self, widget_page):
+        node = Node("a_long_name", "module", "ReLU", call=2, calls=3, frozen=1, parameters=2)
+        host = widget_page.show(NodeTree(ModelGraph("M", (node,), ())), width=240)
+        name = row(host, "a_long_name").locator(".fxx-name")
+        assert name.evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
 class TestSearch:
+    def test_clearing_it_leaves_what_was_chosen_in_sight(self, widget_page, tree, host):
+        host.evaluate("e => e.querySelector('.fxx-list').style.flex = '0 0 110px'")
+        host.locator(".fxx-search").fill("9.add")
+        row(host, "layers.9.add").locator(".fxx-name").click()
+        widget_page.wait_for(lambda: tree.focused == "layers.9.add")
+        host.locator(".fxx-search").fill("")
+        widget_page.wait_for(lambda: "layers.9" in tree.expanded)
+        assert tree.open_groups == ["layers.0"]
+        box, frame = (
+            part.bounding_box() for part in (row(host, "layers.9.add"), host.locator(".fxx-list"))
+        )
+        assert frame["y"] <= box["y"] <= frame["y"] + frame["height"] - box["height"] + 1
+
     @pytest.mark.parametrize(
         ("query", "hits"),
         [
@@ -454,7 +533,7 @@ class TestRow:
         assert pasted() == "layers.12"
         assert host.locator(".fxx-said").inner_text() == "Copied layers.12"
         assert host.get_by_role("tree").evaluate("list => list === document.activeElement")
-        row(host, "stem").click()
+        row(host, "stem").locator(".fxx-name").click()
         press(widget_page, "Control+c")
         widget_page.wait_for(lambda: pasted() == "stem")
         assert host.locator(".fxx-said").inner_text() == "Copied stem"
@@ -463,13 +542,15 @@ class TestRow:
         host.get_by_role("button", name="Columns").click()
         press(widget_page, "ArrowDown", "Enter")
         widget_page.wait_for(lambda: tree.columns == ["output", "flops"])
-        assert host.locator(".fxx-head span").all_inner_texts() == ["node", "output", "FLOPs"]
+        assert host.locator(".fxx-head > :not(.fxx-menu-button)").all_inner_texts() == [
+            "node", "output", "FLOPs",
+        ]  # fmt: skip
         assert row(host, "stem").locator(".fxx-number").count() == 2
         widget_page.screenshot("tree-menu")
         press(widget_page, "Escape")
         assert host.locator(".fxx-menu").is_hidden()
         tree.columns = ["flops"]
-        widget_page.wait_for("document.querySelectorAll('.fxx-head span').length === 2")
+        widget_page.wait_for("document.querySelectorAll('.fxx-head > *').length === 3")
 
     @pytest.mark.parametrize("width", [300, 380, 460, 660, 1000])
     def test_names_keep_their_room_at_every_width(self, widget_page, tree, width):
@@ -550,7 +631,7 @@ class TestManyRows:
         tree = NodeTree(ModelGraph("M", nodes, (), parameters=50_000))
         host = widget_page.show(tree)
         assert group(host, "fc_0").locator(".fxx-number").nth(1).inner_text() == "50.0 k"
-        group(host, "fc_0").dblclick()
+        group(host, "fc_0").locator(".fxx-name").dblclick()
         row(host, "fc_3").wait_for()
         group(host, "fc_0").locator(".fxx-box").click()
         assert "50000 are too many" in host.locator(".fxx-said").inner_text()
@@ -580,7 +661,7 @@ class TestLooks:
         host = widget_page.show(tree)
         widget_page.set_theme(theme)
         tree.query = "12 act" if theme == "dark" else ""
-        row(host, "layers.12.act").click()
+        row(host, "layers.12.act").locator(".fxx-name").click()
         widget_page.screenshot(f"tree-theme-{theme}")
         shown = host.locator(".fxx-tree").evaluate(
             """tree => {
@@ -603,7 +684,7 @@ class TestLooks:
         tree.selected = ["stem"]
         tree.query = "stem"
         host = widget_page.show(tree)
-        row(host, "stem").click()
+        row(host, "stem").locator(".fxx-name").click()
         outline = row(host, "stem").evaluate("e => getComputedStyle(e).outlineStyle")
         assert outline == "solid"
         widget_page.screenshot("tree-forced-colours")
@@ -620,7 +701,7 @@ class TestLooks:
         assert "layers.12" not in names(host)
         box = row(host, "stem").locator(".fxx-box")
         assert box.evaluate("e => getComputedStyle(e).visibility") == "hidden"
-        row(host, "stem").click()
+        row(host, "stem").locator(".fxx-name").click()
         widget_page.page.keyboard.press("Space")
         host.get_by_text("run the cell again to tick").wait_for()
         assert widget_page.get("selected") == tree.selected == []

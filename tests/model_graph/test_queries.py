@@ -27,11 +27,12 @@ QUERIES = [
     "params", "flops", "parameters",
     "class:conv2d params>1M", "relu shape:56", "conv* flops>100M class:Conv2d",
     "layer4 params > 1M",
+    "top:params", "TOP:flops", "top:parameters class:conv2d", "layer3 top:flops params>100k",
     "zebra", "class:zebra", "é", "a=b", "relu>",
 ]  # fmt: skip
 UNREADABLE = [
     "colour:red", "class:", "op:", "shape:", "shape:big", "shape:1xx2", "params>", "params>many",
-    "flops<=1T", "params>-1", "relu class:", "a:b", "params=1e6",
+    "flops<=1T", "params>-1", "top:", "top:memory", "relu class:", "a:b", "params=1e6",
 ]  # fmt: skip
 
 FOLDER = Path(tree_module.__file__).parent
@@ -141,6 +142,24 @@ def test_return_nodes_takes_what_find_returns(resnet):
     assert list(extract_features(resnet, names, x)) == names
     everything = open_model(resnet).find("")
     assert list(extract_features(resnet, everything, x)) != []
+
+
+def test_the_ten_largest_are_nodes_among_those_that_the_other_terms_find(resnet):
+    sizes = {
+        path: sum(p.numel() for p in module.parameters())
+        for path, module in resnet.named_modules()
+        if not list(module.children())
+    }
+    graph = open_model(resnet)
+    for query, names in {
+        "top:params": list(sizes),
+        "top:params layer2": [name for name in sizes if name.startswith("layer2")],
+    }.items():
+        largest = sorted(names, key=sizes.get, reverse=True)[:10]
+        assert sorted(graph.find(query), key=graph.index.get) == graph.find(query)
+        assert {sizes[n] for n in graph.find(query)} == {sizes[n] for n in largest}
+        assert len(graph.find(query)) == 10
+    assert graph.find("top:flops class:linear") == ["fc"]
 
 
 def test_modules_without_a_value_are_not_found():

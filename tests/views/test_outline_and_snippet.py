@@ -1,3 +1,4 @@
+import re
 from collections import defaultdict
 from html.parser import HTMLParser
 
@@ -73,10 +74,19 @@ def test_the_page_folds_siblings_with_the_same_structure():
 
 
 def test_numbers_stand_in_columns():
-    page = Outline(to_html(open_model(torchvision.models.resnet18(weights=None))))
+    whole = to_html(open_model(torchvision.models.resnet18(weights=None)))
+    page = Outline(re.sub('<span style="border-bottom[^>]*>([^<]*)</span>', r"\1", whole))
     numbers = [attrs for tag, attrs in page.elements if "white-space:pre" in attrs.get("style", "")]
     assert len(numbers) == len(page.texts["white-space:pre"])
     assert len({len(text) for text in page.texts["white-space:pre"]}) == 1
+
+
+def test_shares_of_the_whole_are_written_and_drawn():
+    page = to_html(open_model(torchvision.models.resnet18(weights=None)))
+    (line,) = (text for text in re.findall("<summary>(.*?)</summary>", page) if "layer4" in text)
+    assert "8.39 M   72 %" in re.sub("<[^>]*>", "", line)
+    bars = re.findall("border-bottom[^>]*>([^<]*)<", line)
+    assert [len(bar) for bar in bars] == [10, 3]  # of 14 characters: 72 % and 23 %
 
 
 def test_a_huge_page_leaves_out_the_deepest_and_says_so():
@@ -97,6 +107,7 @@ def test_the_page_has_only_what_jupyterlab_lets_through():
     properties = {rule.split(":")[0] for style in styles for rule in style.split(";")}
     assert properties <= {
         "font", "max-width", "margin-left", "opacity", "float", "white-space", "font-style",
+        "border-bottom",
     }  # fmt: skip
 
 

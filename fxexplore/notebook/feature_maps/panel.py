@@ -101,7 +101,8 @@ class FeatureMapsPanel(Brief, widgets.VBox):
         self._runs = Runs(self.kept_bytes)
         self._task: Task[Mapping[str, Any]] | None = None
         self._saved = ""
-        self.controls = MapControls(SaveButton(self._made_file, label="Save"))
+        save = SaveButton(self._made_file, label="Save").add_class("fxx-needs-kernel")
+        self.controls = MapControls(save)
         self.inputs = InputChooser(
             model,
             example_inputs,
