@@ -74,6 +74,32 @@ def test_arguments_are_spelled_out_in_one_order(name):
     assert "likewise" not in function.__doc__
 
 
+def test_what_is_printed_is_one_line_of_plain_words(graph):
+    model, x = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.ones(1, 3, 8, 8)
+    explorer = fxexplore.explore(model, x, selected=["0", "1"])
+    made = {
+        "Comparison": fxexplore.compare(graph, graph),
+        "Explorer": explorer,
+        "Features": explorer.run(),
+        "LeafModuleAwareTracer": fxexplore.LeafModuleAwareTracer(),
+        "NodePathTracer": fxexplore.NodePathTracer(),
+    }
+    elsewhere = {"FeatureStore", "ModelGraph"}  # on disk, and a table
+    classes = {n for n in fxexplore.__all__ if n[0].isupper()}
+    assert classes == made.keys() | elsewhere
+    parts = [
+        explorer.tree, explorer.diagram, explorer.maps, explorer.maps.inputs, explorer.code,
+        explorer.node, explorer.chips, explorer.notice, explorer.header,
+        fxexplore.example_inputs_for(model), fxexplore.check_values(model, x),
+    ]  # fmt: skip
+    for printed in map(str, [*made.values(), *parts]):
+        assert len(printed.splitlines()) == 1
+        assert len(printed) < 100
+    assert repr(explorer) == "Explorer(Sequential, eval, 2 nodes ticked)"
+    assert repr(explorer.maps) == "FeatureMapsPanel(Sequential, 2 nodes ticked, 2 values)"
+    assert repr(made["Features"]) == "Features(0: 1×4×6×6, 1: 1×4×6×6)"
+
+
 def test_a_graph_is_drawn_by_functions(graph):
     assert "row1 -> row2" in fxexplore.to_dot(graph).source
     svg = fxexplore.to_svg(graph, selected=["0"])

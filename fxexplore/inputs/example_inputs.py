@@ -66,7 +66,7 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class ExampleInputs:
     """What a model is run on, how it came about, and the code that makes the same.
 
@@ -96,6 +96,10 @@ class ExampleInputs:
     missing: str = ""
     choices: Mapping[str, Choice] = dataclasses.field(default_factory=dict)
     original: ExampleInputs | None = None
+
+    def __repr__(self) -> str:
+        what = f"none: {self.missing}" if self.missing else f"{self.label} {self.shapes}".strip()
+        return f"ExampleInputs({what})"
 
     @property
     def is_given(self) -> bool:

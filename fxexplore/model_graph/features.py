@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -18,8 +19,8 @@ from .opening import Opening
 class Features(dict[str, Any]):
     """The values of return nodes by their keys, and which nodes of which graph they are of.
 
-    It is a dict in all other respects. The functions that draw feature maps read from it
-    what the axes stand for.
+    It is a dict in all other respects, but printed as shapes. The functions that draw feature
+    maps read from it what the axes stand for.
 
     Args:
         values: the values, by key.
@@ -37,6 +38,17 @@ class Features(dict[str, Any]):
         super().__init__(values)
         self.graph = graph
         self.return_nodes = dict(return_nodes)
+
+    def __repr__(self) -> str:
+        shown = [f"{key}: {_in_words(value)}" for key, value in itertools.islice(self.items(), 4)]
+        more = [f"… {len(self) - len(shown)} more"] if len(self) > len(shown) else []
+        return f"Features({', '.join([*shown, *more])})"
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return "×".join(map(str, value.shape)) or "scalar"
+    return type(value).__name__
 
 
 @restores

@@ -12,10 +12,11 @@ from fxexplore.inputs import ExampleInputs
 from fxexplore.model_graph import ModelGraph
 from fxexplore.views import to_python
 
+from .brief import Brief
 from .small_widgets import CopyButton
 
 
-class CodeTab(widgets.VBox):
+class CodeTab(Brief, widgets.VBox):
     """The call of ``create_feature_extractor`` that gives what the explorer shows.
 
     Args:
@@ -41,6 +42,9 @@ class CodeTab(widgets.VBox):
         self._page = widgets.HTML()
         super().__init__([self._page, self.copy_button])
         self.add_class("fxx-code-tab")
+
+    def _told(self) -> list[str]:
+        return [f"{len(self.text.splitlines())} lines"]
 
     def show(
         self,

@@ -10,13 +10,14 @@ import ipywidgets as widgets
 from fxexplore.model_graph import Comparison, compare  # noqa: F401  # the public names
 from fxexplore.views import opening_fold, to_document, to_html, to_text
 
+from .brief import Brief
 from .cells import made_in_present_cell
 from .closing import close_comm, close_parts
 from .node_tree import NodeTree
 from .small_widgets import FullScreenButton, SaveButton, Splitter, keep_page_of
 
 
-class ComparisonPanel(widgets.VBox):
+class ComparisonPanel(Brief, widgets.VBox):
     """The tree of two models, which folds and is searched like any tree.
 
     Args:

@@ -10,10 +10,11 @@ import traitlets
 from fxexplore.model_graph import ModelGraph, Module
 from fxexplore.views import DETAILS, error_in_words, failure_at
 
+from .brief import Brief, ticked
 from .closing import close_parts
 
 
-class GraphView(traitlets.HasTraits):
+class GraphView(Brief, traitlets.HasTraits):
     """Shows a graph; one that is set later takes its place.
 
     What the new graph has too stays ticked, unfolded, found and focused.
@@ -58,6 +59,9 @@ class GraphView(traitlets.HasTraits):
     def graph(self) -> ModelGraph:
         """The model as it is shown; shapes and FLOPs may come a moment after the names."""
         return self._graph
+
+    def _told(self) -> list[str]:
+        return [self._graph.model, self._graph.mode, ticked(len(self.selected))]
 
     def replace_graph(self, graph: ModelGraph) -> list[str]:
         """Take another graph of the model, and drop the names that it lacks.

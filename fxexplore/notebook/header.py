@@ -10,11 +10,12 @@ from fxexplore.inputs import ExampleInputs
 from fxexplore.model_graph import ModelGraph
 from fxexplore.views import short_count, short_flops
 
+from .brief import Brief
 from .modes import MODES
 from .small_widgets import FullScreenButton
 
 
-class Header(widgets.HBox):
+class Header(Brief, widgets.HBox):
     """Facts of the whole model, the switch between its modes, and full screen.
 
     Args:

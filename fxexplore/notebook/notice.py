@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import ipywidgets as widgets
 
+from .brief import Brief
 from .problems import problem_html
 
 
-class Notice(widgets.HBox):
+class Notice(Brief, widgets.HBox):
     """Progress with a way to stop, a remark, or an error with its traceback folded.
 
     Args:
@@ -22,6 +23,9 @@ class Notice(widgets.HBox):
         >>> notice.words
         'layer1 is gone'
     """
+
+    def _told(self) -> list[str]:
+        return [self.words]
 
     def __init__(self, in_words: Callable[[str], str] = str) -> None:
         self._in_words = in_words

@@ -9,6 +9,7 @@ import anywidget
 import traitlets
 
 from .assets import asset
+from .brief import Brief, ticked
 
 
 def _to_pairs(return_nodes: Mapping[str, str], _: Any) -> list[list[str]]:
@@ -20,7 +21,7 @@ def _from_pairs(pairs: list[list[str]], _: Any) -> dict[str, str]:
     return {name: key for name, key in pairs}  # noqa: C416  # pairs are lists, not tuples
 
 
-class ReturnNodes(anywidget.AnyWidget):
+class ReturnNodes(Brief, anywidget.AnyWidget):
     """Names of return nodes with their output keys, as chips.
 
     A key is renamed in place; one that another node has is marked, explained and not taken.
@@ -46,6 +47,9 @@ keys must differ
 
     focused = traitlets.Unicode().tag(sync=True)
     """The name that was clicked last; ``""`` for none."""
+
+    def _told(self) -> list[str]:
+        return [ticked(len(self.return_nodes))]
 
     @traitlets.validate("return_nodes")
     def _check_keys(self, proposal: dict[str, Any]) -> dict[str, str]:

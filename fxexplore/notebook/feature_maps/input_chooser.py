@@ -21,6 +21,7 @@ from fxexplore.inputs import (
     is_picture_like,
     known_inputs,
 )
+from fxexplore.notebook.brief import Brief
 from fxexplore.notebook.problems import problem_html
 from fxexplore.notebook.shell import present_shell
 from fxexplore.notebook.small_widgets import Disclosure
@@ -34,7 +35,7 @@ _FILES = ".png,.jpg,.jpeg,.webp,.bmp,.gif,.tif,.tiff"
 _SIDE = 76  # of the thumbnail, in pixels of a dense screen
 
 
-class InputChooser(InputChoice, widgets.VBox):
+class InputChooser(Brief, InputChoice, widgets.VBox):
     """The input of a model in a row, with buttons to choose another, and rows that these unfold.
 
     Args:
@@ -52,6 +53,9 @@ class InputChooser(InputChoice, widgets.VBox):
         >>> chooser.chosen.shapes, chooser.chosen.args[0].sum().item()
         ('1×3×224×224', 3.0)
     """
+
+    def _told(self) -> list[str]:
+        return [str(self.chosen)]
 
     chosen = traitlets.Any()
     """The :class:`~fxexplore.inputs.ExampleInputs`; None as long as there are none."""

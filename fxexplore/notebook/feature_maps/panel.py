@@ -13,6 +13,7 @@ from torch import nn
 from fxexplore.feature_extraction import Backend, Mode, create_feature_extractor, twin_of
 from fxexplore.inputs import ExampleInputs, known_inputs
 from fxexplore.model_graph import Features, ModelGraph
+from fxexplore.notebook.brief import Brief, ticked
 from fxexplore.notebook.closing import close_parts
 from fxexplore.notebook.shell import present_shell, variable_of
 from fxexplore.notebook.small_widgets import SaveButton
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _MEGABYTE = 1_000_000
 
 
-class FeatureMapsPanel(widgets.VBox):
+class FeatureMapsPanel(Brief, widgets.VBox):
     """Feature maps of the ticked nodes, and what they are of.
 
     Args:
@@ -75,6 +76,10 @@ class FeatureMapsPanel(widgets.VBox):
     kept_bytes = traitlets.Int(512 * _MEGABYTE)
     """The most bytes of values that are held: of the last run, and of the run that is kept."""
 
+    def _told(self) -> list[str]:
+        ran = f"{len(self.features)} values" if self.features else "not run"
+        return [self.graph.model, ticked(len(self.return_nodes)), ran]
+
     def __init__(
         self,
         model: nn.Module,
@@ -96,7 +101,8 @@ class FeatureMapsPanel(widgets.VBox):
         self._runs = Runs(self.kept_bytes)
         self._task: Task[Mapping[str, Any]] | None = None
         self._saved = ""
-        self.controls = MapControls(SaveButton(self._made_file, label="Save"))
+        save = SaveButton(self._made_file, label="Save").add_class("fxx-needs-kernel")
+        self.controls = MapControls(save)
         self.inputs = InputChooser(
             model,
             example_inputs,

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from fxexplore.feature_extraction import ReturnNodes, keys_by_mode, kind_of
 from fxexplore.model_graph import Features, ModelGraph
 
 from .charts import Chart, ColourImage, HeatMap, TileGrid, Words
 from .figure import WIDTH, Panel, draw_into, figure_of
-from .render import (
-    Channels,
-    PlotOptions,
-    Query,
-    Scaling,
-    Sort,
-    View,
-    channel_chart,
-    charts_of,
-)
+from .options import Channels, PlotOptions, Query, Scaling, Sort, View
+from .render import channel_chart, charts_of
 from .style import NOT_FINITE_COLOUR
-from .tensors import FeatureTensors, Layout, Part, facts, form, parts_of
+from .tensors import FeatureTensors, Layout, Part, facts, form
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -257,44 +249,12 @@ def plot_comparison(
         for its_image, its_tokens in zip(_of_each(image), _of_each(tokens), strict=True)
     ]
     source = _source(first, sides[0], layout, graph, return_nodes)
-    others = {part.key: part for part in parts_of(second)}
+    others = {p.key: p for p in _source(second, sides[1], layout, graph, return_nodes).parts}
     if not isinstance(labels, tuple | list) or len(labels) != len(("first", "second")):
         raise ValueError(f"labels is {labels!r}; give two, such as ('before', 'after')")
     _check_alike({part.key: part for part in source.parts}, others, labels)
     rows = [_compared(source, (part, others[part.key]), sides, labels) for part in source.parts]
     return figure_of(_captioned(rows, captions), width)
-
-
-class Extent(NamedTuple):
-    """What there is to choose from in features.
-
-    Attributes:
-        items: how many items the largest batch has.
-        channels: how many channels, or heads of attention, a tensor has at most.
-        has_attention: whether there is attention.
-    """
-
-    items: int = 1
-    channels: int = 0
-    has_attention: bool = False
-
-
-def extent_of(features: Any) -> Extent:
-    """What there is to choose from in features, of which there may be none.
-
-    Example:
-        >>> import torch
-        >>> extent_of({"conv1": torch.rand(2, 8, 14, 14)})
-        Extent(items=2, channels=8, has_attention=False)
-    """
-    try:
-        source = _source(features, PlotOptions(), None, None, None)
-    except ValueError:  # no tensor
-        return Extent()
-    read = [(source.readings[part.key], part.tensor.shape) for part in source.parts]
-    channels = [reading.channels(shape) for reading, shape in read]
-    items = [reading.batch(shape) for reading, shape in read]
-    return Extent(max(items), max(channels), any(reading.is_attention for reading, _ in read))
 
 
 def _source(

@@ -6,12 +6,13 @@ import dataclasses
 import math
 import operator
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from fxexplore.feature_extraction import kind_of
 from fxexplore.model_graph import (
+    Features,
     ModelGraph,
     Reading,
     axes_of,
@@ -211,6 +212,41 @@ class FeatureTensors:
             if part.has_values:
                 found = reading_of_shape(part.tensor, self._image_size, is_text=self._is_text)
         return dataclasses.replace(found, grid=()) if self._is_text else found
+
+
+class Extent(NamedTuple):
+    """What there is to choose from in features.
+
+    Attributes:
+        items: how many items the largest batch has.
+        channels: how many channels, or heads of attention, a tensor has at most.
+        has_attention: whether there is attention.
+    """
+
+    items: int = 1
+    channels: int = 0
+    has_attention: bool = False
+
+
+def extent_of(features: Any) -> Extent:
+    """What there is to choose from in features, of which there may be none.
+
+    Example:
+        >>> import torch
+        >>> extent_of({"conv1": torch.rand(2, 8, 14, 14)})
+        Extent(items=2, channels=8, has_attention=False)
+    """
+    known: dict[str, Any] = {}
+    if isinstance(features, Features):
+        known = {"graph": features.graph, "return_nodes": features.return_nodes}
+    try:
+        source = FeatureTensors(features, None, 0, **known)
+    except ValueError:  # no tensor
+        return Extent()
+    read = [(source.readings[part.key], part.tensor.shape) for part in source.parts]
+    channels = [reading.channels(shape) for reading, shape in read]
+    items = [reading.batch(shape) for reading, shape in read]
+    return Extent(max(items), max(channels), any(reading.is_attention for reading, _ in read))
 
 
 # --- one item ------------------------------------------------------------------------------
