@@ -36,7 +36,7 @@ from .annotations import annotated
 from .graph import ModelGraph
 from .nodes import Failure, prefixes
 from .passed_inputs import remember_passed_inputs
-from .reading import failure_of, graph_of_recording, graph_of_tracer
+from .reading import differing_names, failure_of, graph_of_recording, graph_of_tracer
 from .shapes import ShapeRun
 from .verifying import verify_values
 
@@ -170,7 +170,10 @@ class Opening:
         if self._run is None:
             return self.graph
         tracer = self._opened.tracers[self._mode]
-        graph = annotated(self.graph, self._run.findings())
+        findings = self._run.findings()
+        graph = annotated(self.graph, findings)
+        differing = differing_names(tracer, findings.values)
+        graph = dataclasses.replace(graph, differing=differing)
         node, failure = self._run.failed, self._run.failure
         if node is None or failure is None:
             return graph

@@ -67,14 +67,19 @@ def graph_of_tracer(tracer: LeafModuleAwareTracer, mode: str) -> ModelGraph:
     outputs = _named_inputs(output, names)
     read = {str(node.target) for node in tracer.graph.nodes if node.op == "get_attr"}
     graph = _graph(tracer.root, seen, sizes, calls, outputs, read, mode=mode, backend="symbolic")
-    return dataclasses.replace(graph, differing=_differing_names(tracer))
+    return dataclasses.replace(graph, differing=differing_names(tracer, {}))
 
 
-def _differing_names(tracer: LeafModuleAwareTracer) -> tuple[str, ...]:
+def differing_names(tracer: LeafModuleAwareTracer, values: Mapping[str, Any]) -> tuple[str, ...]:
     """Names in a trace that mean another operation, or none, in a recording of the model.
 
-    A run sees no arithmetic on sizes, which are plain numbers there, so that the operations of
-    that name which follow have smaller numbers; and ``operator.iadd(x, y)`` as ``x.add_(y)``.
+    A run sees no arithmetic on sizes, which are plain numbers there, and nothing of an item that
+    is taken out of a tuple which has a name, so that the operations of that name which follow
+    have smaller numbers. It sees ``operator.iadd(x, y)`` as ``x.add_(y)``.
+
+    Args:
+        tracer: the tracer that traced it.
+        values: what nodes gave, by name, as far as a run has shown it.
     """
     sizes = size_nodes(tracer.graph)
     shifted: set[tuple[str, str]] = set()
@@ -84,6 +89,12 @@ def _differing_names(tracer: LeafModuleAwareTracer) -> tuple[str, ...]:
         group = (scope, operation)
         seen_in_runs = node.op == "call_method" or node.target in (getattr, operator.getitem)
         if node in sizes and not seen_in_runs and node.target is not torch._assert:
+            shifted.add(group)
+        source = node.args[0] if node.args else None
+        held = (
+            values.get(tracer.node_to_qualname.get(source, "")) if type(source) is fx.Node else None
+        )
+        if node.meta.get("is_item_of_a_name") and isinstance(held, (tuple, list, Mapping)):
             shifted.add(group)
         if node.meta.get("is_call"):
             shifted |= {group, (scope, f"{operation}_")}

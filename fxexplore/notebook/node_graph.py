@@ -21,7 +21,6 @@ from fxexplore.views import (
     failure_at,
     folded_groups,
     hidden_nodes,
-    kind_of,
     opening_fold,
     repeated_siblings,
     shape_text,
@@ -190,10 +189,6 @@ class NodeGraph(GraphWidget, anywidget.AnyWidget):
         drawing = Drawing.of(self._graph, self.expanded, hidden=hidden, groups=groups)
         self._is_newest = False
         self.busy = True  # the page hears that somebody is there
-        if not self._graph.backend:
-            self.busy = False
-            self.message = "The picture comes when the model has run once."
-            return
         if len(drawing.boxes) > _MOST_BOXES:
             self.busy = False
             self._report_failure(f"the picture would have {len(drawing.boxes):,} boxes", drawing)
@@ -250,6 +245,8 @@ def _sources(drawing: Drawing, tries: int, direction: Direction) -> Iterator[str
 
 
 def _said(drawing: Drawing) -> str:
+    if not drawing.graph.backend:
+        return "The registered modules; what flows between them shows when the model has run once."
     count = len(drawing.left_out)
     if not count:
         return ""
@@ -292,7 +289,7 @@ def _facts(drawing: Drawing, row: int) -> list[Any]:
         )
     if isinstance(item, Node) and item.source and item.source not in facts[0]:
         facts.append(item.source)
-    return [kind_of(item), int(item.has_value), "\n".join(facts)]
+    return [drawing.kind(row), int(item.has_value), "\n".join(facts)]
 
 
 def _slim(svg: str) -> str:

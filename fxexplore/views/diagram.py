@@ -17,7 +17,7 @@ from fxexplore.model_graph import ModelGraph, Module, Node
 from .detail import Detail, hidden_nodes
 from .drawing import OUTPUT, Direction, Drawing, Edges, Link
 from .failures import RAISED, error_in_words, failure_at
-from .kinds import FILLS, GLYPHS, kind_of
+from .kinds import FILLS, GLYPHS
 from .numbers import shape_text, short_count
 from .siblings import folded_groups, repeated_siblings
 
@@ -96,7 +96,8 @@ def opening_fold(
 def _modules_among(
     graph: ModelGraph, names: Collection[str] | Iterator[str], hidden: Collection[str]
 ) -> list[str]:
-    return [name for name in names if isinstance(graph[name], Module) and name not in hidden]
+    rows = [(graph.index[name], name) for name in names if name not in hidden]
+    return [name for row, name in rows if graph.rows[row].end > row + 1]
 
 
 def to_dot(
@@ -190,6 +191,9 @@ class _Draft:
         if any(head == OUTPUT for _, head in self._drawing.links):
             style = {"fillcolor": FILLS["output"], "class": "fx-output"}
             dot.node("output", f"<{_glyph('output')}output>", id="output", **style)
+        if not self._graph.backend:  # no edges are known yet: modules stand as they are registered
+            for pair in itertools.pairwise(self._drawing.boxes):
+                dot.edge(*map(_box, pair), style="invis")
         drawn = self._drawing.drawn
         # A label has a rank of its own; beside the arrow it may cross others but costs nothing.
         place = "label" if len(drawn) <= _MOST_LABELS and not self._limits else "headlabel"
@@ -224,7 +228,7 @@ class _Draft:
 
     def _draw_box(self, dot: graphviz.Digraph, row: int) -> None:
         item, name = self._graph.rows[row].item, self._graph.rows[row].name
-        kind = kind_of(item)
+        kind = self._drawing.kind(row)
         if isinstance(item, Module):
             count = item.parameters * self._drawing.siblings(row)
             facts = self._counted(row, item.cls) + (f" · {short_count(count)}" if count else "")

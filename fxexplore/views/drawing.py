@@ -15,8 +15,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Literal
 
-from fxexplore.model_graph import ModelGraph, Node
+from fxexplore.model_graph import ModelGraph, Module, Node
 
+from .kinds import kind_of
 from .siblings import SiblingGroup
 
 OUTPUT = -1
@@ -132,6 +133,13 @@ class Drawing:
             row: group for group in self.groups for row in group.members(self.graph)[: group.period]
         }
 
+    def kind(self, row: int) -> str:
+        """The kind of box that a row has, see :func:`.kinds.kind_of`."""
+        item = self.graph.rows[row].item
+        if isinstance(item, Module) and self.graph.rows[row].end == row + 1:
+            return kind_of(Node(item.path, "module", item.cls))  # not run yet, so a leaf perhaps
+        return kind_of(item)
+
     def siblings(self, row: int) -> int:
         """How many modules of one structure a row stands for."""
         group = self.stands_for.get(row)
@@ -168,7 +176,10 @@ def _visible(
 ) -> tuple[list[int], list[int], list[int]]:
     """Rows of boxes and clusters, and for each row the box that stands for it or -1."""
     rows = graph.rows
-    flows = [isinstance(row.item, Node) and row.item.kind != "size" for row in rows]
+    flows = [
+        row.item.kind != "size" if isinstance(row.item, Node) else row.item.ran is None
+        for row in rows
+    ]
     before = list(itertools.accumulate(flows, initial=0))  # tensors before each row
     shows = [row.name not in hidden and before[row.end] > before[i] for i, row in enumerate(rows)]
     shown = list(itertools.accumulate(shows, initial=0))

@@ -58,8 +58,29 @@ def test_a_model_without_numbers_passes(mode):
 
 def test_a_graph_says_which_names_are_others_when_recorded():
     graph = open_model(CalculatesWithSizes(), X)
-    assert graph.differing == tuple(n.name for n in graph.nodes if n.target in ("mul", "add"))
+    arithmetic = [n.name for n in graph.nodes if n.target in ("mul", "add")]
+    assert [name for name in graph.differing if graph[name].target != "getitem"] == arithmetic
     assert open_model(ReturnsAParameter(), X).differing == ()
+
+
+class NamesATuple(nn.Module):
+    """A run sees nothing of ``parts[0]``, and all of ``a, b = ...`` and of an item of a tensor."""
+
+    def forward(self, x):
+        row = x[0]
+        a, b = torch.split(x, 2, 1)
+        parts = torch.split(x, 2, 1)
+        return a + b, row[1:], parts[1][:, 0]
+
+
+def test_a_graph_says_that_an_item_of_a_tuple_with_a_name_is_not_recorded():
+    traced, recorded = (open_model(NamesATuple(), X, backend=b) for b in ("symbolic", "recorded"))
+    shapes = [
+        {n.name: n.shape for n in g.nodes if n.target == "getitem"} for g in (traced, recorded)
+    ]
+    wrong = {name for name in shapes[0] if shapes[0][name] != shapes[1].get(name)}
+    assert wrong == {"getitem_4", "getitem_5"}
+    assert set(traced.differing) == wrong
 
 
 class AddsInPlaceByFunction(nn.Module):

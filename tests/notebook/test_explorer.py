@@ -512,6 +512,9 @@ class TestOpeningInTheBackground:
             assert [row.name for row in explorer.graph.rows] == ["head", "first"]
             assert explorer.graph["head"].parameters == 8
             assert "not run yet" in explorer.header.children[0].value
+            await until(lambda: explorer.diagram.svg)
+            assert {*explorer.diagram.boxes.values()} == {"head", "first"}
+            assert "edge" not in explorer.diagram.svg
             with pytest.raises(traitlets.TraitError, match="write 'eval'"):
                 explorer.mode = "evil"
             explorer.focused = "head"
@@ -522,6 +525,7 @@ class TestOpeningInTheBackground:
             assert explorer.graph["head"].shape == (1, 2, 224, 224)
             assert explorer.focused == explorer.node.focused == "head"
             assert explorer.diagram.wait(60)
+            assert 'id="edge' in explorer.diagram.svg
             explorer.close()
 
         asyncio.run(main())

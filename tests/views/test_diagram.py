@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from fxexplore import open_model
 from fxexplore.layout import to_svg
 from fxexplore.model_graph import ModelGraph, Module, Node
-from fxexplore.views.diagram import OPENING_BOXES, kind_of, opening_fold, to_dot
+from fxexplore.views.diagram import OPENING_BOXES, opening_fold, to_dot
 from fxexplore.views.drawing import OUTPUT, Drawing, implied_edges
-from fxexplore.views.kinds import FILLS, GLYPHS
+from fxexplore.views.kinds import FILLS, GLYPHS, kind_of
 from tests.marks import mostly_thorough
 
 SVG = "{http://www.w3.org/2000/svg}"

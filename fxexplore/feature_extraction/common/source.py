@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import bisect
 import contextlib
 import dis
 import functools
@@ -159,6 +160,33 @@ _AUGMENTED = {
     "INPLACE_TRUE_DIVIDE": "itruediv", "INPLACE_XOR": "ixor",
 }  # fmt: skip
 _BINARY_OPERATORS: list[tuple[str, str]] = getattr(dis, "_nb_ops", [])
+
+
+CONSTANTS = ("LOAD_CONST", "LOAD_SMALL_INT")
+
+
+@functools.lru_cache(maxsize=2048)
+def instructions_of(code: CodeType) -> tuple[list[int], list[dis.Instruction]]:
+    """The offsets of the instructions of some code, and the instructions."""
+    found = [i for i in dis.get_instructions(code) if i.opname not in ("EXTENDED_ARG", "CACHE")]
+    return [i.offset for i in found], found
+
+
+def is_item_of_a_name(frame: FrameType | None) -> bool:
+    """Whether ``frame`` is at ``parts[0]``, rather than at ``f()[0]`` or ``a, b = f()``.
+
+    Args:
+        frame: a frame that waits for the item.
+    """
+    if frame is None:
+        return False
+    offsets, instructions = instructions_of(frame.f_code)
+    at = bisect.bisect_right(offsets, frame.f_lasti) - 1
+    if not (instructions[at].opname == "BINARY_SUBSCR" or instructions[at].argrepr == "[]"):
+        return False
+    while at > 0 and instructions[at - 1].opname in CONSTANTS:
+        at -= 1
+    return instructions[at - 1].opname.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_ATTR"))
 
 
 def augmented_assignment(frame: FrameType | None) -> str | None:

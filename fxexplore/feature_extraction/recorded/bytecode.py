@@ -10,16 +10,12 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any
 
-
-@functools.lru_cache(maxsize=2048)
-def _instructions(code: CodeType) -> tuple[list[int], list[dis.Instruction]]:
-    found = [i for i in dis.get_instructions(code) if i.opname not in ("EXTENDED_ARG", "CACHE")]
-    return [i.offset for i in found], found
+from fxexplore.feature_extraction.common.source import CONSTANTS, instructions_of
 
 
 def is_operator(frame: FrameType) -> bool:
     """Whether the model's code wrote ``a / b`` rather than ``a.div(b)``."""
-    offsets, instructions = _instructions(frame.f_code)
+    offsets, instructions = instructions_of(frame.f_code)
     name = instructions[bisect.bisect_right(offsets, frame.f_lasti) - 1].opname
     return name.startswith(("BINARY_", "INPLACE_"))
 
@@ -48,7 +44,7 @@ def items_taken(frame: FrameType) -> Iterator[tuple[Place, list[Any]]]:
         out of ``place`` is ``(*place, 0)``.
     """
     place: Place = ()
-    offsets, instructions = _instructions(frame.f_code)
+    offsets, instructions = instructions_of(frame.f_code)
     at = bisect.bisect_right(offsets, frame.f_lasti)
     while at < len(instructions):
         name = instructions[at].opname
@@ -56,7 +52,7 @@ def items_taken(frame: FrameType) -> Iterator[tuple[Place, list[Any]]]:
             yield from _unpacked(instructions[at:], place)
             return
         constants = []
-        while at < len(instructions) and instructions[at].opname in _CONSTANTS:
+        while at < len(instructions) and instructions[at].opname in CONSTANTS:
             constants.append(instructions[at].argval)
             at += 1
         if not constants or at >= len(instructions):
@@ -113,7 +109,7 @@ def operands_of(frame: FrameType) -> tuple[list[Any], list[str]] | None:
 
 @functools.lru_cache(maxsize=2048)
 def _read_in_expression(code: CodeType, last: int) -> tuple[list[str], list[str]] | None:
-    offsets, instructions = _instructions(code)
+    offsets, instructions = instructions_of(code)
     names: list[str] = []
     attributes: list[str] = []
     depth = 0
@@ -135,7 +131,7 @@ def _read_in_expression(code: CodeType, last: int) -> tuple[list[str], list[str]
 
 @functools.lru_cache(maxsize=2048)
 def _set_in(code: CodeType) -> frozenset[Any]:
-    return frozenset(i.argval for i in _instructions(code)[1] if i.opname == "STORE_ATTR")
+    return frozenset(i.argval for i in instructions_of(code)[1] if i.opname == "STORE_ATTR")
 
 
 _JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
@@ -143,4 +139,3 @@ _STORES = {
     "STORE_FAST": 1, "STORE_NAME": 1, "STORE_DEREF": 1, "STORE_GLOBAL": 1, "POP_TOP": 1,
     "STORE_FAST_STORE_FAST": 2,
 }  # fmt: skip
-_CONSTANTS = ("LOAD_CONST", "LOAD_SMALL_INT")

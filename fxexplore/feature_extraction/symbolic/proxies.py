@@ -12,7 +12,11 @@ from torch.fx.proxy import TraceError
 from torch.overrides import TorchFunctionMode
 
 from fxexplore.feature_extraction.common.naming import AUGMENTED_OPERATORS
-from fxexplore.feature_extraction.common.source import augmented_assignment, model_frame
+from fxexplore.feature_extraction.common.source import (
+    augmented_assignment,
+    is_item_of_a_name,
+    model_frame,
+)
 from fxexplore.feature_extraction.common.tensors import storage_of
 from fxexplore.feature_extraction.common.torch_ops import draws_random_numbers, written_argument
 
@@ -28,6 +32,11 @@ class InPlaceProxy(fx.Proxy):
         attribute = super().__getattr__(name)
         # Read here, and not by the module that uses it first.
         return InPlaceProxy(attribute.node, self.tracer) if name in _TENSORS else attribute
+
+    def __getitem__(self, key: Any) -> Any:
+        item = self.tracer.create_proxy("call_function", operator.getitem, (self, key), {})
+        item.node.meta["is_item_of_a_name"] = is_item_of_a_name(model_frame())
+        return item
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
