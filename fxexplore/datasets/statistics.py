@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -110,7 +110,7 @@ class ChannelStatistics:
         return f"ChannelStatistics({len(self.mean)} channels, {dead} dead)"
 
 
-class Statistics(Mapping[str, ChannelStatistics]):
+class Statistics(dict[str, ChannelStatistics]):
     """The statistics of nodes, by key.
 
     Args:
@@ -128,16 +128,8 @@ class Statistics(Mapping[str, ChannelStatistics]):
     def __init__(
         self, by_key: Mapping[str, ChannelStatistics], samples: int, skipped: Mapping[str, str]
     ) -> None:
-        self._by_key, self.samples, self.skipped = dict(by_key), samples, dict(skipped)
-
-    def __getitem__(self, key: str) -> ChannelStatistics:
-        return self._by_key[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._by_key)
-
-    def __len__(self) -> int:
-        return len(self._by_key)
+        super().__init__(by_key)
+        self.samples, self.skipped = samples, dict(skipped)
 
     def __repr__(self) -> str:
         parts = (f"{key}: {len(one.mean)} channels, {int(one.dead.sum())} dead"
@@ -153,7 +145,7 @@ class Statistics(Mapping[str, ChannelStatistics]):
         Raises:
             ValueError: if the keys differ.
         """
-        if self._by_key.keys() != other._by_key.keys():
+        if self.keys() != other.keys():
             raise ValueError(f"the keys differ: {list(self)} and {list(other)}")
         merged = {key: one.merge(other[key]) for key, one in self.items()}
         return Statistics(merged, self.samples + other.samples, self.skipped | other.skipped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -37,7 +37,7 @@ class Top(NamedTuple):
     places: tuple[int, ...]
 
 
-class TopActivations(Mapping[str, Top]):
+class TopActivations(dict[str, Top]):
     """The inputs that drive channels most, by key.
 
     Args:
@@ -50,16 +50,8 @@ class TopActivations(Mapping[str, Top]):
     """
 
     def __init__(self, by_key: Mapping[str, Top], ids: Mapping[int, str], batches: Batches) -> None:
-        self._by_key, self.ids, self._batches = dict(by_key), dict(ids), batches
-
-    def __getitem__(self, key: str) -> Top:
-        return self._by_key[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._by_key)
-
-    def __len__(self) -> int:
-        return len(self._by_key)
+        super().__init__(by_key)
+        self.ids, self._batches = dict(ids), batches
 
     def __repr__(self) -> str:
         parts = (f"{key}: {len(top.values)} channels" for key, top in self.items())

@@ -292,7 +292,7 @@ def test_a_run_is_stopped_and_the_notebook_stays_free(lab, screenshots):
     lab.python("gate.set()")
     button(panel, "Run").wait_for()
     panel.get_by_text("stopped; the pictures are those of the run before").wait_for()
-    assert lab.python("(reached, panel.features)") == "([], {})"
+    assert lab.python("(reached, dict(panel.features))") == "([], {})"
     run(panel, 2)
     assert lab.python("len(reached)") == "1"
 

@@ -107,7 +107,7 @@ class InputChooser(Brief, InputChoice, widgets.VBox):
         self.text_row = _row(widgets.Label("text"), named(self.text, "text or ids"))
         name = named(self.name, "variable")
         choices = _row(named(self.sample, "sample input"), widgets.Label("or a variable"), name)
-        self.about = widgets.HTML().add_class("fxx-words").add_class("fxx-quiet")
+        self.about = widgets.HTML().add_class("fxx-about").add_class("fxx-quiet")
         for row in (self.about, choices, self.preparation):
             row.add_class("fxx-more")
         return [first_row, self.text_row, self.about, choices, self.preparation, self.note]

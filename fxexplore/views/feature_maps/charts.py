@@ -148,7 +148,7 @@ class TileGrid(Chart):
 
         size = style.size * _LABEL
         outline = [withStroke(linewidth=1.6, foreground="black")]
-        is_wide = inches(axes)[0] / self.tiles.columns >= text_width("0000", size)
+        is_wide = inches(axes)[0] / self.tiles.columns >= text_width("000000", size)
         for i in range(self.tiles.count):
             top, left = self.tiles.corner(i)
             if self.channels and self.is_numbered and is_wide:
