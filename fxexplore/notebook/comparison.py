@@ -47,6 +47,7 @@ class ComparisonPanel(Brief, widgets.VBox):
         super().__init__([header, widgets.HBox([self.tree]).add_class("fxx-body"), height])
         keep_page_of(self)
         self.add_class("fxx-explorer")
+        keep_page_of(self)
         made_in_present_cell(self)
 
     def close(self) -> None:

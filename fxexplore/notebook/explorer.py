@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import ipywidgets as widgets
 import traitlets
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.display import DisplayHandle, display
+from IPython.display import DisplayHandle
 from torch import fx, nn
 
 from fxexplore.feature_extraction import (
@@ -25,10 +24,6 @@ from fxexplore.model_graph import Features, ModelGraph, ValueCheck, ValueRange
 from fxexplore.views import (
     Detail,
     Direction,
-    StaticPage,
-    to_document,
-    to_html,
-    to_text,
     value_marks,
 )
 
@@ -37,7 +32,6 @@ from .closing import close_comm, close_parts, close_since, open_comms
 from .code_tab import CodeTab
 from .feature_maps import FeatureMapsPanel
 from .feature_maps.runs import computed
-from .graph_view import why_not_ticked
 from .header import Header
 from .model_watch import ModelWatch
 from .modes import Modes, check_mode
@@ -47,15 +41,13 @@ from .node_tree import NodeTree
 from .notice import Notice
 from .problems import with_line
 from .return_nodes import ReturnNodes
-from .shared_state import SharedState
-from .shell import is_interactive, variable_of
+from .saved_forms import SavedForms
+from .shell import variable_of
 from .small_widgets import SaveButton, Splitter, keep_page_of
-
-_DISPLAY_WAIT = 1.0  # seconds that the first display may wait, so that it is saved with facts
-_BATCH_WAIT = 120.0  # the same where a notebook is run to be read, and nobody is held up
+from .view_state import KEPT, state_that_fits
 
 
-class Explorer(SharedState, widgets.VBox):
+class Explorer(SavedForms):
     """Show what is inside a model, and what each part of it computes.
 
     Tree, diagram, feature maps and code of one model, on one selection and one fold state. The
@@ -283,16 +275,6 @@ class Explorer(SharedState, widgets.VBox):
         self._show_check(check)
         return check
 
-    def wait(self, seconds: float = 60.0) -> bool:
-        """Block until facts and picture are there, but not longer than ``seconds``.
-
-        Returns:
-            Whether they are.
-        """
-        deadline = time.monotonic() + seconds
-        found = self._modes.wait(seconds)
-        return self.diagram.wait(max(0.0, deadline - time.monotonic())) and found
-
     def open_again(self) -> None:
         """Open the model anew, because it has changed; what has the same name stays as it is.
 
@@ -328,29 +310,10 @@ class Explorer(SharedState, widgets.VBox):
         if self.comm is not None:
             self._watch.look(is_outdated=self.maps.is_outdated)
 
-    def static(self) -> StaticPage:
-        """Tree, picture and code without the widget, for pages that are read with no kernel.
-
-        Example:
-            >>> from torch import nn
-            >>> Explorer(nn.Sequential(nn.ReLU())).static()
-            Sequential · 0 parameters · 2 nodes · eval · symbolic
-            node   output  params  FLOPs  class
-            input                         input
-            0                             ReLU
-        """
-        self.wait()
-        return StaticPage(self._fragment(), self._as_text())
-
-    def page(self) -> str:
-        """The same as an HTML document of its own."""
-        self.wait()
-        return to_document(self.graph.model, self._fragment())
-
     @property
     def view_state(self) -> dict[str, Any]:
         """How it is looked at, which an explorer goes on with if the cell is run again."""
-        traits = {name: getattr(self, name) for name in _GOES_ON}
+        traits = {name: getattr(self, name) for name in KEPT}
         return traits | {"tab": self._tabs.selected_index, "inputs": self.maps.inputs.state}
 
     def close(self) -> None:
@@ -369,50 +332,6 @@ class Explorer(SharedState, widgets.VBox):
         """Close it, but not while Python ends: nobody sees it then."""
         if not sys.is_finalizing():
             super().__del__()
-
-    def _ipython_display_(self) -> None:
-        """Show a model that is still being opened, and once more when it is open.
-
-        Raises:
-            NotImplementedError: if all is there, for IPython to show it as any other result.
-        """
-        self.wait(_display_wait())
-        if not self._modes.opening:
-            raise NotImplementedError
-        data, metadata = self._bundle()
-        self._shown_early.append(display(data, metadata=metadata, raw=True, display_id=True))
-
-    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The live widget, and the same as HTML for pages where no kernel runs."""
-        self.wait(_display_wait())
-        return self._bundle()
-
-    def _bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        bundle: dict[str, Any] = super()._repr_mimebundle_()
-        # Where Colab is to load what the parts need, which only anywidget's own display tells.
-        metadata = (self.tree._repr_mimebundle_() or ({}, {}))[1]
-        return bundle | {"text/plain": self._as_text(), "text/html": self._fragment()}, metadata
-
-    def _show_again(self) -> None:
-        """Give the notebook the page that it is to be saved with."""
-        if self._shown_early:
-            self.diagram.wait(_DISPLAY_WAIT)
-        while self._shown_early:
-            data, metadata = self._bundle()
-            self._shown_early.pop().update(data, metadata=metadata, raw=True)
-
-    def _as_text(self) -> str:
-        return to_text(self.graph, self.expanded, detail=self.detail)
-
-    def _fragment(self) -> str:
-        return to_html(
-            self.graph,
-            svg=self.diagram.svg,
-            expanded=self.expanded,
-            return_nodes=self.return_nodes,
-            code=self.code.text if self.return_nodes else "",
-            detail=self.detail,
-        )
 
     # --- its parts ----------------------------------------------------------------------
 
@@ -582,22 +501,12 @@ class Explorer(SharedState, widgets.VBox):
             )
 
     def _go_on(self) -> None:
-        """Take up the state of the explorer before this one, as far as the names are the same."""
-        if not self.graph.backend:  # more of the graph is on its way
+        """Take up the state of the explorer before this one, once all of the graph is there."""
+        if not self.graph.backend or not self._former:
             return
         former, self._former = self._former, {}
-        if not former:
-            return
-        index, keys = self.graph.index, former.get("return_nodes", {})
-        ticked = {n: key for n, key in keys.items() if not why_not_ticked(self.graph, n)}
-        unfolded = [path for path in former.get("expanded", ()) if path in index]
-        focused = former.get("focused", "")
-        known = former | {"return_nodes": ticked, "expanded": unfolded}
-        known["focused"] = focused if focused in index else ""
-        for name in _GOES_ON:
-            # Where nothing is the same, it is another model, and begins as any does.
-            if name in former and (known[name] or not former[name]):
-                setattr(self, name, known[name])
+        for name, value in state_that_fits(former, self.graph).items():
+            setattr(self, name, value)
         self._tabs.selected_index = former["tab"]
         with contextlib.suppress(Exception):  # a variable may be gone
             self.maps.inputs.choose_again(former["inputs"])
@@ -616,9 +525,4 @@ class Explorer(SharedState, widgets.VBox):
 
 explore = Explorer
 
-_GOES_ON = ("detail", "return_nodes", "expanded", "focused", "query")
 _NOT_YET = ExampleInputs((), {}, "none", missing="what the model runs on is being found")
-
-
-def _display_wait() -> float:
-    return _DISPLAY_WAIT if is_interactive() else _BATCH_WAIT

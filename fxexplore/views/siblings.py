@@ -59,6 +59,13 @@ def repeated_siblings(graph: ModelGraph) -> tuple[SiblingGroup, ...]:
         >>> repeated_siblings(open_model(nn.Sequential(*[nn.Linear(4, 4) for _ in range(12)])))
         (SiblingGroup(first=1, count=12, end=13, period=1, is_loop=False),)
     """
+    kept: dict[str, tuple[SiblingGroup, ...]] = vars(graph)  # as its rows are
+    if "repeated_siblings" not in kept:
+        kept["repeated_siblings"] = _repeated(graph)
+    return kept["repeated_siblings"]
+
+
+def _repeated(graph: ModelGraph) -> tuple[SiblingGroup, ...]:
     rows = graph.rows
     insides = [*(_positions(graph, row.name) for row in rows), _positions(graph, "")]
     structures = _structures(rows, insides)

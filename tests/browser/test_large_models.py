@@ -69,10 +69,10 @@ def test_every_row_is_reached_by_scrolling(lab, explorer, screenshots, model):
     explorer.get_by_role("button", name="Fold or unfold every module").click()  # folds
     explorer.get_by_role("button", name="Fold or unfold every module").click()  # unfolds
     rows = int(lab.python("len(explorer.graph.rows)"))
-    rows += int(lab.python("len(explorer.tree.groups) // 12"))  # a group has a row of its own
+    groups = int(lab.python("len(explorer.tree.groups) // 12"))  # which have rows of their own
     page.wait_for_function(
         "n => document.querySelector('.fxx-space').style.height === `${22 * n}px`",
-        arg=rows,
+        arg=rows + groups,
     )
     seen = page.evaluate(
         """async () => {

@@ -42,7 +42,7 @@ def test_everything_in_a_tree_is_quick(widget_page, rows):
     bytes_a_row = widget_page.opening_bytes / len(graph.rows)
     print(f"  wire           {bytes_a_row:8.1f} bytes a row")
     print(f"  first paint    {page.evaluate('fxxRenderTime'):8.1f} ms")
-    press = "document.querySelector('.fxx-find > .fxx-button:last-child').click()"
+    press = "document.querySelector('.fxx-find > button:last-of-type').click()"
     words = "['conv_1', 'block_3', 'class:Conv2d', 'params>10', 'conv 7', 'b*9', '']"
     times = {
         "another view": again(page),
@@ -87,7 +87,7 @@ def frames(page):
     """Milliseconds of each frame while all rows are scrolled through."""
     return page.evaluate(
         """async () => {
-            document.querySelector('.fxx-find > .fxx-button:last-child').click();
+            document.querySelector('.fxx-find > button:last-of-type').click();
             const list = document.querySelector('.fxx-list');
             const times = [];
             let last = await new Promise(requestAnimationFrame);

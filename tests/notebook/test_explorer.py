@@ -14,8 +14,8 @@ from torch.fx.proxy import TraceError
 from fxexplore import Explorer, create_feature_extractor, explore
 from fxexplore.inputs import known_inputs, photograph
 from fxexplore.model_graph.opening import Opening
-from fxexplore.notebook import explorer as explorer_file
 from fxexplore.notebook import modes as modes_file
+from fxexplore.notebook import saved_forms
 from tests.notebook.buttons import button
 from tests.notebook.switching import Switching
 
@@ -275,10 +275,10 @@ class TestOpening:
             explorer.close()
             return page
 
-        monkeypatch.setattr(explorer_file, "_DISPLAY_WAIT", 60)  # for machines that are busy
+        monkeypatch.setattr(saved_forms, "_DISPLAY_WAIT", 60)  # for machines that are busy
         assert "1×64×56×56" in asyncio.run(quick())
 
-        monkeypatch.setattr(explorer_file, "_DISPLAY_WAIT", 0.05)
+        monkeypatch.setattr(saved_forms, "_DISPLAY_WAIT", 0.05)
         hold = threading.Event()
         held(monkeypatch, hold)
 

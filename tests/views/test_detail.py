@@ -72,10 +72,15 @@ def test_the_node_that_raised_is_shown():
     assert [hidden_nodes(graph, detail) for detail in DETAILS] == [frozenset()] * 3
 
 
+@pytest.fixture(scope="module")
+def vit():
+    return open_model(torchvision.models.VisionTransformer(32, 16, 3, 2, 16, 32))
+
+
 @pytest.mark.parametrize("detail", ["modules", "operations"])
 @pytest.mark.parametrize("folded", [True, False])
-def test_edges_pass_through_what_has_no_box(detail, folded):
-    graph = open_model(torchvision.models.vit_b_16(weights=None))
+def test_edges_pass_through_what_has_no_box(vit, detail, folded):
+    graph = vit
     expanded = [module.path for module in graph.modules if not folded or module.path == "encoder"]
     hidden = hidden_nodes(graph, detail)
     drawing = Drawing.of(graph, expanded, "all", hidden)
