@@ -10,7 +10,7 @@ import torch
 from hypothesis import settings
 
 settings.register_profile("default", max_examples=20, deadline=None)
-settings.register_profile("thorough", max_examples=150, deadline=None)
+settings.register_profile("thorough", max_examples=50, deadline=None)
 
 
 def pytest_configure(config):
