@@ -48,6 +48,7 @@ def tick_run_and_read(lab, explorer, name, screenshot):
     assert lab.python("list(explorer.features)") == f"['{name}']"
 
 
+@pytest.mark.slow
 def test_a_detector(lab, screenshots):
     explorer = shown(lab, DETECTOR)
     assert "recorded" in explorer.locator(".fxx-header").first.inner_text()

@@ -213,8 +213,12 @@ class TestInOneNotebook:
         lab.wait_for("explorer.focused", "'layer1.0.bn1'")
 
     @pytest.mark.parametrize(
-        "theme", ["JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast"]
-    )
+        "theme",
+        mostly_slow(
+            ["JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast"],
+            "JupyterLab Light", "JupyterLab Dark",
+        ),
+    )  # fmt: skip
     def test_every_text_reads_well_in(self, theme, lab, explorer, screenshots):
         lab.python(f"setattr(explorer, 'return_nodes', {TWO_NODES})")
         lab.python("setattr(explorer, 'focused', 'layer1.0.conv1')")
@@ -234,7 +238,7 @@ class TestInOneNotebook:
         "name",
         mostly_slow(
             [*PAGES, "forced-colors", "forced-colors-dark"],
-            "vscode-dark", "vscode-high-contrast", "bare-dark", "forced-colors",
+            "vscode-dark", "forced-colors",
         ),
     )  # fmt: skip
     def test_every_text_reads_well_in_other_pages(self, name, lab, explorer, screenshots):
@@ -388,6 +392,7 @@ def test_the_switch_of_modes(lab, screenshots):
     assert ").train()" in lab.python("explorer.code.text")
 
 
+@pytest.mark.slow
 def test_a_mode_that_does_not_open_says_why(lab, screenshots):
     explorer = shown(lab, SWITCHING.format(fails=True))
     # Not `check`: it insists that the button stays chosen, which it does not.

@@ -20,7 +20,7 @@ PATHS = {
 }
 
 
-@pytest.fixture(scope="module", params=mostly_slow(NODES, "densenet201", "maxvit_t"))
+@pytest.fixture(scope="module", params=mostly_slow(NODES, "densenet201"))
 def model(request):
     return request.param
 

@@ -34,7 +34,10 @@ MESSAGE = "mat1 and mat2 shapes cannot be multiplied (1×400 and 256×120)"
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 
-@pytest.mark.parametrize("looks", [False, True], ids=["traced", "recorded"])
+@pytest.mark.parametrize(
+    "looks",
+    [pytest.param(False, id="traced", marks=pytest.mark.slow), pytest.param(True, id="recorded")],
+)
 def test_it_shows_what_ran_and_where_it_raised(lab, looks, screenshots):
     lab.open(notebook_of(SETUP.replace("{looks}", str(looks)), CELL))
     lab.run_all()

@@ -80,7 +80,8 @@ def saved(fresh_page, server):
     save = (
         "window.jupyterapp.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState')"
     )
-    page.evaluate(f"{save}.then(() => window.fxNotebook.context.save())")
+    # The command switches a setting, which others are not to find switched.
+    page.evaluate(f"{save}.then(() => window.fxNotebook.context.save()).then(() => {save})")
     return json.loads((server[1] / "made.ipynb").read_text())
 
 
