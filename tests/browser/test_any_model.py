@@ -1,5 +1,7 @@
 """A detector and a language model in the explorer: tree, run and code."""
 
+import pytest
+
 from .conftest import notebook_of
 
 DETECTOR = """
