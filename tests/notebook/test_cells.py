@@ -11,7 +11,6 @@ from ipywidgets.widgets.widget import _instances
 from torch import nn
 
 from fxexplore import Explorer, explore
-from tests.marks import mostly_thorough
 
 
 class Notebook:
@@ -73,7 +72,8 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize("cell", mostly_thorough(CELLS, MODEL_AND_MAGIC))
+@pytest.mark.thorough
+@pytest.mark.parametrize("cell", CELLS)
 def test_of_many_runs_of_a_cell_only_the_last_is_held(notebook, cell):
     notebook.run("other", "%fxnodes make()")
     for _ in range(4):
@@ -84,6 +84,7 @@ def test_of_many_runs_of_a_cell_only_the_last_is_held(notebook, cell):
     assert len(notebook.explorers) == len(notebook.models) == 1
 
 
+@pytest.mark.thorough  # it collects garbage often, which takes long in a large process
 def test_a_cell_that_is_run_again_goes_on_where_it_was(notebook):
     cell = "model = make()\n%fxnodes model"
     notebook.run("a", cell)

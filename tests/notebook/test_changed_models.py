@@ -88,6 +88,7 @@ def test_a_model_of_another_precision_opens_again():
     assert explorer.run()["linear"].dtype == torch.float64
 
 
+@pytest.mark.thorough
 def test_it_is_said_after_the_cell_that_changed_it_and_only_once():
     shell = InteractiveShell.instance()
     shell.push({"explore": explore, "model": nn.Sequential(nn.Linear(4, 4)), "nn": nn})
