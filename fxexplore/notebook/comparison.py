@@ -45,7 +45,6 @@ class ComparisonPanel(Brief, widgets.VBox):
             value=520, least=240, most=1600, unit="px", variable="--fxx-height", label="Height"
         )
         super().__init__([header, widgets.HBox([self.tree]).add_class("fxx-body"), height])
-        keep_page_of(self)
         self.add_class("fxx-explorer")
         keep_page_of(self)
         made_in_present_cell(self)
