@@ -98,14 +98,18 @@ def _write_all(ready: Pass, writer: Writer, dtype: torch.dtype | None) -> None:
     done = writer.samples + len(writer.group.attrs["skipped"])
     rows = _Rows(dtype)
     written: Future[None] | None = None
+
+    def take(computed: Computed) -> None:
+        nonlocal written
+        rows.add(computed)
+        if rows.bytes >= _BYTES or time.monotonic() - rows.began > _SECONDS:
+            if written is not None:
+                written.result()
+            written = thread.submit(writer.write, *rows.taken())
+
     with ThreadPoolExecutor(1) as thread:
         try:
-            for computed in ready.run(writer.batches, done):
-                rows.add(computed)
-                if rows.bytes >= _BYTES or time.monotonic() - rows.began > _SECONDS:
-                    if written is not None:
-                        written.result()
-                    written = thread.submit(writer.write, *rows.taken())
+            ready.run(take, writer.batches, done)
         except BaseException as problem:
             # What is there is written, so that the next call goes on from there.
             if written is not None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from torch.utils import data
+from torch.utils._pytree import tree_leaves
 
 from fxexplore.feature_extraction import kind_of, tensors_in
 from fxexplore.inputs import Preprocessing, known_inputs, presets_for, read_picture
@@ -134,7 +135,8 @@ class Batches:
             raise ValueError("the dataset has no samples")
         prepare = transform
         if prepare is None:
-            preset = _preset(model)
+            # To find what suits a model it may have to be tried.
+            preset = _preset(model) if _may_hold_picture(dataset) else None
             self.preprocessing = "" if preset is None else preset.code
             prepare = None if preset is None else _Prepare(preset)
         else:
@@ -257,6 +259,15 @@ class Batches:
                 labels = _labels_of_batch(sample.label, count)
                 yield Batch(numbers, list(map(str, numbers)), sample.args, sample.kwargs, labels)
             number += count
+
+
+def _may_hold_picture(dataset: Any) -> bool:
+    """Whether the first element has a picture of PIL, or cannot be read."""
+    try:
+        first = next(iter(dataset))
+    except Exception:  # noqa: BLE001  # it is told when it is read
+        return True
+    return any(hasattr(leaf, "getbands") for leaf in tree_leaves(first))
 
 
 def _preset(model: nn.Module) -> Preprocessing | None:

@@ -18,6 +18,7 @@ from fxexplore.feature_extraction import (
     isolated,
     keys_by_mode,
     kind_of,
+    restores,
 )
 from fxexplore.model_graph import ModelGraph, Opening, Reading, axes_of, reading_of_shape
 
@@ -153,10 +154,12 @@ class Pass:
         self._extractor = opening.extractor(self.keys)
         self.graph = opening.annotated()
 
-    def run(self, skipped: int = 0, done: int = 0) -> Iterator[Computed]:
+    @restores
+    def run(self, take: Callable[[Computed], object], skipped: int = 0, done: int = 0) -> None:
         """Run the model over the batches, without gradients.
 
         Args:
+            take: is given what the model computed from each batch.
             skipped: how many batches to leave out at the beginning.
             done: how many samples those had, for the bar.
 
@@ -176,20 +179,11 @@ class Pass:
                 done += len(batch.ids) + len(batch.skipped)
                 args, kwargs = self._on_device((batch.args, dict(batch.kwargs)))
                 placed = batch._replace(args=args, kwargs=kwargs)
-                if not batch.ids:
-                    yield Computed(placed, {}, {})
-                    continue
-                with torch.no_grad(), autocast:
-                    try:
-                        values = extractor(*args, **kwargs)
-                    except ValueError as problem:
-                        if "more than 1 value per channel" not in str(problem):
-                            raise
-                        raise ValueError(
-                            f"sample {batch.ids[0]} is alone in its batch, and batch norm in train "
-                            f"mode needs more than one; write another batch_size"
-                        ) from problem
-                    yield self._computed(placed, values)
+                computed = Computed(placed, {}, {})
+                if batch.ids:
+                    with torch.no_grad(), autocast:
+                        computed = self._computed(placed, _values(extractor, placed))
+                take(computed)
                 show(done)
 
     def _computed(self, batch: Batch, values: Mapping[str, Any]) -> Computed:
@@ -235,6 +229,19 @@ class Pass:
         return tree_map_only(
             torch.Tensor, lambda tensor: tensor.to(self.device, non_blocking=True), values
         )
+
+
+def _values(extractor: nn.Module, batch: Batch) -> Mapping[str, Any]:
+    try:
+        values: Mapping[str, Any] = extractor(*batch.args, **batch.kwargs)
+    except ValueError as problem:
+        if "more than 1 value per channel" not in str(problem):
+            raise
+        raise ValueError(
+            f"sample {batch.ids[0]} is alone in its batch, and batch norm in train mode needs more "
+            f"than one; write another batch_size"
+        ) from problem
+    return values
 
 
 def _device_of(model: nn.Module) -> torch.device:

@@ -13,7 +13,7 @@ from typing_extensions import Unpack  # torch requires it
 from fxexplore.feature_extraction import ReturnNodes
 from fxexplore.model_graph import Reading
 
-from .passes import Pass, RunOptions
+from .passes import Computed, Pass, RunOptions
 from .reductions import tokens_that_count
 
 By = Literal["channel", "token"]
@@ -232,7 +232,9 @@ def dataset_statistics(
     found: dict[str, ChannelStatistics] = {}
     samples = 0
     skipped: dict[str, str] = {}
-    for computed in ready.run():
+
+    def take(computed: Computed) -> None:
+        nonlocal samples
         samples += len(computed.batch.ids)
         skipped.update(computed.batch.skipped)
         for key, value in computed.values.items():  # noqa: PD011  # no frame of pandas
@@ -240,6 +242,8 @@ def dataset_statistics(
             # Deviations are sums over very many values.
             one = ChannelStatistics.of(rows.flatten(0, -2).double().cpu(), _flat(counts))
             found[key] = found[key].merge(one) if key in found else one
+
+    ready.run(take)
     return Statistics(found, samples, skipped)
 
 

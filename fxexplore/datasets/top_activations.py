@@ -14,7 +14,7 @@ from fxexplore.feature_extraction import ReturnNodes
 from fxexplore.inputs import as_seen
 
 from .loading import Batches
-from .passes import Pass, RunOptions
+from .passes import Computed, Pass, RunOptions
 from .statistics import by_channel
 
 Of = Literal["max", "mean"] | Callable[[torch.Tensor], torch.Tensor]
@@ -183,7 +183,8 @@ def top_activations(
     ready = Pass(model, return_nodes, dataset, None, options)
     best: dict[str, Top] = {}
     ids: dict[int, str] = {}
-    for computed in ready.run():
+
+    def take(computed: Computed) -> None:
         numbers = torch.tensor(computed.batch.numbers, dtype=torch.long)
         for key, value in computed.values.items():
             reading = computed.readings[key]
@@ -198,7 +199,10 @@ def top_activations(
             best[key] = _merged(best.get(key), new._replace(places=places), k)
         ids.update(zip(computed.batch.numbers, computed.batch.ids, strict=True))
         used = {s for top in best.values() for s in top.samples.flatten().tolist()}
-        ids = {sample: name for sample, name in ids.items() if sample in used}
+        for number in ids.keys() - used:
+            del ids[number]
+
+    ready.run(take)
     found = {key: top._replace(positions=_unravelled(top)) for key, top in best.items()}
     return TopActivations(found, ids, ready.batches)
 

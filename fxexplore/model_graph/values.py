@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map_only
 
-from fxexplore.feature_extraction import isolated, tensors_in
+from fxexplore.feature_extraction import isolated, restores, tensors_in
 
 from .graph import ModelGraph
 from .nodes import Node
@@ -208,6 +208,7 @@ def names_to_check(graph: ModelGraph) -> list[str]:
     return [node.name for node in graph.nodes if node.kind != "size" and node.reached]
 
 
+@restores
 def check_values(
     model: nn.Module,
     example_inputs: Any = None,

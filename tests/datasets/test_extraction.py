@@ -67,6 +67,21 @@ def test_a_reduction_is_the_same_as_on_the_whole(tmp_path, reduce, truth):
     np.testing.assert_allclose(store.numpy("conv"), truth(whole).numpy(), rtol=1e-5, atol=1e-6)
 
 
+RUNS = []
+
+
+class Counting(Branching):
+    def forward(self, x):
+        RUNS.append(len(x))
+        return super().forward(x)
+
+
+def test_what_is_no_picture_costs_no_trial_of_inputs_and_runs_once(tmp_path):
+    RUNS.clear()
+    extract_dataset(Counting(), ["fc"], pictures(5), tmp_path / "s", batch_size=2, **QUIET)
+    assert RUNS == [1, 2, 2, 1]  # the first is recorded
+
+
 class Tokens(nn.Module):
     def __init__(self):
         super().__init__()
