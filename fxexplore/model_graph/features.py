@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 from torch import fx, nn
-from torch.utils._pytree import tree_map_only
 
 from fxexplore.feature_extraction import ReturnNodes, isolated, keys_by_mode, restores
 
@@ -104,10 +103,8 @@ def extract_features(
         tracer_kwargs=tracer_kwargs,
         concrete_args=concrete_args,
     )
-    if opening.arguments is None:
-        raise ValueError(f"there is nothing to run the model on: {opening.graph.missing}")
+    args, kwargs = opening.copied_arguments()
     extractor = opening.extractor(return_nodes)
-    args, kwargs = tree_map_only(torch.Tensor, torch.clone, opening.arguments)
     with (
         isolated(extractor, (args, kwargs), training=opening.graph.mode == "train"),
         torch.no_grad(),

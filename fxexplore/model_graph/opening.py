@@ -217,6 +217,17 @@ class Opening:
             raise ValueError("the model has run since a copy of it was opened; open it again")
         return extractor_of(self._model, self._opened, keys, keys)
 
+    def copied_arguments(self) -> Arguments:
+        """What the model runs on, copied, as a run may write to its inputs.
+
+        Raises:
+            ValueError: if there are no inputs.
+        """
+        if self.arguments is None:
+            raise ValueError(f"there is nothing to run the model on: {self.graph.missing}")
+        copied: Arguments = tree_map_only(torch.Tensor, torch.clone, self.arguments)
+        return copied
+
     def of_original(self, model: nn.Module) -> Opening:
         """The same opening for the model that this one's is a copy of.
 

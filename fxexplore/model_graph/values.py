@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map_only
 
 from fxexplore.feature_extraction import isolated, restores, tensors_in
 
@@ -253,9 +252,7 @@ def check_values(
         tracer_kwargs=tracer_kwargs,
         concrete_args=concrete_args,
     )
-    if opening.arguments is None:
-        raise ValueError("nothing to run on: give example_inputs")
-    args, kwargs = tree_map_only(torch.Tensor, torch.clone, opening.arguments)
+    args, kwargs = opening.copied_arguments()
     extractor = opening.extractor(names_to_check(opening.graph))
     training = opening.graph.mode == "train"
     with isolated(extractor, (args, kwargs), training=training, as_twin=True) as twin:
